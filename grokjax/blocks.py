@@ -1,0 +1,294 @@
+"""From a table of runs to compiled blocks: plan, stack and pad, map over runs, shard over devices.
+
+Runs that share a `Program` are stacked on a leading run axis; smaller moduli and training sets are
+padded with zeros, which receive no gradient and stay zero. On an accelerator the runs of a block are
+vmapped; on a CPU, where one run already fills the machine and its arrays the cache, they take turns
+(a `lax.map`), each for a whole stretch of steps.
+"""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, PartitionSpec
+
+from grokjax import model, tasks, training
+from grokjax.config import RunConfig
+from grokjax.training import Program, State
+from grokjax.types import Architecture, Examples, Hyperparameters, Params, Scores, Task
+
+MAX_WASTE = 0.25
+"""The share of a block's arithmetic that may be spent on padding."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Runs that are trained by one compiled program; `indices` are their places in the sweep."""
+
+    indices: tuple[int, ...]
+    runs: tuple[RunConfig, ...]
+
+    @property
+    def program(self) -> Program:
+        return program_of(self.runs)
+
+    @property
+    def size(self) -> int:
+        """The padded modulus."""
+        return max(run.modulus for run in self.runs)
+
+    @property
+    def num_examples(self) -> int:
+        return max(_num_train(run) for run in self.runs)
+
+    @property
+    def steps(self) -> int:
+        return max(run.steps for run in self.runs)
+
+    @property
+    def step_flops(self) -> float:
+        """Arithmetic of one update of one run as padded, in floating-point operations."""
+        return example_flops(self.runs[0], self.size) * self.num_examples
+
+    @property
+    def waste(self) -> float:
+        """Share of the arithmetic of the whole block that goes into padding."""
+        return 1 - sum(map(_work, self.runs)) / (self.step_flops * self.steps * len(self.runs))
+
+
+class BlockData(NamedTuple):
+    """What a block's runs train on, run axis first."""
+
+    hyper: Hyperparameters
+    examples: Examples
+    task: Task
+
+
+class Trainer(NamedTuple):
+    """Compiled functions of a block.
+
+    train(state, data, num_steps) -> state, the old one donated; scores(params, data) -> Scores.
+    """
+
+    train: Callable[[State, BlockData, int], State]
+    scores: Callable[[Params, BlockData], Scores]
+
+
+def program_of(runs: Sequence[RunConfig]) -> Program:
+    """The program that trains these runs, which agree on everything static."""
+    run = runs[0]
+    return Program(
+        arch=architecture(run),
+        loss=run.loss,
+        betas=run.betas,
+        dropout=any(run.dropout > 0 for run in runs),
+        l1=any(run.l1 > 0 for run in runs),
+    )
+
+
+def architecture(run: RunConfig) -> Architecture:
+    return Architecture(run.d_model, run.num_heads, run.d_mlp, run.num_layers, run.activation)
+
+
+def example_flops(run: RunConfig, p: int) -> float:
+    """Forward and backward operations for one training example, all matrix products counted.
+
+    At p = 113, 3830 examples and the paper's widths this makes 3.2e9 a step.
+    """
+    v, d, m = p + 1, run.d_model, run.d_mlp
+    if run.num_layers == 1:
+        return 6.0 * (d * m + m * v + d * v)
+    layer = 4 * d * d + 2 * d * m
+    return 6.0 * (3 * run.num_layers * layer + 3 * d * v)
+
+
+def plan(
+    runs: Sequence[RunConfig], max_block: int = 0, memory: float = math.inf, width: int = 0
+) -> tuple[Block, ...]:
+    """Pack runs into blocks that waste at most `MAX_WASTE` on padding and fit into `memory` bytes.
+
+    Runs of one program are taken from the most expensive down; a block is closed when the next run
+    would make padding too expensive, or the block too large.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for i, run in enumerate(runs):
+        groups.setdefault(program_of([run]), []).append(i)
+    blocks: list[Block] = []
+    for members in groups.values():
+        members.sort(key=lambda i: (-_work(runs[i]), i))
+        current: list[int] = []
+        for i in members:
+            grown = _block(runs, [*current, i])
+            full = max_block and len(grown.runs) > max_block
+            if current and (
+                full or grown.waste > MAX_WASTE or memory_needed(grown, width) > memory
+            ):
+                blocks.append(_block(runs, current))
+                current = []
+            current.append(i)
+        blocks.append(_block(runs, current))
+    return tuple(sorted(blocks, key=lambda block: block.indices))
+
+
+def memory_needed(block: Block, width: int = 0) -> float:
+    """Bytes on the device while training `width` runs at a time (0: all), to within a third."""
+    run, p, n = block.runs[0], block.size, block.num_examples
+    v, d, m = p + 1, run.d_model, run.d_mlp
+    num_params = 2 * v * d + 3 * d + run.num_layers * (4 * d * d + 2 * d * m + m + d)
+    positions = 1 if run.num_layers == 1 else 3 * run.num_layers
+    state = 3 * num_params + 3 * n + 6 * p * p
+    training_ = 3 * num_params + n * (2 * v + positions * (6 * d + 4 * m) + 6 * v)
+    scoring = p * p * positions * (5 * d + 2 * m + 5 * v)
+    count = len(block.runs)
+    return 4.0 * (count * state + min(width or count, count) * max(training_, scoring))
+
+
+def device_memory() -> float:
+    """Bytes that blocks may use: half of what the first device, or the host, has free."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return 0.75 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    return 0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def default_width() -> int:
+    """How many runs are vmapped at a time: one on a CPU, all (0) on an accelerator."""
+    return 1 if jax.default_backend() == "cpu" else 0
+
+
+def block_data(block: Block) -> BlockData:
+    """Hyperparameters, training examples and full task of every run, stacked and padded."""
+    run_tasks = [task_of(run) for run in block.runs]
+    return BlockData(
+        hyper=_stack([_hyperparameters(run) for run in block.runs]),
+        examples=_stack([tasks.examples(task, block.num_examples) for task in run_tasks]),
+        task=_stack([tasks.padded(task, block.size) for task in run_tasks]),
+    )
+
+
+def task_of(run: RunConfig) -> Task:
+    """The task and split of one run."""
+    return tasks.modular(run.modulus, run.train_fraction, run.seed, run.operation)
+
+
+def initial_states(block: Block) -> State:
+    """The states of all runs before training, run axis first.
+
+    Weights are drawn from a run's own seed at its own size and padded afterwards, so they depend on
+    nothing else in the block.
+    """
+    drawn: list[Any] = [None] * len(block.runs)
+    for p in {run.modulus for run in block.runs}:
+        places = [i for i, run in enumerate(block.runs) if run.modulus == p]
+        keys = jnp.stack([jax.random.key(block.runs[i].seed) for i in places])
+        scales = jnp.array([block.runs[i].init_scale for i in places], jnp.float32)
+        init = jax.jit(jax.vmap(partial(model.init, arch=block.program.arch, num_tokens=p + 1)))
+        params = init(keys, init_scale=scales)
+        params = model.pad(params, block.size + 1)
+        for j, i in enumerate(places):
+            drawn[i] = jax.tree.map(lambda x, j=j: x[j], params)
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
+    hyper = block_data_hyper(block)
+    return jax.jit(jax.vmap(partial(training.initial_state, program=block.program)))(params, hyper)
+
+
+def block_data_hyper(block: Block) -> Hyperparameters:
+    return _stack([_hyperparameters(run) for run in block.runs])
+
+
+def trainer(block: Block, precision: str = "float32", width: int | None = None) -> Trainer:
+    """Compile-once functions for a block; see `Trainer`.
+
+    `width` runs are vmapped at a time (0: all of them). With several local devices the runs are
+    spread over them.
+    """
+    width = default_width() if width is None else width
+    program = block.program
+
+    def train(state: State, data: BlockData, num_steps) -> State:
+        one = lambda x: training.train(*x, num_steps, program)  # noqa: E731
+        return map_runs(one, (state, data.hyper, data.examples), width)
+
+    def scores(params: Params, data: BlockData) -> Scores:
+        one = lambda x: training.scores(*x, program)  # noqa: E731
+        return map_runs(one, (params, data.task), width)
+
+    at_precision = lambda f: _with_precision(f, precision)  # noqa: E731
+    train, scores = at_precision(train), at_precision(scores)
+    return Trainer(jax.jit(spread(train, 2), donate_argnums=0), jax.jit(spread(scores, 2)))
+
+
+def map_runs(f: Callable, runs: Any, width: int) -> Any:
+    """f over the leading axis of every leaf: `width` at a time vmapped, 0 for all at once."""
+    count = jax.tree.leaves(runs)[0].shape[0]
+    if width == 0 or width >= count > 1:
+        return jax.vmap(f)(runs)
+    return jax.lax.map(f, runs, batch_size=width if width > 1 else None)
+
+
+def spread(f: Callable, num_stacked: int) -> Callable:
+    """f with the run axis of its first `num_stacked` arguments, and of its result, over devices.
+
+    The number of runs is padded to a multiple of the number of devices with copies of the last.
+    """
+    devices = jax.local_device_count()
+    if devices == 1:
+        return f
+    mesh = jax.make_mesh(
+        (devices,), ("run",), axis_types=(AxisType.Auto,), devices=jax.local_devices()
+    )
+    runs, whole = PartitionSpec("run"), PartitionSpec()
+
+    def spread_f(*args):
+        count = jax.tree.leaves(args[0])[0].shape[0]
+        extra = -count % devices
+        grow = lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], extra, 0)]) if extra else x  # noqa: E731
+        stacked = jax.tree.map(grow, args[:num_stacked])
+        specs = (runs,) * num_stacked + (whole,) * (len(args) - num_stacked)
+        mapped = jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=runs, check_vma=False)
+        return jax.tree.map(lambda x: x[:count], mapped(*stacked, *args[num_stacked:]))
+
+    return spread_f
+
+
+def _with_precision(f: Callable, precision: str) -> Callable:
+    def at_precision(*args):
+        with jax.default_matmul_precision(precision):
+            return f(*args)
+
+    return at_precision
+
+
+def _block(runs: Sequence[RunConfig], indices: list[int]) -> Block:
+    indices = sorted(indices)
+    return Block(tuple(indices), tuple(runs[i] for i in indices))
+
+
+def _work(run: RunConfig) -> float:
+    return example_flops(run, run.modulus) * _num_train(run) * run.steps
+
+
+def _num_train(run: RunConfig) -> int:
+    return int(run.train_fraction * run.modulus**2)
+
+
+def _hyperparameters(run: RunConfig) -> Hyperparameters:
+    return Hyperparameters(
+        learning_rate=np.float32(run.learning_rate),
+        warmup_steps=np.float32(run.warmup_steps),
+        weight_decay=np.float32(run.weight_decay),
+        l1=np.float32(run.l1),
+        dropout=np.float32(run.dropout),
+        steps=np.int32(run.steps),
+        seed=np.int32(run.seed),
+    )
+
+
+def _stack(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

@@ -1,0 +1,203 @@
+"""Command line in, resolved sweep out: `--config FILE [--workdir DIR] [--config.FIELD=VALUE ...]`.
+
+Not absl with config_flags: that reads a missing file as an empty config, wants `--config` first,
+cannot override lists or fields that are None, turns `--config.betas=0.5` into `(0.5,)`, ignores
+stray arguments and keeps its state in the process. Python's argparse for the options and
+`ast.literal_eval` for the values are shorter than the guards against all that.
+"""
+
+import argparse
+import ast
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from grokjax import config as config_lib
+from grokjax.config import ConfigError, SweepConfig
+
+_PREFIX = "--config."
+
+
+class CommandLine(NamedTuple):
+    sweep: SweepConfig
+    workdir: str
+    options: argparse.Namespace  # Whatever the caller's `add_options` added.
+
+
+def read_sweep(
+    argv: Sequence[str], add_options: Callable[[argparse.ArgumentParser], Any] | None = None
+) -> CommandLine:
+    """Reads the arguments that follow the program's name.
+
+    Raises:
+        ConfigError: what is wrong with the arguments or the config file, in one line.
+        SystemExit: after `--help`.
+    """
+    rest, overrides = _split_overrides(argv)
+    parser = _parser()
+    if add_options is not None:
+        add_options(parser)
+    options, strays = parser.parse_known_args(rest)
+    if strays:
+        kind, remedy = "argument", "remove it, or quote a value that contains spaces"
+        if strays[0].startswith("-"):
+            kind, remedy = "option", "see --help for those there are"
+        raise ConfigError(f"unknown {kind} {strays[0]!r}: {remedy}")
+    if not options.config:
+        raise ConfigError("--config is missing: name a config file, as in --config sweeps/x.py")
+    if options.workdir == "":
+        raise ConfigError("--workdir is empty: name a directory, or leave the option out")
+    get_config, sweep = load(options.config)
+    config = get_config()
+    for path, text in overrides:
+        _override(config, path, text)
+    resolved = config_lib.resolve(config, sweep)
+    _refuse_idle_overrides(overrides, config, resolved)
+    workdir = options.workdir or str(Path("runs") / Path(options.config).stem)
+    return CommandLine(resolved, workdir, options)
+
+
+def load(path: str) -> tuple[Callable[[], ConfigDict], Callable | None]:
+    """The `get_config` of a config file, and its `sweep` if it has one.
+
+    Whatever goes wrong in either is raised as a ConfigError that names the line of the file.
+    """
+    try:
+        source = Path(path).read_bytes()
+    except OSError as error:
+        reason = f"--config {path!r} cannot be read: {error.strerror}; check the path"
+        raise ConfigError(reason) from error
+    names: dict[str, Any] = {"__name__": Path(path).stem, "__file__": path}
+    _blame(path, lambda: exec(compile(source, path, "exec"), names))
+    get_config, sweep = names.get("get_config"), names.get("sweep")
+    if not callable(get_config):
+        raise ConfigError(f"{path} defines no get_config(): add one that returns a ConfigDict")
+
+    def checked_config() -> ConfigDict:
+        config = _blame(path, get_config)
+        if not isinstance(config, ConfigDict):
+            raise ConfigError(f"{path}: get_config() must return what config.default() gave it")
+        return config
+
+    def checked_rows(config: ConfigDict) -> Any:
+        rows = _blame(path, sweep, config)
+        # A generator runs only here, so only here can its errors be caught.
+        return _blame(path, list, rows) if hasattr(rows, "__next__") else rows
+
+    return checked_config, checked_rows if callable(sweep) else None
+
+
+def run_main(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = None) -> int:
+    """The exit code of `main(argv)`: what it returns, 2 for a ConfigError, 130 for Ctrl-C."""
+    try:
+        return main(list(sys.argv[1:] if argv is None else argv)) or 0
+    except ConfigError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise ConfigError(f"{message}; see --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m grokjax.sweep",
+        usage="%(prog)s --config FILE [options] [--config.FIELD=VALUE ...]",
+        description="Train the sweep that a config file describes, or go on with it.",
+        epilog=_field_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", help="config file, a Python file")
+    parser.add_argument("--workdir", metavar="DIR", help="default: runs/ and the name of FILE")
+    return parser
+
+
+def _field_help() -> str:
+    lines = ["fields of a run, each of which can be swept:"]
+    for name, field in config_lib.SETTINGS.items():
+        if name == config_lib.SWEEP_FIELDS[0]:
+            lines += ["", "fields of the whole sweep:"]
+        default, about = f"{name}={field.default!r}", field.metadata
+        lines.append(f"  --config.{default:<25} {about['meaning']} ({about['allowed']})")
+    example = '--config.axes.weight_decay="(1.0, 3.0)"'
+    return "\n".join([*lines, "", f"A run field becomes an axis by {example}."])
+
+
+def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Takes `--config.FIELD=VALUE` and `--config.FIELD VALUE` out of the arguments."""
+    rest, overrides = [], []
+    arguments = iter(argv)
+    for argument in arguments:
+        if not argument.startswith(_PREFIX):
+            rest.append(argument)
+            continue
+        path, equals, text = argument.removeprefix(_PREFIX).partition("=")
+        if not equals:
+            text = next(arguments, "--")
+        if text.startswith("--"):
+            raise ConfigError(f"{_PREFIX}{path} has no value: write {_PREFIX}{path}=VALUE")
+        overrides.append((path, text))
+    return rest, overrides
+
+
+def _override(config: ConfigDict, path: str, text: str) -> None:
+    """Sets one field, or one entry of `axes`, of a config from its text."""
+    name = path.removeprefix("axes.")
+    names = config_lib.RUN_FIELDS if name != path else tuple(config_lib.SETTINGS)
+    if path == "axes":
+        raise ConfigError(f'{_PREFIX}axes needs a field: write {_PREFIX}axes.FIELD="(VALUE, ...)"')
+    if name not in names:
+        if name in config_lib.SWEEP_FIELDS:
+            raise ConfigError(f"{name} cannot be an axis: set {_PREFIX}{name} for the whole sweep")
+        raise ConfigError(f"unknown field {path!r}: {config_lib.suggest(name, names)}")
+    value = _parse(text)
+    with config.unlocked():
+        if name == path:
+            config[name] = config_lib.check(name, value)
+        elif isinstance(config.get("axes"), ConfigDict):
+            config.axes[name] = None if value is None else config_lib.check_axis(name, value)
+
+
+def _parse(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text  # A bare word, such as the name of an operation.
+
+
+def _refuse_idle_overrides(
+    overrides: list[tuple[str, str]], config: ConfigDict, sweep: SweepConfig
+) -> None:
+    """Refuses a value for a field that the sweep sets anyway: it would be silently ignored."""
+    for name, text in overrides:
+        if name not in sweep.axes:
+            continue
+        where, remedy = "sweep()", "change it in the config file"
+        if config.axes[name] is not None:
+            where = f"axes.{name}"
+            remedy = f'write {_PREFIX}axes.{name}="({config[name]!r},)", or =None to unsweep it'
+        raise ConfigError(f"{_PREFIX}{name}={text} has no effect, {where} sets it: {remedy}")
+
+
+def _blame(path: str, function: Callable, *args: Any) -> Any:
+    """Calls code of a config file; its errors become ConfigErrors that say where."""
+    try:
+        return function(*args)
+    except Exception as error:
+        line, trace, message = 1, error.__traceback__, f"{type(error).__name__}: {error}"
+        while trace is not None:
+            line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == path else line
+            trace = trace.tb_next
+        if isinstance(error, ConfigError):
+            message = str(error)
+        elif isinstance(error, SyntaxError) and error.filename == path:
+            line, message = error.lineno, f"cannot be parsed, mend the syntax: {error.msg}"
+        raise ConfigError(" ".join(f"{path}:{line}: {message}".split())) from error

@@ -1,0 +1,163 @@
+"""The transformer as the paper writes it: learned positions, no LayerNorm, biases only in the MLP.
+
+The only file that imports flax. Modules exist to hold the formulas; everywhere else a network is a
+nested dict of arrays under TransformerLens' names and shapes, which `init` draws and `forward`
+reads. Nothing here knows a task.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from grokjax.types import Architecture, Params
+
+Drop = Callable[[Float[Array, "..."], int], Float[Array, "..."]]
+"""Maps the neurons of a layer to what is left of them (dropout); features last."""
+
+VOCABULARY_AXES = {("embed", "W_E"): 0, ("unembed", "W_U"): 1}
+"""The leaves whose size depends on the modulus, with the axis that does, counted without runs."""
+
+ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu}
+
+
+class Embed(nnx.Module):
+    def __init__(self, num_tokens: int, arch: Architecture, rngs: nnx.Rngs):
+        self.W_E = _gaussian(rngs, (num_tokens, arch.d_model), arch.d_model)
+
+    def __call__(self, tokens: Int[Array, "b s"]) -> Float[Array, "b s d"]:
+        return self.W_E[...][tokens]
+
+
+class PosEmbed(nnx.Module):
+    def __init__(self, num_positions: int, arch: Architecture, rngs: nnx.Rngs):
+        self.W_pos = _gaussian(rngs, (num_positions, arch.d_model), arch.d_model)
+
+    def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+        return x + self.W_pos[...][: x.shape[1]]
+
+
+class Attention(nnx.Module):
+    def __init__(self, arch: Architecture, rngs: nnx.Rngs):
+        shape = (arch.num_heads, arch.d_model, arch.d_head)
+        self.W_Q, self.W_K, self.W_V = (_gaussian(rngs, shape, arch.d_model) for _ in range(3))
+        self.W_O = _gaussian(rngs, (arch.num_heads, arch.d_head, arch.d_model), arch.d_model)
+
+    def __call__(
+        self, x: Float[Array, "b s d"]
+    ) -> tuple[Float[Array, "b s d"], Float[Array, "b h q s"]]:
+        q, k, v = (jnp.einsum("bsd,hdk->bhsk", x, w[...]) for w in (self.W_Q, self.W_K, self.W_V))
+        scores = jnp.einsum("bhqk,bhsk->bhqs", q, k) / jnp.sqrt(jnp.float32(q.shape[-1]))
+        causal = jnp.tril(jnp.ones(scores.shape[-2:], bool))
+        pattern = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=-1)
+        mixed = jnp.einsum("bhqs,bhsk->bhqk", pattern, v)
+        return jnp.einsum("bhqk,hkd->bqd", mixed, self.W_O[...]), pattern
+
+
+class MLP(nnx.Module):
+    def __init__(self, arch: Architecture, rngs: nnx.Rngs):
+        self.W_in = _gaussian(rngs, (arch.d_model, arch.d_mlp), arch.d_model)
+        self.b_in = nnx.Param(jnp.zeros(arch.d_mlp))
+        # Scaled by the residual width, not by d_mlp, as in the authors' code.
+        self.W_out = _gaussian(rngs, (arch.d_mlp, arch.d_model), arch.d_model)
+        self.b_out = nnx.Param(jnp.zeros(arch.d_model))
+        self.activation = ACTIVATIONS[arch.activation]
+
+    def neurons(self, x: Float[Array, "b s d"]) -> Float[Array, "b s m"]:
+        return self.activation(x @ self.W_in[...] + self.b_in[...])
+
+    def write(self, neurons: Float[Array, "b s m"]) -> Float[Array, "b s d"]:
+        return neurons @ self.W_out[...] + self.b_out[...]
+
+
+class Block(nnx.Module):
+    def __init__(self, arch: Architecture, rngs: nnx.Rngs):
+        self.attn, self.mlp = Attention(arch, rngs), MLP(arch, rngs)
+
+
+class Unembed(nnx.Module):
+    def __init__(self, num_tokens: int, arch: Architecture, rngs: nnx.Rngs):
+        self.W_U = _gaussian(rngs, (arch.d_model, num_tokens), num_tokens)
+
+    def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s v"]:
+        return x @ self.W_U[...]
+
+
+class Transformer(nnx.Module):
+    def __init__(self, num_tokens: int, num_positions: int, arch: Architecture, rngs: nnx.Rngs):
+        self.embed = Embed(num_tokens, arch, rngs)
+        self.pos_embed = PosEmbed(num_positions, arch, rngs)
+        self.blocks = nnx.Dict({str(i): Block(arch, rngs) for i in range(arch.num_layers)})
+        self.unembed = Unembed(num_tokens, arch, rngs)
+
+    def __call__(self, tokens: Int[Array, "b s"], drop: Drop) -> dict[str, Array]:
+        x = self.pos_embed(self.embed(tokens))
+        for i, block in enumerate(self.blocks.values()):
+            attended, pattern = block.attn(x)
+            mid = x + attended
+            neurons = drop(block.mlp.neurons(mid), i)
+            x = mid + block.mlp.write(neurons)
+        return dict(logits=self.unembed(x), pattern=pattern, residual=mid, neurons=neurons)
+
+
+def init(
+    key: PRNGKeyArray, arch: Architecture, num_tokens: int, init_scale=1.0, num_positions: int = 3
+) -> Params:
+    """Initial parameters: Gaussians of the authors' scales times `init_scale`, biases zero.
+
+    Standard deviation 1/sqrt(d_model) for every matrix, W_out included, and 1/sqrt(num_tokens) for
+    W_U (paper notes, section 1). Pure and vmap-safe over the key.
+    """
+    network = Transformer(num_tokens, num_positions, arch, nnx.Rngs(key))
+    params = nnx.to_pure_dict(nnx.state(network, nnx.Param))
+    return jax.tree.map(lambda x: x * init_scale, params)
+
+
+def forward(
+    params: Params, tokens: Int[Array, "b s"], arch: Architecture, drop: Drop = lambda h, _: h
+) -> dict[str, Array]:
+    """Logits at every position, with the last layer's attention, MLP input and neurons."""
+    num_tokens, num_positions = (
+        params["embed"]["W_E"].shape[0],
+        params["pos_embed"]["W_pos"].shape[0],
+    )
+    return nnx.merge(_structure(arch, num_tokens, num_positions), params)(tokens, drop)
+
+
+def pad(params: Params, num_tokens: int) -> Params:
+    """The same network with a vocabulary of `num_tokens`: zeros behind its own tokens."""
+    return _resize(params, lambda x, axis: _pad_axis(x, axis, num_tokens))
+
+
+def unpad(params: Params, num_tokens: int) -> Params:
+    """Undo `pad`. Leaves may carry leading axes."""
+    return _resize(
+        params, lambda x, axis: jax.lax.slice_in_dim(jnp.asarray(x), 0, num_tokens, axis=axis)
+    )
+
+
+def _resize(params: Params, resize) -> Params:
+    changed = {group: dict(leaves) for group, leaves in params.items()}
+    for (group, name), axis in VOCABULARY_AXES.items():
+        leaf = changed[group][name]
+        changed[group][name] = resize(leaf, leaf.ndim - 2 + axis)
+    return changed
+
+
+def _pad_axis(x, axis: int, size: int):
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, size - x.shape[axis])
+    return jnp.pad(x, widths)
+
+
+def _gaussian(rngs: nnx.Rngs, shape: tuple[int, ...], width: int) -> nnx.Param:
+    return nnx.Param(jax.random.normal(rngs.params(), shape) / jnp.sqrt(jnp.float32(width)))
+
+
+@cache
+def _structure(arch: Architecture, num_tokens: int, num_positions: int) -> nnx.GraphDef:
+    build = lambda: Transformer(num_tokens, num_positions, arch, nnx.Rngs(0))  # noqa: E731
+    return nnx.split(nnx.eval_shape(build))[0]

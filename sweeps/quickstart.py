@@ -1,0 +1,19 @@
+"""Four seeds of a small modulus: the shortest way to watch a network grok.
+
+    python -m grokjax.sweep --config sweeps/quickstart.py
+
+For a first look, and for trying a change: small enough for a laptop's CPU.
+"""
+
+import grokjax.config
+
+
+def get_config():
+    config = grokjax.config.default()
+    config.modulus = 59
+    config.train_fraction = 0.5
+    config.steps = 4_000
+    config.eval_every = 50
+    config.checkpoint_every = 50
+    config.axes.seed = (0, 1, 2, 3)
+    return config

@@ -1,0 +1,16 @@
+"""The mainline run at six weight decays, five seeds each.
+
+    python -m grokjax.sweep --config sweeps/weight_decay.py
+
+For how weight decay sets the time at which a network groks, and whether it does at all.
+"""
+
+import grokjax.config
+
+
+def get_config():
+    config = grokjax.config.default()
+    config.steps = 30_000
+    config.axes.seed = (0, 1, 2, 3, 4)
+    config.axes.weight_decay = (0.1, 0.3, 0.5, 1.0, 2.0, 3.0)
+    return config
