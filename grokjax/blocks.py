@@ -124,15 +124,15 @@ def plan(
         members.sort(key=lambda i: (-_work(runs[i]), i))
         current: list[int] = []
         for i in members:
-            grown = _block(runs, [*current, i])
+            grown = block_of(runs, [*current, i])
             full = max_block and len(grown.runs) > max_block
             if current and (
                 full or grown.waste > MAX_WASTE or memory_needed(grown, width) > memory
             ):
-                blocks.append(_block(runs, current))
+                blocks.append(block_of(runs, current))
                 current = []
             current.append(i)
-        blocks.append(_block(runs, current))
+        blocks.append(block_of(runs, current))
     return tuple(sorted(blocks, key=lambda block: block.indices))
 
 
@@ -219,9 +219,14 @@ def trainer(block: Block, precision: str = "float32", width: int | None = None) 
         one = lambda x: training.scores(*x, program)  # noqa: E731
         return map_runs(one, (params, data.task), width)
 
-    at_precision = lambda f: _with_precision(f, precision)  # noqa: E731
-    train, scores = at_precision(train), at_precision(scores)
+    train, scores = (_with_precision(f, precision) for f in (train, scores))
     return Trainer(jax.jit(spread(train, 2), donate_argnums=0), jax.jit(spread(scores, 2)))
+
+
+def mapped(f: Callable, precision: str = "float32", width: int | None = None) -> Callable:
+    """Compiled f over the leading axis of all leaves of its argument, spread like a `trainer`."""
+    width = default_width() if width is None else width
+    return jax.jit(spread(_with_precision(lambda runs: map_runs(f, runs, width), precision), 1))
 
 
 def map_runs(f: Callable, runs: Any, width: int) -> Any:
@@ -265,7 +270,8 @@ def _with_precision(f: Callable, precision: str) -> Callable:
     return at_precision
 
 
-def _block(runs: Sequence[RunConfig], indices: list[int]) -> Block:
+def block_of(runs: Sequence[RunConfig], indices: Sequence[int]) -> Block:
+    """The block of these places in the table of runs."""
     indices = sorted(indices)
     return Block(tuple(indices), tuple(runs[i] for i in indices))
 

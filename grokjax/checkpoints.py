@@ -42,14 +42,15 @@ class Writer:
 
     One save is in flight at a time, in the order of the calls: a second one first waits for it.
     So no asked step is dropped, and a state on disk implies all parameters asked for before it.
-    An error of a background save is raised by the next call. The arrays are on the host when a
-    call returns, so their buffers may be donated at once.
+    A save that fails in the background is an OSError of the next call. The arrays have left the
+    device when a call returns, so their buffers may be donated at once.
 
     Opening the writer removes what a killed one left unfinished.
     """
 
     def __init__(self, directory: str | os.PathLike):
         _quiet_orbax()
+        self._directory = Path(directory)
         self._trajectory = _trajectory(directory)
         self._resume = _resume(directory)
         self._in_flight = None
@@ -68,7 +69,7 @@ class Writer:
         """Saves arrays [r, ...]; does nothing where the step is already on disk."""
         self.wait()
         if step not in _finished(self._trajectory):
-            self._in_flight = _save(self._trajectory, step, params)
+            self._in_flight = _save(self._trajectory, step, params, shard_axes=(0,))
 
     def save_state(self, step: int, state: Any) -> None:
         """Saves any tree of arrays, and in the end removes all but the latest two.
@@ -82,9 +83,14 @@ class Writer:
     def wait(self) -> None:
         """Returns when everything asked for is on disk."""
         in_flight, self._in_flight = self._in_flight, None
-        if in_flight is not None:
+        if in_flight is None:
+            return
+        try:
             in_flight.result()
-            _remove(self._resume, _finished(self._resume)[:-_STATES_KEPT])
+        except Exception as error:  # TensorStore reports a full disk as a ValueError.
+            message = f"{self._directory}: a checkpoint was not saved: {_brief(error)}"
+            raise OSError(message) from error
+        _remove(self._resume, _finished(self._resume)[:-_STATES_KEPT])
 
 
 def steps(directory: str | os.PathLike) -> tuple[int, ...]:
@@ -174,13 +180,15 @@ def _existing(kind: Path, step: int) -> Path:
     return path
 
 
-def _save(kind: Path, step: int, tree: Any):
-    """Starts a save; what it returns has `result()`, which waits."""
+def _save(kind: Path, step: int, tree: Any, shard_axes: tuple[int, ...] | None = None):
+    """Starts a save, with chunks of length 1 along `shard_axes`; `result()` of the answer waits."""
     # Imported here, so that those who only read need not wait for it.
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()
-    context.array.saving.storage_options.shard_axes = (0,)  # One run per chunk.
+    # In the background, a directory that cannot be made shows as a timeout of twenty minutes.
+    context.async_options.create_directories_asynchronously = False
+    context.array.saving.storage_options.shard_axes = shard_axes
     # Staging in pinned memory has made host memory grow with every save on GPUs (orbax#2090).
     context.array.saving.enable_pinned_host_transfer = False
     with context:
@@ -228,9 +236,12 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).partition(" [")[0].partition("\n")[0]  # TensorStore appends its spec.
-        message = f"{path.parent}: the checkpoint of step {path.name} is damaged: {reason}"
+        message = f"{path.parent}: the checkpoint of step {path.name} is damaged: {_brief(error)}"
         raise ValueError(message) from error
+
+
+def _brief(error: Exception) -> str:
+    return str(error).partition(" [")[0].partition("\n")[0]  # TensorStore appends all its settings.
 
 
 def _nest(arrays: dict[tuple[str, ...], np.ndarray]) -> dict:

@@ -101,13 +101,13 @@ def run_main(main: Callable[[list[str]], int | None], argv: Sequence[str] | None
         return 130
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         raise ConfigError(f"{message}; see --help")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m grokjax.sweep",
         usage="%(prog)s --config FILE [options] [--config.FIELD=VALUE ...]",
         description="Train the sweep that a config file describes, or go on with it.",

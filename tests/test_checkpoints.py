@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -207,8 +208,8 @@ def test_asking_for_what_is_not_there_says_what_is(tmp_path):
 @pytest.mark.parametrize("part", ["_METADATA", "manifest.ocdbt", "d/*", "ocdbt.process_0/d/*"])
 def test_damage_is_a_one_line_error_that_names_the_step(tmp_path, part, damage):
     with checkpoints.Writer(tmp_path) as writer:
-        writer.save_params(8, make_params())
-        writer.save_state(8, make_params())
+        writer.save_params(8, make_params(width=512))  # Values under 1 kB lie in the index.
+        writer.save_state(8, make_params(width=512))
     for kind in ("trajectory", "resume"):
         (file,) = (tmp_path / kind / "8" / "state").glob(part)
         if damage == "removed":
@@ -222,13 +223,28 @@ def test_damage_is_a_one_line_error_that_names_the_step(tmp_path, part, damage):
         assert "\n" not in str(error.value) and len(str(error.value)) < 1000
 
 
-def test_a_failed_background_save_is_raised_once(tmp_path):
-    with pytest.raises(Exception, match="trajectory"):  # noqa: B017
-        with checkpoints.Writer(tmp_path) as writer:
-            (tmp_path / "trajectory").rmdir()
-            (tmp_path / "trajectory").write_text("in the way")
-            writer.save_params(1, make_params())
+def test_a_failed_save_is_raised_once_and_can_be_repeated(tmp_path):
+    writer = checkpoints.Writer(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # Stands in for a full disk.
+    try:
+        writer.save_params(1, make_params(width=4096))
+        with pytest.raises(OSError, match="a checkpoint was not saved: .*File too large"):
+            writer.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoints.steps(tmp_path) == ()
+    writer.save_params(1, make_params(1))
     writer.wait()
+    assert_same(checkpoints.read(tmp_path, 1), make_params(1))
+
+
+def test_a_directory_that_cannot_be_made_fails_at_once(tmp_path):
+    writer = checkpoints.Writer(tmp_path)
+    (tmp_path / "trajectory").rmdir()
+    (tmp_path / "trajectory").write_text("in the way")
+    with pytest.raises(OSError, match="trajectory"):
+        writer.save_params(1, make_params())
 
 
 KILLED = """
@@ -236,24 +252,36 @@ import sys, jax.numpy as jnp
 from grokjax import checkpoints
 with checkpoints.Writer(sys.argv[1]) as writer:
     for step in range(1000):
-        params = {"W_E": jnp.full((4, 2_000_000), step, jnp.float32) + jnp.arange(2_000_000)}
+        params = {"W_E": jnp.full((4, 500_000), step, jnp.float32) + jnp.arange(500_000)}
         writer.save_params(step, params)
         writer.save_state(step, params)
 """
 
 
+def stop_during_a_save(process, directory):
+    """Halts the process once it has two whole steps and a third half written."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.01)
+        unfinished = list((directory / "trajectory").glob("*-tmp"))
+        if unfinished and len(checkpoints.steps(directory)) >= 2:
+            return unfinished[0]
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+    raise AssertionError("no save was caught in the middle")
+
+
 def test_a_killed_save_leaves_only_whole_steps(tmp_path):
     process = run_script(KILLED, tmp_path)
-    unfinished = None
-    deadline = time.monotonic() + 60
-    while unfinished is None and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        if len(checkpoints.steps(tmp_path)) >= 2:
-            unfinished = next((tmp_path / "trajectory").glob("*-tmp"), None)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    try:
+        unfinished = stop_during_a_save(process, tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
 
-    assert unfinished is not None and unfinished.exists()
+    assert unfinished.exists()
     whole = checkpoints.steps(tmp_path)
     assert whole == tuple(range(len(whole)))
     for step in whole:

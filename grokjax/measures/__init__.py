@@ -1,0 +1,1 @@
+"""Pure functions from parameters to measures; one file per family."""

@@ -1,0 +1,21 @@
+"""Train and measure a sweep: python -m grokjax.sweep --config sweeps/weight_decay.py"""
+
+import sys
+
+from grokjax.commandline import read_sweep, run_main
+
+
+def main(argv: list[str]) -> int:
+    line = read_sweep(argv)
+    from grokjax import runner  # after the arguments: jax takes seconds to import
+
+    try:
+        runner.run_sweep(line.sweep, line.workdir)
+    except runner.Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,39 @@
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder with a network that the paper's authors published."""
+    beside_the_repository = Path(__file__).parents[2] / "shared" / "reference"
+    folder = Path(os.environ.get("GROKJAX_REFERENCE", beside_the_repository))
+    if not folder.is_dir():
+        pytest.skip(f"no published network in {folder}; set GROKJAX_REFERENCE")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def assert_trees_close():
+    """Compares leaf by leaf; errors are relative to the largest entry of the expected leaf."""
+
+    def check(actual, expected, tolerance: float):
+        expected = dict(jax.tree.leaves_with_path(expected))
+        actual = dict(jax.tree.leaves_with_path(actual))
+        assert actual.keys() == expected.keys()
+        for path, leaf in expected.items():
+            scale = np.max(np.abs(leaf), initial=0.0)
+            np.testing.assert_allclose(
+                actual[path],
+                leaf,
+                rtol=0,
+                atol=tolerance * scale,
+                err_msg=jax.tree_util.keystr(path),
+            )
+
+    return check
