@@ -1,10 +1,10 @@
 """Train sweeps of small transformers side by side and measure how each of them groks.
 
-    sweep = grokjax.open_sweep("runs/weight_decay")   # a running or finished sweep, read only
-    sweep.runs, sweep.steps                           # the table of runs, the checkpointed steps
-    sweep.params(run=3, step=10_000)                  # one run's parameters
-    sweep.measures()                                  # xarray.Dataset over (run, step)
-    grokjax.progress_measures(params, task)           # any stack of networks, in one call
+sweep = grokjax.open_sweep("runs/weight_decay")   # a running or finished sweep, read only
+sweep.runs, sweep.steps                           # the table of runs, the checkpointed steps
+sweep.params(run=3, step=10_000)                  # one run's parameters
+sweep.measures()                                  # xarray.Dataset over (run, step)
+grokjax.progress_measures(params, task)           # any stack of networks, in one call
 """
 
 from typing import TYPE_CHECKING

@@ -1,9 +1,9 @@
 """From a table of runs to compiled blocks: plan, stack and pad, map over runs, shard over devices.
 
 Runs that share a `Program` are stacked on a leading run axis; smaller moduli and training sets are
-padded with zeros, which receive no gradient and stay zero. On an accelerator the runs of a block are
-vmapped; on a CPU, where one run already fills the machine and its arrays the cache, they take turns
-(a `lax.map`), each for a whole stretch of steps.
+padded with zeros, which receive no gradient and stay zero. On an accelerator the runs of a block
+are vmapped; on a CPU, where one run already fills the machine and its arrays the cache, they take
+turns (a `lax.map`), each for a whole stretch of steps.
 """
 
 import math
@@ -224,9 +224,16 @@ def trainer(block: Block, precision: str = "float32", width: int | None = None) 
 
 
 def mapped(f: Callable, precision: str = "float32", width: int | None = None) -> Callable:
-    """Compiled f over the leading axis of all leaves of its argument, spread like a `trainer`."""
+    """Compiled (runs, *shared) -> f(run, *shared) for every run, spread over devices.
+
+    `runs` is a tree with a leading run axis on all leaves; `shared` arguments have none.
+    """
     width = default_width() if width is None else width
-    return jax.jit(spread(_with_precision(lambda runs: map_runs(f, runs, width), precision), 1))
+
+    def over_runs(runs, *shared):
+        return map_runs(lambda run: f(run, *shared), runs, width)
+
+    return jax.jit(spread(_with_precision(over_runs, precision), 1))
 
 
 def map_runs(f: Callable, runs: Any, width: int) -> Any:
@@ -286,14 +293,22 @@ def _num_train(run: RunConfig) -> int:
 
 def _hyperparameters(run: RunConfig) -> Hyperparameters:
     return Hyperparameters(
-        learning_rate=np.float32(run.learning_rate),
-        warmup_steps=np.float32(run.warmup_steps),
-        weight_decay=np.float32(run.weight_decay),
-        l1=np.float32(run.l1),
-        dropout=np.float32(run.dropout),
-        steps=np.int32(run.steps),
-        seed=np.int32(run.seed),
+        learning_rate=_f32(run.learning_rate),
+        warmup_steps=_f32(run.warmup_steps),
+        weight_decay=_f32(run.weight_decay),
+        l1=_f32(run.l1),
+        dropout=_f32(run.dropout),
+        steps=_i32(run.steps),
+        seed=_i32(run.seed),
     )
+
+
+def _f32(x: float) -> np.ndarray:
+    return np.array(x, np.float32)
+
+
+def _i32(x: int) -> np.ndarray:
+    return np.array(x, np.int32)
 
 
 def _stack(trees: Sequence[Any]) -> Any:

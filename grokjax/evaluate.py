@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
 from grokjax import blocks as blocks_lib
 from grokjax import checkpoints, model, results, tasks
 from grokjax.blocks import Block
 from grokjax.measures import phases, progress, spectra
-from grokjax.types import Architecture, Params, Scores, Task
+from grokjax.types import Architecture, Array, Params, Scores, Task
 
 
 class Sweep:
@@ -121,16 +122,18 @@ def progress_measures(
     params: Params,
     task: Task,
     key_frequencies: Bool[Array, "..."] | Sequence[int] | None = None,
+    activation: str = "relu",
     precision: str = "float32",
 ) -> progress.Progress:
     """The paper's progress measures of one network or of any stack of them, in one call.
 
     Args:
-        params: nested dict under TransformerLens' names; leaves may carry any leading axes, the same
-            for all. The vocabulary is p + 1.
+        params: nested dict under TransformerLens' names; leaves may carry any leading axes, the
+            same for all. The vocabulary is p + 1.
         task: of all the networks, e.g. `sweep.task(run)` or `tasks.modular(113, 0.3, seed=0)`.
-        key_frequencies: a list of frequencies for all networks, or a mask over 1..p//2 whose leading
-            axes broadcast against those of `params`. None takes each network's own.
+        key_frequencies: a list of frequencies for all networks, or a mask over 1..p//2 whose
+            leading axes broadcast against those of `params`. None takes each network's own.
+        activation: of the MLP, which the parameters do not tell.
         precision: of matrix products; float32 unless you know better.
 
     Returns:
@@ -146,17 +149,29 @@ def progress_measures(
         raise ValueError(f"the network has {found} tokens, but the task (mod {p}) needs {p + 1}")
     stacked = jax.tree.map(lambda x: jnp.reshape(x, (-1, *x.shape[len(lead) :])), params)
     key = _key_mask(key_frequencies, p, lead)
-    arch, examples = architecture_of(params), tasks.examples(task)
-
-    def one(x):
-        return progress.progress(x[0], task, examples, arch, x[1] if len(x) > 1 else None)
-
-    runs = (stacked,) if key is None else (stacked, key)
-    mapped = blocks_lib.mapped(one, precision=precision)(runs)
-    return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), mapped)
+    measure = _measure_stack(architecture_of(params, activation), precision)
+    measured = measure((stacked, key), task, tasks.examples(task))
+    return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), measured)
 
 
-def architecture_of(params: Params, activation: str = "relu") -> Architecture:
+@cache
+def _measure_stack(arch: Architecture, precision: str) -> Callable:
+    """Compiled measures of networks that share a task."""
+    return blocks_lib.mapped(
+        lambda run, task, examples: progress.progress(run[0], task, examples, arch, run[1]),
+        precision,
+    )
+
+
+@cache
+def _measure_block_step(arch: Architecture, precision: str) -> Callable:
+    """Compiled measures of a block's networks, each with its own task."""
+    return blocks_lib.mapped(
+        lambda run: progress.progress(*run[:3], arch, key_frequency=run[3]), precision
+    )
+
+
+def architecture_of(params: Params, activation: str) -> Architecture:
     """The widths of a network, read off its parameters, which may carry leading axes."""
     h, d, _ = params["blocks"]["0"]["attn"]["W_Q"].shape[-3:]
     m = params["blocks"]["0"]["mlp"]["W_in"].shape[-1]
@@ -194,11 +209,8 @@ def _measure_block(sweep: Sweep, i: int, tell: Callable[[int], Any]) -> xr.Datas
     if not steps:
         return None
     data = jax.device_put(blocks_lib.block_data(block))
-    arch = block.program.arch
     key = _last_key_frequencies(block, directory, steps)
-    measure = blocks_lib.mapped(
-        lambda x: progress.progress(*x[:3], arch, key_frequency=x[3]), sweep.config.precision
-    )
+    measure = _measure_block_step(block.program.arch, sweep.config.precision)
     parts = []
     with ThreadPoolExecutor(1) as reader:  # reads the next checkpoint while this one is measured
         coming = [reader.submit(checkpoints.read, directory, step) for step in steps[:2]]

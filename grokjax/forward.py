@@ -5,10 +5,10 @@ from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Int
 
 from grokjax import lookup, model
-from grokjax.types import Architecture, Params, Trace
+from grokjax.types import Architecture, Array, IntLike, Params, Trace
 
 
 class Network(NamedTuple):
@@ -44,7 +44,7 @@ def plain_logits(
     return model.forward(params, inputs, arch, drop)["logits"][:, -1].T
 
 
-def plain_trace(params: Params, equals: Int[Array, ""], arch: Architecture) -> Trace:
+def plain_trace(params: Params, equals: IntLike, arch: Architecture) -> Trace:
     """`lookup.trace` for any number of layers; attention and neurons are the last layer's."""
     p = params["embed"]["W_E"].shape[0] - 1
     a, b = jnp.repeat(jnp.arange(p), p), jnp.tile(jnp.arange(p), p)

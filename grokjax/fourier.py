@@ -1,14 +1,14 @@
 """The real Fourier basis of Z_p, transforms over it, and the waves cos and sin of w_k (a + b).
 
-Everything works for a modulus that is traced and smaller than the arrays: rows and columns from p on
-are zero. Even p is allowed: its last component, k = p/2, has a cosine and no sine. Frequency k means
-the angular frequency w_k = 2 pi k / p.
+Everything works for a modulus that is traced and smaller than the arrays: rows and columns from p
+on are zero. Even p is allowed: its last component, k = p/2, has a cosine and no sine. Frequency k
+means the angular frequency w_k = 2 pi k / p.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
-IntLike = int | Int[Array, ""]
+from grokjax.types import Array, IntLike
 
 
 def wave(
@@ -80,7 +80,7 @@ def power_by_frequency(coefficients: Float[Array, "... p"]) -> Float[Array, "...
 
 
 def waves(p: IntLike, size: int | None = None) -> Float[Array, "2 f p"]:
-    """cos and sin of w_k s for every frequency k and s in Z_p, scaled to unit norm on the (a, b) grid.
+    """cos and sin of w_k s for every k and every s in Z_p, scaled to unit norm on the (a, b) grid.
 
     As functions of (a, b) through s = (a + sign b) mod p these are the unit directions COS_k and
     SIN_k of the paper notes (2.1): sum over the p^2 pairs of the square is 1. Zero from p on, for

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from grokjax.model import ACTIVATIONS, Drop
-from grokjax.types import Architecture, Params, Trace
+from grokjax.types import Architecture, Array, IntLike, Params, Trace
 
 
 class Batch(NamedTuple):
@@ -58,10 +58,10 @@ def logits(
     return _read_out(params, tables, mixed, arch, drop)[0]
 
 
-def trace(params: Params, equals: Int[Array, ""], arch: Architecture) -> Trace:
+def trace(params: Params, equals: IntLike, arch: Architecture) -> Trace:
     """The forward pass over all pairs of tokens (a, b) below the last token of the vocabulary.
 
-    `equals` is the token of "=", which may be traced; pairs with a or b at or beyond it are padding.
+    `equals` is the token of "=", which may be traced; pairs with a or b from it on are padding.
     """
     num_tokens = params["embed"]["W_E"].shape[0]
     p, size = num_tokens - 1, (num_tokens - 1) ** 2

@@ -7,13 +7,15 @@ loss keeps its relative precision in float32 down to 1e-30. Losses are in nats.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
+
+from grokjax.types import Array, IntLike
 
 LOSSES = ("exact", "low_precision")
 
 
 def cross_entropy(
-    logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: int | Int[Array, ""]
+    logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: IntLike
 ) -> Float[Array, "..."]:
     """-log softmax of the correct class, exact: softplus(logsumexp_{c != y}(z_c - z_y)).
 
@@ -26,7 +28,7 @@ def cross_entropy(
 
 
 def low_precision_cross_entropy(
-    logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: int | Int[Array, ""]
+    logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: IntLike
 ) -> Float[Array, "..."]:
     """-log softmax in plain float32: what induces slingshots (paper D.2)."""
     correct, others = _split_classes(logits, labels, num_classes)
@@ -35,7 +37,7 @@ def low_precision_cross_entropy(
 
 
 def accuracy(
-    logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: int | Int[Array, ""]
+    logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: IntLike
 ) -> Float[Array, "..."]:
     """1 where the correct class has the strictly largest logit, else 0."""
     correct, others = _split_classes(logits, labels, num_classes)
@@ -49,7 +51,7 @@ def by_name(name: str):
 
 
 def _split_classes(
-    logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: int | Int[Array, ""]
+    logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: IntLike
 ) -> tuple[Bool[Array, "c ..."], Bool[Array, "c ..."]]:
     """Masks of the correct class and of the other classes that exist."""
     classes = jnp.arange(logits.shape[0]).reshape(-1, *[1] * labels.ndim)

@@ -11,9 +11,9 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
-from grokjax.types import Architecture, Params
+from grokjax.types import Architecture, Array, Params
 
 Drop = Callable[[Float[Array, "..."], int], Float[Array, "..."]]
 """Maps the neurons of a layer to what is left of them (dropout); features last."""

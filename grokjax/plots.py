@@ -21,6 +21,7 @@ import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -43,21 +44,10 @@ STYLE = {
     "brightest": 0.86,  # the yellow end of it cannot be seen on white
 }
 
-# Okabe and Ito's colours, which differ for every kind of colour vision.
+# From the palettes of Okabe and Ito and of Tol, which differ for every kind of colour vision.
 _BLUE, _ORANGE, _GREEN, _PURPLE, _BLACK = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#000000"
 _DASHES = ("-", "--", "-.", ":")
-_MARKERS = (
-    "o",
-    "s",
-    "D",
-    "P",
-    "p",
-    "h",
-    "<",
-    ">",
-    "d",
-    "*",
-)  # "^" and "x" have a meaning of their own
+_MARKERS = tuple("osDPph<>d*")  # "^" and "x" have a meaning of their own.
 _MAX_LEVELS = len(_MARKERS)  # in a legend; beyond, a colour bar
 _MAX_CURVES = 400
 
@@ -114,10 +104,11 @@ def progress_band_figure(ds_group: xr.Dataset) -> Figure:
     """
     ds_group = _with_runs(ds_group)
     counts = _matrix(ds_group, "key_frequency").sum(axis=1)
-    keys = f"; {_span(counts)} key frequencies each" if counts.size else ""
-    head = f"{_describe(ds_group)}{keys}"
-    band = f"Line: median of {ds_group.sizes['run']} runs. Band: lowest to highest."
-    return _progress(ds_group, [head, band, _unreached(ds_group), _divergence(ds_group)])
+    keys = f" Key frequencies: {_span(counts)} each." if counts.size else ""
+    band = f"Lines: medians of {ds_group.sizes['run']} runs. Bands: lowest to highest.{keys}"
+    return _progress(
+        ds_group, [_describe(ds_group), band, _unreached(ds_group), _divergence(ds_group)]
+    )
 
 
 def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = False) -> Axes:
@@ -156,16 +147,15 @@ def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = Fa
 
 
 def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
-    """Vertical lines where the phases end, over several runs at the median of those that got there.
+    """Vertical lines where the phases end; over several runs at the median, if most got there.
 
     The labels stand above the panel, where its title has to leave room for them. Set the limits of
     the x axis first.
     """
     ds = _with_runs(ds)
     left, right = ax.get_xlim()
-    ends = {name: _reached(ds, name) for name in _PHASES}
-    ends = {name: float(np.median(steps)) for name, steps in ends.items() if steps.size}
-    ends = dict(sorted(ends.items(), key=lambda item: item[1]))
+    ends = {name: _phase_end(ds, name) for name in _PHASES}
+    ends = {name: ends[name] for name in sorted(ends, key=ends.get) if np.isfinite(ends[name])}
     for end in ends.values():
         ax.axvline(end, color="0.35", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
     places = _spread([(end - left) / (right - left) for end in ends.values()], 0.27)
@@ -199,23 +189,22 @@ def spectra_figure(ds_run: xr.Dataset) -> Figure:
 def draw_spectrum(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
     """Bars per frequency of `embedding_norm` or `neuron_logit_map_norm`; cos beside sin if known.
 
-    Key frequencies carry a triangle, and a number where there is room for it.
+    Of norms at several steps, those of the last are drawn. Key frequencies carry a triangle, and a
+    number where there is room for it.
     """
     ds_run = _with_runs(ds_run)
     title, split = _SPECTRA[name]
-    source = split if split in ds_run else name
-    bars = ds_run[source].isel(run=0).values if source in ds_run else np.zeros((0, 0))
-    bars = np.atleast_2d(bars)
+    bars = _spectrum(ds_run, split if split in ds_run else name)
     seen = np.isfinite(bars).any(axis=0)  # Padding beyond p // 2 is NaN.
     ax.set_title(title, fontsize=STYLE["label"], loc="left")
     ax.set_ylabel("Fourier norm", fontsize=STYLE["label"])
     if not seen.any():
         return _finish(ax, has_data=False)
     bars, frequencies = np.nan_to_num(bars[:, seen]), ds_run["frequency"].values[seen]
-    width = 0.84 / len(bars)
+    width, roomy = 0.84 / len(bars), len(frequencies) <= 64
     for i, (heights, label) in enumerate(zip(bars, ("cos", "sin"), strict=False)):
         left = frequencies - 0.42 + (i + 0.5) * width
-        look = {"color": (_BLUE, "#E69F00")[i], "edgecolor": "0.15", "linewidth": 0.4}
+        look = {"color": (_BLUE, "#E69F00")[i], "edgecolor": "0.15", "linewidth": 0.4 * roomy}
         ax.bar(left, heights, width, label=label if len(bars) > 1 else "cos and sin", **look)
     top = dict(zip(frequencies.tolist(), bars.max(axis=0), strict=True))
     keys = [k for k in _key_frequencies(ds_run) if k in top]
@@ -223,7 +212,7 @@ def draw_spectrum(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
     heights = [top[k] + gap for k in keys]
     if keys:
         ax.plot(keys, heights, "v", color=_BLACK, markersize=5, label="key frequency")
-    for k, height in zip(keys if len(top) <= 64 else [], heights, strict=False):
+    for k, height in zip(keys if roomy else [], heights, strict=False):
         ax.annotate(str(k), (k, height + gap), ha="center", fontsize=STYLE["tick"])
     ax.set_ylim(0, (1.2 * max(top.values())) or 1)
     ax.set_xlim(0, max(top) + 1)
@@ -237,9 +226,11 @@ def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
         draw_measures(ds, ax, variables, log=ylabel.startswith("loss"))
         _step_limits(ds, ax)
         draw_phase_ends(ds, ax, labels=i < 2)
-        labelled = i < 2 and any(_reached(ds, end).size for end in _PHASES)
+        labelled = i < 2 and any(np.isfinite(_phase_end(ds, end)) for end in _PHASES)
         ax.set_title(name, fontsize=STYLE["title"], pad=42 if labelled else 6)
         ax.set_ylabel(ylabel, fontsize=STYLE["label"])
+        if ax.get_yscale() == "linear":
+            _plain(ax.yaxis)
         ax.set_xlabel("step", fontsize=STYLE["label"])
         if ax.lines and ax.get_legend_handles_labels()[0]:
             _legend_below(ax, *_handles_of([ax]))
@@ -257,7 +248,7 @@ def curves_figure(ds: xr.Dataset) -> Figure:
     ds = _with_runs(ds)
     hue = (*swept(ds), "seed")[0]
     chosen = _spread_over(ds.sizes["run"], _MAX_CURVES)
-    levels = _Levels(ds, hue)
+    levels = Levels(ds, hue)
     figure, axes = _new(2, 1, sharex=True)
     for ax, kind in zip(axes.flat, ("loss", "accuracy"), strict=True):
         draw_curves(ds.isel(run=chosen), ax, kind, levels)
@@ -267,18 +258,21 @@ def curves_figure(ds: xr.Dataset) -> Figure:
         handles.append(_proxy("diverged", marker="x"))
     levels.explain(figure, axes, handles)
     count, total = len(chosen), ds.sizes["run"]
-    shown = f"{total} runs" if count == total else f"{count} of {total:,} runs"
-    return _entitle(figure, [f"{_name(ds)}losses and accuracies of {shown}"])
+    shown = f"{total} run{'s' * (total > 1)}"
+    shown = shown if count == total else f"{count} of the {shown}"
+    others = ", ".join(_words(name) for name in _axes(ds) if name != hue)
+    note = f"Runs of one colour differ in: {others}" if others else ""
+    return _entitle(figure, [f"{_name(ds)}losses and accuracies of {shown}", note])
 
 
-def draw_curves(ds: xr.Dataset, ax: Axes, kind: str, levels: "_Levels | None" = None) -> Axes:
+def draw_curves(ds: xr.Dataset, ax: Axes, kind: str, levels: "Levels | None" = None) -> Axes:
     """Train (dashed) and test (solid) `kind`, "loss" or "accuracy", of every run.
 
-    Where a diverged run ends, a cross stands.
+    A cross stands at the last point up to which a diverged run was sound.
     """
     ds = _with_runs(ds)
-    levels = levels or _Levels(ds, "seed")
-    diverged, positive = np.isfinite(_steps_of(ds, "diverged_at")), False
+    levels = levels or Levels(ds, "seed")
+    diverged, positive = _steps_of(ds, "diverged_at"), False
     thin = {"linewidth": 1.2, "alpha": 0.85, "markersize": STYLE["marker"]}
     for split, dashes in (("train", "--"), ("test", "-")):
         table = _matrix(ds, f"{split}_{kind}")
@@ -292,8 +286,9 @@ def draw_curves(ds: xr.Dataset, ax: Axes, kind: str, levels: "_Levels | None" = 
             look = {"color": levels.colour(value), "marker": marker, "markevery": every, **thin}
             ax.plot(steps, row, linestyle=dashes, label=f"{split} {i}", **look)
             positive |= bool((row > 0).any())
-            if diverged[i]:
-                ax.plot(steps[-1:], row[-1:], "x", color=_BLACK, markersize=7, zorder=3)
+            if np.isfinite(diverged[i]):
+                at = max(int((steps <= diverged[i]).sum()) - 1, 0)
+                ax.plot(steps[at], row[at], "x", color=_BLACK, markersize=7, zorder=3)
     if kind == "loss" and positive:
         ax.set_yscale("log")
     if kind == "accuracy":
@@ -314,25 +309,23 @@ def steps_to_grok_figure(ds: xr.Dataset, axis: str, hue: str | None = None) -> F
     ds = _with_runs(ds)
     hue = hue or next((name for name in swept(ds) if name != axis), None)
     figure, axes = _new(1, 1, height=5.6)
-    levels = _Levels(ds, hue)
+    levels = Levels(ds, hue)
     draw_steps_to_grok(ds, axes[0, 0], axis, levels)
-    handles = _outcomes(ds, hue)
+    handles = _outcomes(ds)
     levels.explain(figure, axes, handles, dashes=_DASHES)
-    meaning = ds["steps_to_grok"].attrs.get("long_name", "steps to grok")
+    meaning = ds["steps_to_grok"].attrs.get("definition", "").partition(";")[0]
     return _entitle(figure, [f"{_name(ds)}steps to grok against {_words(axis)}", meaning])
 
 
-def draw_steps_to_grok(
-    ds: xr.Dataset, ax: Axes, axis: str, levels: "_Levels | None" = None
-) -> Axes:
+def draw_steps_to_grok(ds: xr.Dataset, ax: Axes, axis: str, levels: "Levels | None" = None) -> Axes:
     """A dot for each run that grokked; others as triangles at their last step, or as crosses.
 
     The line is the median, to which a run that did not grok counts as later than all others, so it
-    has a gap where fewer than half of the runs grokked. Runs that share a value stand side by side.
+    has a gap where half of the runs or fewer grokked. Runs that share a value stand side by side.
     """
     ds = _with_runs(ds)
     places, beside = _place(ax, _column(ds, axis))
-    levels = levels or _Levels(ds, None)
+    levels = levels or Levels(ds, None)
     heights, outcome = _grokking(ds)
     later = np.where(outcome == "grokked", heights, np.inf)
     for i, level in enumerate(levels.distinct):
@@ -352,9 +345,11 @@ def draw_steps_to_grok(
         )
         ax.plot(at, median, color=colour, linestyle=_DASHES[i % 4], linewidth=1.2, label="median")
     span = heights[np.isfinite(heights) & (heights > 0)]
-    if span.size and span.max() > 10 * span.min():
+    if span.size and span.max() >= 10 * span.min():
         ax.set_yscale("log")
-    _plain_steps(ax.yaxis)
+    else:
+        ax.set_ylim(bottom=0)
+    _plain(ax.yaxis)
     ax.set_xlabel(_words(axis), fontsize=STYLE["label"])
     ax.set_ylabel("steps to grok (steps)", fontsize=STYLE["label"])
     return _finish(ax, has_data=span.size > 0)
@@ -367,8 +362,8 @@ def phase_diagram_figure(ds: xr.Dataset, x: str, y: str) -> Figure:
     width, height = min(max(6.5, 2.6 + 0.8 * columns), 16), min(max(4.6, 2.4 + 0.5 * rows), 14)
     figure, axes = _new(1, 1, width=width, height=height)
     draw_phase_diagram(ds, axes[0, 0], x, y)
-    pooled = ", ".join(f"{_words(name)}s" for name in _axes(ds) if name not in (x, y))
-    over = f" over {pooled}" if pooled else ""
+    pooled = ", ".join(_words(name) for name in _axes(ds) if name not in (x, y))
+    over = f" (over {pooled})" if pooled else ""
     note = f"Colour: median steps{over}. Number: how many of the runs grokked."
     return _entitle(figure, [f"{_name(ds)}steps to grok", note], width)
 
@@ -391,19 +386,17 @@ def draw_phase_diagram(ds: xr.Dataset, ax: Axes, x: str, y: str) -> Axes:
         medians[cell] = _median(np.array(steps))
     norm = _norm(medians[np.isfinite(medians)])
     image = ScalarMappable(norm, matplotlib.colormaps[STYLE["colours"]])
+    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
     for cell in np.ndindex(medians.shape):
         _draw_cell(ax, cell, cells.get(cell, []), medians[cell], image)
-    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
     for axis, name, levels in ((ax.xaxis, x, columns), (ax.yaxis, y, rows)):
         stride = -(-len(levels) // 20)
-        axis.set_ticks(range(0, len(levels), stride), [_text(v) for v in levels[::stride]])
+        axis.set_ticks(range(0, len(levels), stride), [_text(v, 3) for v in levels[::stride]])
         axis.set_label_text(_words(name), fontsize=STYLE["label"])
     if np.isfinite(medians).any():
         bar = ax.figure.colorbar(image, ax=ax, label="steps to grok (median)")
-        _plain_steps(bar.ax.yaxis)
-    _legend_below(
-        ax.figure, _cell_kinds(cells, medians), ncols=1 if ax.figure.get_figwidth() < 8 else 3
-    )
+        _plain(bar.ax.yaxis)
+    _legend_below(ax.figure, _cell_kinds(cells, medians))
     return _finish(ax, grid=False)
 
 
@@ -500,6 +493,11 @@ def _reached(ds: xr.Dataset, name: str) -> np.ndarray:
     return steps[np.isfinite(steps)]
 
 
+def _phase_end(ds: xr.Dataset, name: str) -> float:
+    steps = _steps_of(ds, name)
+    return _median(np.where(np.isfinite(steps), steps, np.inf))
+
+
 def _last_steps(ds: xr.Dataset) -> np.ndarray:
     """The last step of each run with a test loss: less than its budget while a sweep is running."""
     seen = np.isfinite(_matrix(ds, "test_loss"))
@@ -516,6 +514,17 @@ def _grokking(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return np.where(grokked, steps, np.where(lost, diverged, _last_steps(ds))), outcome
 
 
+def _spectrum(ds_run: xr.Dataset, name: str) -> np.ndarray:
+    """Norms [part, frequency] at the last step that has any; one part where they are not split."""
+    if name not in ds_run:
+        return np.zeros((1, 0))
+    norms = ds_run[name].isel(run=0)
+    if "step" in norms.dims:
+        norms = norms.dropna("step", how="all")
+        norms = norms.isel(step=-1) if norms.sizes["step"] else norms.max("step")
+    return np.atleast_2d(norms.transpose(..., "frequency").values)
+
+
 def _key_frequencies(ds: xr.Dataset) -> list[int]:
     if "key_frequency" not in ds:
         return []
@@ -524,8 +533,8 @@ def _key_frequencies(ds: xr.Dataset) -> list[int]:
 
 def _axes(ds: xr.Dataset) -> list[str]:
     """The axes of the sweep that have more than one value."""
-    ds, names = _with_runs(ds), [name.strip() for name in ds.attrs.get("axes", "").split(",")]
-    return [name for name in names if name in ds.coords and len(set(_column(ds, name))) > 1]
+    ds = _with_runs(ds)
+    return [name for name in _declared(ds) if name in ds.coords and len(set(_column(ds, name))) > 1]
 
 
 def _cells(ds: xr.Dataset, axes: Sequence[str]) -> dict[tuple, list[int]]:
@@ -558,8 +567,8 @@ def _words(field: str) -> str:
     return {"l1": "L1 penalty", "betas": "AdamW betas"}.get(field, field.replace("_", " "))
 
 
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _text(value: Any, digits: int = 6) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def _span(values: Iterable[float]) -> str:
@@ -583,7 +592,7 @@ def _describe(ds: xr.Dataset) -> str:
     for name in dict.fromkeys(sorted(names, key="seed".__eq__)):
         values = [_text(value) for value in _distinct(_column(ds, name))]
         listed = ", ".join(values if len(values) < 7 else [*values[:5], "…", values[-1]])
-        parts.append(f"{_words(name)}{'s' * (len(values) > 1)} {listed}")
+        parts.append(f"{_words(name)}{'s' * (name == 'seed' and len(values) > 1)} {listed}")
     return ", ".join(parts)
 
 
@@ -598,7 +607,7 @@ def _unreached(ds: xr.Dataset) -> str:
         missing = count - _reached(ds, name).size
         if missing and name in ds:
             parts.append(phase if count == 1 else f"{phase} in {missing} of {count} runs")
-    within = f"within {_span(_last_steps(ds))} steps"
+    within = f"within {_last_steps(ds).max():,.0f} steps"
     return f"Not completed {within}: {', '.join(parts)}" if parts else ""
 
 
@@ -608,16 +617,19 @@ def _divergence(ds: xr.Dataset) -> str:
     return f"{which} at step {_span(steps)}" if steps.size else ""
 
 
-def _outcomes(ds: xr.Dataset, hue: str | None) -> list[Line2D]:
+def _outcomes(ds: xr.Dataset) -> list[Line2D]:
     """Handles for what the markers and the line of `draw_steps_to_grok` mean."""
     heights, outcome = _grokking(ds)
-    handles = [_proxy("a run that grokked", marker="o")] if (outcome == "grokked").any() else []
+    handles = []
+    if (outcome == "grokked").any():
+        handles.append(_proxy("a run that grokked", marker="o"))
+        handles.append(_proxy("median (if most grokked)", linestyle="-"))
     if (outcome == "never").any():
         within = _span(heights[outcome == "never"])
         handles.append(_proxy(f"not within {within} steps", marker="^", markerfacecolor="none"))
     if (outcome == "diverged").any():
-        handles.append(_proxy("diverged before", marker="x"))
-    return [*handles, _proxy("median where half or more grokked", linestyle="-")]
+        handles.append(_proxy("diverged, at that step", marker="x"))
+    return handles
 
 
 def _cell_kinds(cells: dict[tuple[int, int], list[float]], medians: np.ndarray) -> list[Patch]:
@@ -626,7 +638,7 @@ def _cell_kinds(cells: dict[tuple[int, int], list[float]], medians: np.ndarray) 
     if any(n == 0 for n in grokked.values()):
         handles.append(Patch(fc="white", ec="0.35", hatch="////", label="no run grokked"))
     if any(n and np.isnan(medians[cell]) for cell, n in grokked.items()):
-        handles.append(Patch(fc="0.85", ec="0.35", hatch="..", label="some, but not the median"))
+        handles.append(Patch(fc="0.85", ec="0.35", hatch="..", label="half or fewer grokked"))
     if len(cells) < medians.size:
         handles.append(Patch(fc="white", ec="0.35", label="not in the sweep"))
     return handles
@@ -635,7 +647,7 @@ def _cell_kinds(cells: dict[tuple[int, int], list[float]], medians: np.ndarray) 
 # --- The look -------------------------------------------------------------------------------------
 
 
-class _Levels:
+class Levels:
     """The values of a field as colours and markers, with a legend or a colour bar.
 
     Without a field, one level for all runs.
@@ -686,7 +698,7 @@ def _norm(values: np.ndarray) -> Normalize:
     if not values.size:
         return Normalize(0, 1)
     low, high = float(values.min()), float(values.max())
-    kind = LogNorm if low > 0 and high > 10 * low else Normalize
+    kind = LogNorm if low > 0 and high >= 10 * low else Normalize
     return kind(low, high if high > low else low + 1)
 
 
@@ -715,7 +727,9 @@ def _finish(ax: Axes, has_data: bool = True, grid: bool = True) -> Axes:
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(not grid)
     if not has_data:
-        ax.text(0.5, 0.5, "no data", transform=ax.transAxes, ha="center", va="center")
+        box = {"facecolor": "white", "edgecolor": "none"}
+        place = {"transform": ax.transAxes, "ha": "center", "va": "center"}
+        ax.text(0.5, 0.5, "no data", bbox=box, **place)
         ax.set_yticks([])
     return ax
 
@@ -729,14 +743,15 @@ def _step_limits(ds: xr.Dataset, ax: Axes) -> None:
     margin = 0.02 * (high - low) or 1.0
     ax.set_xlim(low - margin, high + margin)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.xaxis.set_major_formatter("{x:,.0f}")
+    _plain(ax.xaxis)
 
 
-def _plain_steps(axis: Any) -> None:
+def _plain(axis: Axis) -> None:
+    """Writes numbers such as 20,000 in full."""
     if axis.get_scale() == "log":
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter("{x:,.0f}")
+    axis.set_major_formatter("{x:,.10g}")
 
 
 def _place(ax: Axes, values: list) -> tuple[np.ndarray, np.ndarray]:
@@ -745,7 +760,7 @@ def _place(ax: Axes, values: list) -> tuple[np.ndarray, np.ndarray]:
     if _numeric(distinct):
         places, ticks = np.array(values, float), np.array(distinct, float)
         positive = ticks[ticks > 0]
-        if ticks[0] >= 0 and positive.size and ticks[-1] > 10 * positive[0]:
+        if ticks[0] >= 0 and positive.size and ticks[-1] >= 10 * positive[0]:
             # A zero, such as no weight decay, stands a decade to the left of the smallest value.
             symlog = {"linthresh": positive[0]} if ticks[0] == 0 else {}
             ax.set_xscale("symlog" if symlog else "log", **symlog)
@@ -754,16 +769,16 @@ def _place(ax: Axes, values: list) -> tuple[np.ndarray, np.ndarray]:
             np.array([float(distinct.index(v)) for v in x]) for x in (values, distinct)
         )
     scale = ax.xaxis.get_transform()
-    at, spots = scale.transform(places), scale.transform(ticks)
+    at, spots = scale.transform(places).copy(), scale.transform(ticks)
     span = float(np.ptp(spots)) or 1.0
-    room = min(np.diff(spots).min(initial=span) * 0.6, 0.06 * span)
+    room = min(np.diff(spots).min(initial=span) * 0.4, 0.06 * span)
     for spot in spots:
         mine = at == spot
         at[mine] += room * (np.linspace(-0.5, 0.5, mine.sum()) if mine.sum() > 1 else 0.0)
     labels, last = [], -np.inf
     for spot, value in zip(spots, distinct, strict=True):
         fits = spot - last >= 0.065 * span
-        labels.append(_text(value) if fits else "")
+        labels.append(_text(value, 3) if fits else "")
         last = spot if fits else last
     ax.set_xticks(ticks, labels)
     ax.xaxis.set_minor_locator(NullLocator())
@@ -784,9 +799,10 @@ def _draw_cell(
     corner = (column - 0.5, row - 0.5)
     ax.add_patch(Rectangle(corner, 1, 1, facecolor=face, edgecolor=edge, hatch=hatch, linewidth=1))
     if steps:
-        dark = known and float(np.dot(image.to_rgba(median)[:3], (0.299, 0.587, 0.114))) < 0.55
+        dark = known and float(np.dot(image.to_rgba(median)[:3], (0.299, 0.587, 0.114))) < 0.45
         box = None if known else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-        look = {"ha": "center", "va": "center", "fontsize": STYLE["tick"], "bbox": box}
+        size = max(5, min(STYLE["tick"], 360 / ax.get_xlim()[1]))
+        look = {"ha": "center", "va": "center", "fontsize": size, "bbox": box}
         ax.text(column, row, f"{grokked}/{len(steps)}", color="white" if dark else "black", **look)
 
 
@@ -820,15 +836,14 @@ def _handles_of(axes: Iterable[Axes]) -> tuple[list, list[str]]:
     return list(found.values()), list(found)
 
 
-def _legend_below(
-    owner: Figure | Axes, handles: list, labels: list[str] | None = None, ncols: int = 5
-) -> None:
+def _legend_below(owner: Figure | Axes, handles: list, labels: list[str] | None = None) -> None:
     labels = labels or [handle.get_label() for handle in handles]
     if not handles:
         return
-    look = {"ncols": min(len(handles), ncols), "frameon": False, "fontsize": STYLE["tick"]}
-    if isinstance(owner, Figure):
-        owner.legend(handles, labels, loc="outside lower center", handlelength=3, **look)
-    else:
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
-        owner.legend(handles, labels, handlelength=3, **below, **look)
+    whole = isinstance(owner, Figure)
+    width = owner.get_figwidth() if whole else 0.45 * STYLE["width"]
+    room = int(14 * width / (9 + max(map(len, labels))))  # in letters, 9 for handle and gap
+    look = {"ncols": min(max(room, 1), len(handles), 5), "frameon": False, "handlelength": 3}
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+    place = {"loc": "outside lower center"} if whole else place
+    owner.legend(handles, labels, fontsize=STYLE["tick"], **place, **look)

@@ -155,6 +155,13 @@ def label(ds: xr.Dataset, sweep: SweepConfig, name: str) -> xr.Dataset:
     return ds
 
 
+def at_end(ds: xr.Dataset) -> xr.Dataset:
+    """Each run at its own last recorded step, without the dimension `step`."""
+    steps = ds["step"].values
+    last = [steps[steps <= end].max() for end in ds["steps"].values]
+    return ds.sel(step=xr.DataArray(last, dims="run", coords={"run": ds["run"]}))
+
+
 def first_step(steps: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     """The first step of each row of accuracy [r, t] that reaches `ACCURACY_REACHED`, or NaN."""
     reached = accuracy >= ACCURACY_REACHED

@@ -336,7 +336,7 @@ def _speed(prepared: _Prepared) -> tuple[float, float]:
 
 def outcome(ds: xr.Dataset, workdir: Path) -> str:
     """The table of a finished sweep, one row a run, and where its files are."""
-    last = ds[["train_loss", "test_loss", "restricted_loss"]].ffill("step").isel(step=-1)
+    last = results.at_end(ds)[["train_loss", "test_loss", "restricted_loss"]]
     fields = [field for field in ds.attrs["axes"].split(",") if field]
     table = pd.DataFrame({field: ds[field].values for field in fields}, index=ds["run"].values)
     ends = {
@@ -349,10 +349,8 @@ def outcome(ds: xr.Dataset, workdir: Path) -> str:
     for name in last.data_vars:
         table[name.replace("_", " ")] = [f"{x:.2e}" for x in last[name].values]
     table["key frequencies"] = [key_text(ds.sel(run=run)) for run in ds["run"].values]
-    if (diverged := ds["diverged_at"].notnull()).any():
-        table["diverged"] = [
-            _step_text(x) if d else "" for x, d in zip(ds["diverged_at"].values, diverged.values)
-        ]
+    if ds["diverged_at"].notnull().any():
+        table["diverged"] = [_step_text(x, never="") for x in ds["diverged_at"].values]
     files = f"measures {results.measures_path(workdir)}\nfigures  {workdir / 'figures'}"
     return f"{table.rename_axis('run').to_string()}\n\n{files}"
 
@@ -363,8 +361,8 @@ def key_text(ds: xr.Dataset, at_most: int = 8) -> str:
     return " ".join(map(str, key)) if len(key) <= at_most else f"none stands out ({len(key)})"
 
 
-def _step_text(step: float) -> str:
-    return "not reached" if np.isnan(step) else f"{step:.0f}"
+def _step_text(step: float, never: str = "not reached") -> str:
+    return never if np.isnan(step) else f"{step:.0f}"
 
 
 def _axes_line(sweep: SweepConfig) -> str:

@@ -45,10 +45,10 @@ def shuffled_split(p: int, train_fraction: float, seed: int) -> Bool[np.ndarray,
 def modular(p: int, train_fraction: float = 0.3, seed: int = 0, operation: str = "add") -> Task:
     """The task of the paper: an operation mod p, with the authors' split for that seed."""
     return Task(
-        modulus=np.int32(p),
+        modulus=np.array(p, np.int32),
         labels=labels(p, operation, seed),
         train=shuffled_split(p, train_fraction, seed),
-        sign=np.int32(-1 if operation == "subtract" else 1),
+        sign=np.array(-1 if operation == "subtract" else 1, np.int32),
     )
 
 

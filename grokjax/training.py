@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from grokjax import losses, optimizers
 from grokjax.forward import network
-from grokjax.types import Architecture, Examples, Hyperparameters, Params, Scores, Task
+from grokjax.types import Architecture, Array, Examples, Hyperparameters, Params, Scores, Task
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _objective(
 
 
 def _dropout(hyper: Hyperparameters, step):
-    """Inverted dropout of the MLP's neurons, a mask for every step drawn from (seed, step, layer)."""
+    """Inverted dropout of the MLP's neurons; the mask is drawn from (seed, step, layer)."""
     key = jax.random.fold_in(jax.random.key(hyper.seed), step)
 
     def drop(neurons, layer: int):

@@ -13,7 +13,14 @@ checks, on the placeholder objects with which JAX rebuilds a tree.
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Bool, Float, Int
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+Array = jax.Array | np.ndarray
+"""Arrays of either kind; functions of arrays return JAX's."""
+
+IntLike = int | Int[Array, ""]
 
 Params = dict[str, Any]
 """Nested dict of arrays under TransformerLens' names, e.g. params["blocks"]["0"]["attn"]["W_Q"]."""

@@ -71,7 +71,7 @@ def test_updates_are_those_of_torchs_adamw(warmup_steps, weight_decay):
             expected = torch_adamw(start, grads[name][:count], **settings)
             moved = np.max(np.abs(expected - start))
             actual = np.asarray(trajectory[name][count - 1], np.float64)
-            tolerance = 2e-6 * moved + 3e-7 * np.max(np.abs(start))  # float32 additions
+            tolerance = 2e-6 * moved + 1e-6 * np.max(np.abs(start))  # float32 additions
             np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance, err_msg=name)
 
 
@@ -89,8 +89,9 @@ def test_the_first_update_has_rate_zero_and_the_rate_grows_linearly():
 def test_decay_applies_to_every_parameter_vectors_too():
     params = {"W": jnp.ones((2, 2)), "b": jnp.ones(2), "scalar": jnp.ones(())}
     zeros = jax.tree.map(lambda x: jnp.zeros((STEPS, *x.shape)), params)
+    expected = np.prod(1 - 1e-3 * np.minimum(np.arange(STEPS) / 10, 1))
     for leaf in updated(hyperparameters(), params, zeros).values():
-        np.testing.assert_allclose(leaf[-1], (1 - 1e-3) ** 40 * 0.9955086, rtol=1e-5)
+        np.testing.assert_allclose(leaf[-1], expected, rtol=1e-5)
 
 
 def test_hyperparameters_may_differ_between_runs_of_one_program():

@@ -1,15 +1,18 @@
 """The ends of memorization, circuit formation and cleanup, by a rule instead of by eye.
 
-The paper reads the three boundaries off its Figure 7 and states no criterion (paper notes, 4).
+The paper reads the boundaries 1,400 / 9,400 / 14,000 off its Figure 7 and states no criterion
+(paper notes, 4). Host-side numpy: a rule looks at a whole run at once.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float, Int
 
-MEMORIZED = 0.99
-SETTLED = 0.95
+MEMORIZED = 0.99  # train accuracy
+RISE = 0.1  # of the excluded loss, as a share of the loss of a uniform guess, ln p
+SLOW = 0.1  # rate at which the weights shrink, as a share of its maximum
 
 
 class PhaseEnds(NamedTuple):
@@ -28,32 +31,39 @@ def phase_ends(
     sum_squared_weights: Float[np.ndarray, " t"],
     p: int,
 ) -> PhaseEnds:
-    memorized = np.nonzero(train_accuracy >= MEMORIZED)[0]
-    if not len(memorized):
-        return PhaseEnds(np.nan, np.nan, np.nan)
-    above = np.nonzero(~(test_loss < np.log(p)))[0]
-    onset = above[-1] + 1 if len(above) else 0
-    grokked = onset < len(steps)
-    until = onset + 1 if grokked else len(steps)
-    lowest = int(np.nanargmin(excluded_loss[:until]))
-    rises = (
-        lowest < len(steps) - 1 and np.nanmax(excluded_loss[lowest:]) > 10 * excluded_loss[lowest]
-    )
-    memorization_end = steps[lowest] if rises else np.nan
-    if not grokked:
-        return PhaseEnds(memorization_end, np.nan, np.nan)
-    after = sum_squared_weights[onset:]
-    fallen = (after[0] - after) / max(after[0] - after.min(), 1e-30)
-    settled = onset + int(np.argmax(fallen >= SETTLED))
-    return PhaseEnds(memorization_end, steps[onset], steps[settled])
+    """The rule, on one run recorded at `steps`.
+
+    Circuit formation ends where the test loss falls below that of a uniform guess, ln p, for good.
+    Memorization ends where the excluded loss is lowest before that, if training accuracy reaches
+    0.99 before that too, and if the excluded loss then rises by at least ln(p) / 10: a network that
+    never starts a circuit memorizes on, and one that generalizes at once never memorized.
+    Cleanup ends where, after circuit formation, the sum of squared weights shrinks at less than a
+    tenth of its fastest rate.
+    """
+    chance = np.log(p)
+    above = np.nonzero(~(test_loss < chance))[0]
+    formed = above[-1] + 1 if len(above) else 0
+    grokked = formed < len(steps)
+    before = slice(0, formed + 1)
+    memorization_end = circuit_formation_end = cleanup_end = np.nan
+    if np.any(train_accuracy[before] >= MEMORIZED):
+        lowest = int(np.argmin(np.nan_to_num(excluded_loss[before], nan=np.inf)))
+        if np.nanmax(excluded_loss[lowest:]) > excluded_loss[lowest] + RISE * chance:
+            memorization_end = float(steps[lowest])
+    if grokked:
+        circuit_formation_end = float(steps[formed])
+        if len(steps) - formed > 2:
+            rate = -np.gradient(sum_squared_weights[formed:], steps[formed:])
+            fastest = int(np.argmax(rate))
+            slow = np.nonzero(rate[fastest:] < SLOW * rate[fastest])[0]
+            if len(slow) and rate[fastest] > 0:
+                cleanup_end = float(steps[formed + fastest + slow[0]])
+    return PhaseEnds(memorization_end, circuit_formation_end, cleanup_end)
 
 
-def phase_ends_of(ds) -> PhaseEnds:
-    """The rule applied to the measures of one run, an xarray Dataset over `step`."""
-    recorded = ds.sel(
-        step=ds["step"][np.isfinite(ds["sum_squared_weights"].sum("matrix", min_count=1)).values]
-    )
+def phase_ends_of(ds: xr.Dataset) -> PhaseEnds:
+    """The rule on the measures of one run, up to the end of that run."""
+    recorded = ds.isel(step=ds["total_sum_squared_weights"].notnull().values)
     names = ("train_accuracy", "test_loss", "excluded_loss", "total_sum_squared_weights")
-    return phase_ends(
-        recorded["step"].values, *(recorded[n].values for n in names), int(ds["modulus"])
-    )
+    series = (recorded[name].values.astype(np.float64) for name in names)
+    return phase_ends(recorded["step"].values, *series, p=int(ds["modulus"]))

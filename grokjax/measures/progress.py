@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from grokjax import fourier, losses
 from grokjax.forward import network
 from grokjax.measures import spectra
 from grokjax.training import masked_mean, test_set
-from grokjax.types import Architecture, Examples, Params, Task
+from grokjax.types import Architecture, Array, Examples, IntLike, Params, Task
 
 
 class Progress(NamedTuple):
@@ -87,9 +87,9 @@ def progress(
 
 
 def cos_coefficients(
-    coefficients: Float[Array, "2 c f"], p: fourier.IntLike, size: int
+    coefficients: Float[Array, "2 c f"], p: IntLike, size: int
 ) -> Float[Array, " f"]:
-    """Inner products of the logits with cos(w_k (a + b - c)), each of unit norm over its p^3 entries.
+    """Inner products of the logits with cos(w_k (a + b - c)), of unit norm over its p^3 entries.
 
     From the coefficients of the logits on the directions: cos(x - y) = cos x cos y + sin x sin y.
     """

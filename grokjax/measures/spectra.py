@@ -1,12 +1,11 @@
-"""What the weights alone show: Fourier spectra of W_E and W_L, their Gini, key frequencies, norms."""
+"""What the weights alone show: spectra of W_E and W_L, their Gini, key frequencies, norms."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from grokjax import fourier
-from grokjax.fourier import IntLike
-from grokjax.types import Params
+from grokjax.types import Array, IntLike, Params
 
 KEY_THRESHOLD = 0.25
 """A frequency is key if its norm is above this share of the strongest one's."""
