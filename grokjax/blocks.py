@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -188,18 +188,22 @@ def initial_states(block: Block) -> State:
         places = [i for i, run in enumerate(block.runs) if run.modulus == p]
         keys = jnp.stack([jax.random.key(block.runs[i].seed) for i in places])
         scales = jnp.array([block.runs[i].init_scale for i in places], jnp.float32)
-        init = jax.jit(jax.vmap(partial(model.init, arch=block.program.arch, num_tokens=p + 1)))
-        params = init(keys, init_scale=scales)
-        params = model.pad(params, block.size + 1)
+        params = _init(block.program.arch, p + 1, block.size + 1)(keys, scales)
         for j, i in enumerate(places):
             drawn[i] = jax.tree.map(lambda x, j=j: x[j], params)
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
-    hyper = block_data_hyper(block)
+    hyper = _stack([_hyperparameters(run) for run in block.runs])
     return jax.jit(jax.vmap(partial(training.initial_state, program=block.program)))(params, hyper)
 
 
-def block_data_hyper(block: Block) -> Hyperparameters:
-    return _stack([_hyperparameters(run) for run in block.runs])
+@cache
+def _init(arch: Architecture, num_tokens: int, padded_tokens: int) -> Callable:
+    """Compiled (keys, scales) -> initial parameters, run axis first."""
+
+    def one(key, scale):
+        return model.pad(model.init(key, arch, num_tokens, scale), padded_tokens)
+
+    return jax.jit(jax.vmap(one))
 
 
 def trainer(block: Block, precision: str = "float32", width: int | None = None) -> Trainer:
@@ -208,9 +212,11 @@ def trainer(block: Block, precision: str = "float32", width: int | None = None) 
     `width` runs are vmapped at a time (0: all of them). With several local devices the runs are
     spread over them.
     """
-    width = default_width() if width is None else width
-    program = block.program
+    return _trainer(block.program, precision, default_width() if width is None else width)
 
+
+@cache
+def _trainer(program: Program, precision: str, width: int) -> Trainer:
     def train(state: State, data: BlockData, num_steps) -> State:
         one = lambda x: training.train(*x, num_steps, program)  # noqa: E731
         return map_runs(one, (state, data.hyper, data.examples), width)

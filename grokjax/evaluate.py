@@ -87,16 +87,7 @@ class Sweep:
 
     def curves(self) -> xr.Dataset:
         """Losses and accuracies recorded while training, over p + 1 classes, over (run, step)."""
-        recorded = []
-        for i, block in enumerate(self.blocks):
-            directory = self.directory(i)
-            if states := checkpoints.state_steps(directory):
-                saved = checkpoints.restore(directory, states[-1])
-                recorded.append(
-                    _block_curves(block, saved["recorded"], saved["state"]["diverged_at"])
-                )
-        if not recorded:
-            raise ValueError(f"{self.workdir}: nothing is recorded yet")
+        recorded = [_block_curves(b, self.directory(i)) for i, b in enumerate(self.blocks)]
         return results.label(
             xr.concat(recorded, "run", join="outer"), self.config, self.workdir.name
         )
@@ -276,8 +267,14 @@ def _parts(norms: np.ndarray) -> np.ndarray:
     return norms.reshape(*norms.shape[:-1], -1, 2)
 
 
-def _block_curves(block: Block, recorded: dict[str, np.ndarray], diverged_at) -> xr.Dataset:
-    """What one block recorded while training, with labels."""
+def _block_curves(block: Block, directory: Path) -> xr.Dataset:
+    """What one block has recorded while training, with labels; no steps before its first save."""
+    runs = len(block.runs)
+    recorded = {name: np.zeros((runs, 0), np.float32) for name in Scores._fields}
+    recorded["step"], diverged_at = np.zeros(0, int), np.full(runs, -1)
+    if saved := checkpoints.state_steps(directory):
+        latest = checkpoints.restore(directory, saved[-1])
+        recorded, diverged_at = latest["recorded"], latest["state"]["diverged_at"]
     ended = recorded["step"] > np.array([run.steps for run in block.runs])[:, None]
     dims = ("run", "step")
     variables = {name: (dims, np.where(ended, np.nan, recorded[name])) for name in Scores._fields}

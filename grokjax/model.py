@@ -5,15 +5,20 @@ nested dict of arrays under TransformerLens' names and shapes, which `init` draw
 reads. Nothing here knows a task.
 """
 
+import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Float, Int, PRNGKeyArray
 
 from grokjax.types import Architecture, Array, Params
+
+Draw = Callable[[tuple[int, ...]], Array]
+"""Gives standard normal numbers of a shape, new ones at every call."""
 
 Drop = Callable[[Float[Array, "..."], int], Float[Array, "..."]]
 """Maps the neurons of a layer to what is left of them (dropout); features last."""
@@ -25,26 +30,26 @@ ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu}
 
 
 class Embed(nnx.Module):
-    def __init__(self, num_tokens: int, arch: Architecture, rngs: nnx.Rngs):
-        self.W_E = _gaussian(rngs, (num_tokens, arch.d_model), arch.d_model)
+    def __init__(self, num_tokens: int, arch: Architecture, draw: Draw):
+        self.W_E = _gaussian(draw, (num_tokens, arch.d_model), arch.d_model)
 
     def __call__(self, tokens: Int[Array, "b s"]) -> Float[Array, "b s d"]:
         return self.W_E[...][tokens]
 
 
 class PosEmbed(nnx.Module):
-    def __init__(self, num_positions: int, arch: Architecture, rngs: nnx.Rngs):
-        self.W_pos = _gaussian(rngs, (num_positions, arch.d_model), arch.d_model)
+    def __init__(self, num_positions: int, arch: Architecture, draw: Draw):
+        self.W_pos = _gaussian(draw, (num_positions, arch.d_model), arch.d_model)
 
     def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
         return x + self.W_pos[...][: x.shape[1]]
 
 
 class Attention(nnx.Module):
-    def __init__(self, arch: Architecture, rngs: nnx.Rngs):
+    def __init__(self, arch: Architecture, draw: Draw):
         shape = (arch.num_heads, arch.d_model, arch.d_head)
-        self.W_Q, self.W_K, self.W_V = (_gaussian(rngs, shape, arch.d_model) for _ in range(3))
-        self.W_O = _gaussian(rngs, (arch.num_heads, arch.d_head, arch.d_model), arch.d_model)
+        self.W_Q, self.W_K, self.W_V = (_gaussian(draw, shape, arch.d_model) for _ in range(3))
+        self.W_O = _gaussian(draw, (arch.num_heads, arch.d_head, arch.d_model), arch.d_model)
 
     def __call__(
         self, x: Float[Array, "b s d"]
@@ -58,11 +63,11 @@ class Attention(nnx.Module):
 
 
 class MLP(nnx.Module):
-    def __init__(self, arch: Architecture, rngs: nnx.Rngs):
-        self.W_in = _gaussian(rngs, (arch.d_model, arch.d_mlp), arch.d_model)
+    def __init__(self, arch: Architecture, draw: Draw):
+        self.W_in = _gaussian(draw, (arch.d_model, arch.d_mlp), arch.d_model)
         self.b_in = nnx.Param(jnp.zeros(arch.d_mlp))
         # Scaled by the residual width, not by d_mlp, as in the authors' code.
-        self.W_out = _gaussian(rngs, (arch.d_mlp, arch.d_model), arch.d_model)
+        self.W_out = _gaussian(draw, (arch.d_mlp, arch.d_model), arch.d_model)
         self.b_out = nnx.Param(jnp.zeros(arch.d_model))
         self.activation = ACTIVATIONS[arch.activation]
 
@@ -74,24 +79,24 @@ class MLP(nnx.Module):
 
 
 class Block(nnx.Module):
-    def __init__(self, arch: Architecture, rngs: nnx.Rngs):
-        self.attn, self.mlp = Attention(arch, rngs), MLP(arch, rngs)
+    def __init__(self, arch: Architecture, draw: Draw):
+        self.attn, self.mlp = Attention(arch, draw), MLP(arch, draw)
 
 
 class Unembed(nnx.Module):
-    def __init__(self, num_tokens: int, arch: Architecture, rngs: nnx.Rngs):
-        self.W_U = _gaussian(rngs, (arch.d_model, num_tokens), num_tokens)
+    def __init__(self, num_tokens: int, arch: Architecture, draw: Draw):
+        self.W_U = _gaussian(draw, (arch.d_model, num_tokens), num_tokens)
 
     def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s v"]:
         return x @ self.W_U[...]
 
 
 class Transformer(nnx.Module):
-    def __init__(self, num_tokens: int, num_positions: int, arch: Architecture, rngs: nnx.Rngs):
-        self.embed = Embed(num_tokens, arch, rngs)
-        self.pos_embed = PosEmbed(num_positions, arch, rngs)
-        self.blocks = nnx.Dict({str(i): Block(arch, rngs) for i in range(arch.num_layers)})
-        self.unembed = Unembed(num_tokens, arch, rngs)
+    def __init__(self, num_tokens: int, num_positions: int, arch: Architecture, draw: Draw):
+        self.embed = Embed(num_tokens, arch, draw)
+        self.pos_embed = PosEmbed(num_positions, arch, draw)
+        self.blocks = nnx.Dict({str(i): Block(arch, draw) for i in range(arch.num_layers)})
+        self.unembed = Unembed(num_tokens, arch, draw)
 
     def __call__(self, tokens: Int[Array, "b s"], drop: Drop) -> dict[str, Array]:
         x = self.pos_embed(self.embed(tokens))
@@ -111,7 +116,13 @@ def init(
     Standard deviation 1/sqrt(d_model) for every matrix, W_out included, and 1/sqrt(num_tokens) for
     W_U (paper notes, section 1). Pure and vmap-safe over the key.
     """
-    network = Transformer(num_tokens, num_positions, arch, nnx.Rngs(key))
+    build = partial(Transformer, num_tokens, num_positions, arch)
+    shapes: list[tuple[int, ...]] = []
+    nnx.eval_shape(lambda: build(lambda shape: shapes.append(shape) or jnp.zeros(shape)))
+    # All matrices from one draw: eleven draws take ten times as long to compile.
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    pieces = iter(jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1]))
+    network = build(lambda shape: next(pieces).reshape(shape))
     params = nnx.to_pure_dict(nnx.state(network, nnx.Param))
     return jax.tree.map(lambda x: x * init_scale, params)
 
@@ -153,11 +164,11 @@ def _pad_axis(x, axis: int, size: int):
     return jnp.pad(x, widths)
 
 
-def _gaussian(rngs: nnx.Rngs, shape: tuple[int, ...], width: int) -> nnx.Param:
-    return nnx.Param(jax.random.normal(rngs.params(), shape) / jnp.sqrt(jnp.float32(width)))
+def _gaussian(draw: Draw, shape: tuple[int, ...], width: int) -> nnx.Param:
+    return nnx.Param(draw(shape) / jnp.sqrt(jnp.float32(width)))
 
 
 @cache
 def _structure(arch: Architecture, num_tokens: int, num_positions: int) -> nnx.GraphDef:
-    build = lambda: Transformer(num_tokens, num_positions, arch, nnx.Rngs(0))  # noqa: E731
+    build = partial(Transformer, num_tokens, num_positions, arch, jnp.zeros)
     return nnx.split(nnx.eval_shape(build))[0]

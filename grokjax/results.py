@@ -164,6 +164,8 @@ def at_end(ds: xr.Dataset) -> xr.Dataset:
 
 def first_step(steps: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     """The first step of each row of accuracy [r, t] that reaches `ACCURACY_REACHED`, or NaN."""
+    if not len(steps):
+        return np.full(len(accuracy), np.nan)
     reached = accuracy >= ACCURACY_REACHED
     return np.where(reached.any(1), np.asarray(steps)[reached.argmax(1)], np.nan)
 

@@ -8,16 +8,17 @@ import grokjax
 PACKAGE = Path(grokjax.__file__).parent
 
 LAYERS = [
-    ["types", "fourier", "config"],
-    ["tasks", "model", "losses", "optimizers"],
+    ["types", "config"],
+    ["fourier", "tasks", "model", "losses", "optimizers"],
     ["lookup"],
     ["forward"],
     ["training"],
     ["measures"],
     ["blocks"],
     ["checkpoints", "results"],
-    ["runner", "evaluate", "plots"],
-    ["sweep", "analyze", "commandline", "interop"],
+    ["evaluate", "plots"],
+    ["runner", "commandline"],
+    ["sweep", "analyze", "interop"],
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 LAST_PURE_LAYER = LAYER_OF["measures"]
