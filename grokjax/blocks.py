@@ -7,10 +7,11 @@ turns (a `lax.map`), each for a whole stretch of steps.
 """
 
 import math
+import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -28,38 +29,78 @@ MAX_WASTE = 0.25
 
 
 @dataclass(frozen=True)
+class Load:
+    """What runs cost when they are trained together: the largest of each size, the sum of work."""
+
+    arch: Architecture
+    size: int  # padded modulus
+    num_examples: int
+    steps: int
+    count: int  # runs
+    work: float  # floating-point operations without padding
+
+    @classmethod
+    def of(cls, run: RunConfig) -> "Load":
+        arch = architecture(run)
+        work = example_flops(arch, run.modulus) * run.num_train * run.steps
+        return cls(arch, run.modulus, run.num_train, run.steps, 1, work)
+
+    def __add__(self, other: "Load") -> "Load":
+        return Load(
+            self.arch,
+            max(self.size, other.size),
+            max(self.num_examples, other.num_examples),
+            max(self.steps, other.steps),
+            self.count + other.count,
+            self.work + other.work,
+        )
+
+    @property
+    def step_flops(self) -> float:
+        """Arithmetic of one update of one padded run, in floating-point operations."""
+        return example_flops(self.arch, self.size) * self.num_examples
+
+    @property
+    def waste(self) -> float:
+        """Share of all the arithmetic that goes into padding."""
+        return 1 - self.work / (self.step_flops * self.steps * self.count)
+
+    def memory(self, width: int = 0) -> float:
+        """Bytes on the device while `width` runs are trained at a time (0: all), to a third."""
+        p, n, v = self.size, self.num_examples, self.size + 1
+        d, m, layers = self.arch.d_model, self.arch.d_mlp, self.arch.num_layers
+        num_params = 2 * v * d + 3 * d + layers * (4 * d * d + 2 * d * m + m + d)
+        positions = 1 if layers == 1 else 3 * layers
+        state = 3 * num_params + 3 * n + 6 * p * p
+        training = 3 * num_params + n * (2 * v + positions * (6 * d + 4 * m) + 6 * v)
+        scoring = p * p * positions * (5 * d + 2 * m + 5 * v)
+        at_a_time = min(width or self.count, self.count)
+        return 4.0 * (self.count * state + at_a_time * max(training, scoring))
+
+
+@dataclass(frozen=True)
 class Block:
     """Runs that are trained by one compiled program; `indices` are their places in the sweep."""
 
     indices: tuple[int, ...]
     runs: tuple[RunConfig, ...]
 
-    @property
+    @cached_property
     def program(self) -> Program:
         return program_of(self.runs)
+
+    @cached_property
+    def load(self) -> Load:
+        return reduce(operator.add, map(Load.of, self.runs))
 
     @property
     def size(self) -> int:
         """The padded modulus."""
-        return max(run.modulus for run in self.runs)
-
-    @property
-    def num_examples(self) -> int:
-        return max(_num_train(run) for run in self.runs)
+        return self.load.size
 
     @property
     def steps(self) -> int:
-        return max(run.steps for run in self.runs)
-
-    @property
-    def step_flops(self) -> float:
-        """Arithmetic of one update of one run as padded, in floating-point operations."""
-        return example_flops(self.runs[0], self.size) * self.num_examples
-
-    @property
-    def waste(self) -> float:
-        """Share of the arithmetic of the whole block that goes into padding."""
-        return 1 - sum(map(_work, self.runs)) / (self.step_flops * self.steps * len(self.runs))
+        return self.load.steps
 
 
 class BlockData(NamedTuple):
@@ -96,16 +137,16 @@ def architecture(run: RunConfig) -> Architecture:
     return Architecture(run.d_model, run.num_heads, run.d_mlp, run.num_layers, run.activation)
 
 
-def example_flops(run: RunConfig, p: int) -> float:
+def example_flops(arch: Architecture, p: int) -> float:
     """Forward and backward operations for one training example, all matrix products counted.
 
     At p = 113, 3830 examples and the paper's widths this makes 3.2e9 a step.
     """
-    v, d, m = p + 1, run.d_model, run.d_mlp
-    if run.num_layers == 1:
+    v, d, m = p + 1, arch.d_model, arch.d_mlp
+    if arch.num_layers == 1:
         return 6.0 * (d * m + m * v + d * v)
     layer = 4 * d * d + 2 * d * m
-    return 6.0 * (3 * run.num_layers * layer + 3 * d * v)
+    return 6.0 * (3 * arch.num_layers * layer + 3 * d * v)
 
 
 def plan(
@@ -116,41 +157,26 @@ def plan(
     Runs of one program are taken from the most expensive down; a block is closed when the next run
     would make padding too expensive, or the block too large.
     """
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[Program, list[int]] = {}
     for i, run in enumerate(runs):
         groups.setdefault(program_of([run]), []).append(i)
-    blocks: list[Block] = []
+    parts: list[list[int]] = []
     for members in groups.values():
-        members.sort(key=lambda i: (-_work(runs[i]), i))
-        current: list[int] = []
-        for i in members:
-            grown = block_of(runs, [*current, i])
-            full = max_block and len(grown.runs) > max_block
-            if current and (
-                full or grown.waste > MAX_WASTE or memory_needed(grown, width) > memory
-            ):
-                blocks.append(block_of(runs, current))
-                current = []
-            current.append(i)
-        blocks.append(block_of(runs, current))
-    return tuple(sorted(blocks, key=lambda block: block.indices))
-
-
-def memory_needed(block: Block, width: int = 0) -> float:
-    """Bytes on the device while training `width` runs at a time (0: all), to within a third."""
-    run, p, n = block.runs[0], block.size, block.num_examples
-    v, d, m = p + 1, run.d_model, run.d_mlp
-    num_params = 2 * v * d + 3 * d + run.num_layers * (4 * d * d + 2 * d * m + m + d)
-    positions = 1 if run.num_layers == 1 else 3 * run.num_layers
-    state = 3 * num_params + 3 * n + 6 * p * p
-    training_ = 3 * num_params + n * (2 * v + positions * (6 * d + 4 * m) + 6 * v)
-    scoring = p * p * positions * (5 * d + 2 * m + 5 * v)
-    count = len(block.runs)
-    return 4.0 * (count * state + min(width or count, count) * max(training_, scoring))
+        loads = {i: Load.of(runs[i]) for i in members}
+        load = None
+        for i in sorted(members, key=lambda i: (-loads[i].work, i)):
+            grown = load + loads[i] if load else loads[i]
+            full = max_block and grown.count > max_block
+            if load is None or full or grown.waste > MAX_WASTE or grown.memory(width) > memory:
+                parts.append([])
+                grown = loads[i]
+            parts[-1].append(i)
+            load = grown
+    return tuple(block_of(runs, part) for part in sorted(map(sorted, parts)))
 
 
 def device_memory() -> float:
-    """Bytes that blocks may use: half of what the first device, or the host, has free."""
+    """Bytes that blocks may use: 3/4 of what is free on the first device, on a CPU half."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return 0.75 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
@@ -167,7 +193,7 @@ def block_data(block: Block) -> BlockData:
     run_tasks = [task_of(run) for run in block.runs]
     return BlockData(
         hyper=_stack([_hyperparameters(run) for run in block.runs]),
-        examples=_stack([tasks.examples(task, block.num_examples) for task in run_tasks]),
+        examples=_stack([tasks.examples(task, block.load.num_examples) for task in run_tasks]),
         task=_stack([tasks.padded(task, block.size) for task in run_tasks]),
     )
 
@@ -287,14 +313,6 @@ def block_of(runs: Sequence[RunConfig], indices: Sequence[int]) -> Block:
     """The block of these places in the table of runs."""
     indices = sorted(indices)
     return Block(tuple(indices), tuple(runs[i] for i in indices))
-
-
-def _work(run: RunConfig) -> float:
-    return example_flops(run, run.modulus) * _num_train(run) * run.steps
-
-
-def _num_train(run: RunConfig) -> int:
-    return int(run.train_fraction * run.modulus**2)
 
 
 def _hyperparameters(run: RunConfig) -> Hyperparameters:

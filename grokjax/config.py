@@ -21,6 +21,11 @@ class ConfigError(ValueError):
     """Something that the user must mend, told in one line."""
 
 
+def train_size(p: int, train_fraction: float) -> int:
+    """Number of training pairs: int(fraction p^2), as in the authors' code."""
+    return int(train_fraction * p**2)
+
+
 def _setting(default: Any, meaning: str, allowed: str, accepts: Callable[[Any], bool]) -> Any:
     metadata = {"meaning": meaning, "allowed": allowed, "accepts": accepts}
     return dataclasses.field(default=default, metadata=metadata)
@@ -98,6 +103,10 @@ class RunConfig:
                 f"train_fraction={self.train_fraction!r} leaves no training pair at "
                 f"modulus={self.modulus}: raise either"
             )
+
+    @property
+    def num_train(self) -> int:
+        return train_size(self.modulus, self.train_fraction)
 
     @property
     def d_head(self) -> int:

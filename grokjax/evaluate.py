@@ -187,7 +187,7 @@ def evaluate(sweep: Sweep, tell: Callable[[int], Any] = lambda count: None) -> x
         reached = results.first_step(curves["step"].values, curves[accuracy].values)
         ds[f"steps_to_{name}"] = ("run", reached)
     ds["diverged_at"] = curves["diverged_at"]
-    ends = [phases.phase_ends_of(ds.sel(run=run)) for run in ds["run"].values]
+    ends = [_phase_ends(ds.sel(run=run)) for run in ds["run"].values]
     for name in phases.PhaseEnds._fields:
         ds[name] = ("run", np.array([getattr(end, name) for end in ends], float))
     return results.label(ds, sweep.config, sweep.workdir.name)
@@ -257,6 +257,14 @@ def _block_dataset(
         if "step" in variable.dims:
             ds[name] = ds[name].where(~ended)
     return ds
+
+
+def _phase_ends(ds: xr.Dataset) -> phases.PhaseEnds:
+    """The phases of the measures of one run, up to the end of that run."""
+    recorded = ds.isel(step=ds["total_sum_squared_weights"].notnull().values)
+    names = ("train_accuracy", "test_loss", "excluded_loss", "total_sum_squared_weights")
+    series = (recorded[name].values.astype(np.float64) for name in names)
+    return phases.phase_ends(recorded["step"].values, *series, p=int(ds["modulus"]))
 
 
 def _parts(norms: np.ndarray) -> np.ndarray:

@@ -11,8 +11,6 @@ from jaxtyping import Bool, Float, Int
 
 from grokjax.types import Array, IntLike
 
-LOSSES = ("exact", "low_precision")
-
 
 def cross_entropy(
     logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: IntLike
@@ -45,9 +43,8 @@ def accuracy(
     return (_pick(logits, correct) > best_other).astype(jnp.float32)
 
 
-def by_name(name: str):
-    """The training loss that a run's configuration names."""
-    return {"exact": cross_entropy, "low_precision": low_precision_cross_entropy}[name]
+LOSSES = {"exact": cross_entropy, "low_precision": low_precision_cross_entropy}
+"""The training loss by the name that a configuration gives it."""
 
 
 def _split_classes(

@@ -26,7 +26,7 @@ Drop = Callable[[Float[Array, "..."], int], Float[Array, "..."]]
 VOCABULARY_AXES = {("embed", "W_E"): 0, ("unembed", "W_U"): 1}
 """The leaves whose size depends on the modulus, with the axis that does, counted without runs."""
 
-ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu}
+ACTIVATIONS = {"relu": jax.nn.relu, "gelu": partial(jax.nn.gelu, approximate=False)}
 
 
 class Embed(nnx.Module):

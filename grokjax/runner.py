@@ -298,14 +298,14 @@ def _plan(
         if i in done:
             left = block.steps - done[i]
             runs = len(block.runs)
-            seconds += per_flop * block.step_flops * runs * left
+            seconds += per_flop * block.load.step_flops * runs * left
             seconds += per_score * block.size**2 * runs * len(evals) * left / block.steps
     device = jax.devices()[0]
     steps = sorted({run.steps for run in sweep.runs})
     lines = [
         f"runs       {len(sweep.runs)} ({_axes_line(sweep)})",
         f"blocks     {len(blocks)} of {', '.join(str(len(b.runs)) for b in blocks)} runs; padding "
-        f"takes {max(b.waste for b in blocks):.0%} of the arithmetic at most",
+        f"takes {max(b.load.waste for b in blocks):.0%} of the arithmetic at most",
         f"steps      {' / '.join(f'{n:,}' for n in steps)}; checkpoints "
         f"{len(checkpoint_steps(sweep))}, evaluations {len(eval_steps(sweep))}",
         f"time       about {_duration(seconds)} of training",
@@ -330,11 +330,11 @@ def _speed(prepared: _Prepared) -> tuple[float, float]:
         clock = time.monotonic()
         jax.block_until_ready(trainer.scores(state.params, data))
         seconds["score"] = time.monotonic() - clock
-    runs = len(block.runs)
-    return seconds["train"] / (block.step_flops * runs), seconds["score"] / (block.size**2 * runs)
+    updates, pairs = len(block.runs) * block.load.step_flops, len(block.runs) * block.size**2
+    return seconds["train"] / updates, seconds["score"] / pairs
 
 
-def outcome(ds: xr.Dataset, workdir: Path) -> str:
+def outcome(ds: xr.Dataset, workdir: str | os.PathLike) -> str:
     """The table of a finished sweep, one row a run, and where its files are."""
     last = results.at_end(ds)[["train_loss", "test_loss", "restricted_loss"]]
     fields = [field for field in ds.attrs["axes"].split(",") if field]
@@ -351,7 +351,8 @@ def outcome(ds: xr.Dataset, workdir: Path) -> str:
     table["key frequencies"] = [key_text(ds.sel(run=run)) for run in ds["run"].values]
     if ds["diverged_at"].notnull().any():
         table["diverged"] = [_step_text(x, never="") for x in ds["diverged_at"].values]
-    files = f"measures {results.measures_path(workdir)}\nfigures  {workdir / 'figures'}"
+    figures = Path(workdir) / "figures"
+    files = f"measures {results.measures_path(workdir)}\nfigures  {figures}"
     return f"{table.rename_axis('run').to_string()}\n\n{files}"
 
 

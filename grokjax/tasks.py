@@ -8,6 +8,7 @@ import random
 import numpy as np
 from jaxtyping import Bool, Int
 
+from grokjax.config import train_size
 from grokjax.types import Examples, Task
 
 OPERATIONS = ("add", "subtract", "x2_xy_y2", "random")
@@ -38,7 +39,7 @@ def shuffled_split(p: int, train_fraction: float, seed: int) -> Bool[np.ndarray,
     pairs = list(range(p * p))
     random.Random(seed).shuffle(pairs)
     train = np.zeros(p * p, bool)
-    train[pairs[: int(train_fraction * p * p)]] = True
+    train[pairs[: train_size(p, train_fraction)]] = True
     return train.reshape(p, p)
 
 
@@ -57,11 +58,6 @@ def padded(task: Task, size: int) -> Task:
     width = size - task.labels.shape[-1]
     grow = lambda x: np.pad(x, ((0, width), (0, width)))  # noqa: E731
     return task._replace(labels=grow(task.labels), train=grow(task.train))
-
-
-def num_train(task: Task) -> int:
-    """Number of training examples."""
-    return int(np.sum(task.train))
 
 
 def examples(task: Task, count: int | None = None) -> Examples:

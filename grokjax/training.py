@@ -68,10 +68,10 @@ def train(
 
 
 def scores(params: Params, task: Task, program: Program) -> Scores:
-    """Losses over the p + 1 classes that training sees, and accuracies, over both splits."""
+    """Losses as the run trains on, over its p + 1 classes, and accuracies, over both splits."""
     logits = network(program.arch).trace(params, task.modulus).logits
     num_classes = task.modulus + 1
-    loss = losses.by_name(program.loss)(logits, task.labels, num_classes)
+    loss = losses.LOSSES[program.loss](logits, task.labels, num_classes)
     correct = losses.accuracy(logits, task.labels, num_classes)
     test = test_set(task)
     return Scores(
@@ -99,9 +99,11 @@ def _objective(
     drop = _dropout(hyper, step) if program.dropout else lambda h, _: h
     logits = network(program.arch).logits(params, batch, drop=drop)
     num_classes = examples.inputs[0, -1] + 1  # "=" is the last token
-    loss = losses.by_name(program.loss)(logits, examples.labels, num_classes) @ examples.weights
+    loss = losses.LOSSES[program.loss](logits, examples.labels, num_classes) @ examples.weights
     if program.l1:
-        loss += hyper.l1 * sum(jnp.abs(x).sum() for x in jax.tree.leaves(params))
+        # The derivative of jnp.abs at 0 is 1: it would move padding and biases off 0.
+        absolute = lambda x: x * jax.lax.stop_gradient(jnp.sign(x))  # noqa: E731
+        loss += hyper.l1 * sum(absolute(x).sum() for x in jax.tree.leaves(params))
     return loss
 
 

@@ -128,7 +128,7 @@ def test_a_plan_holds_every_run_once_in_blocks_that_may_share_a_program(runs, ma
         assert {blocks.program_of([run]) for run in block.runs} == {block.program}
         assert block.indices == tuple(sorted(block.indices))
         assert not max_block or len(block.runs) <= max_block
-        assert -1e-9 < block.waste <= MAX_WASTE
+        assert -1e-9 < block.load.waste <= MAX_WASTE
     assert [block.indices for block in plan] == sorted(block.indices for block in plan)
 
 
@@ -136,7 +136,7 @@ def test_a_plan_holds_every_run_once_in_blocks_that_may_share_a_program(runs, ma
 @given(some_runs, st.sampled_from([0, 1, 4]), st.floats(1e6, 1e10))
 def test_blocks_fit_into_memory_unless_a_single_run_does_not(runs, width, memory):
     for block in blocks.plan(runs, memory=memory, width=width):
-        assert len(block.runs) == 1 or blocks.memory_needed(block, width) <= memory
+        assert len(block.runs) == 1 or block.load.memory(width) <= memory
 
 
 def test_runs_that_differ_in_nothing_static_share_one_block():
@@ -150,14 +150,14 @@ def test_runs_of_very_different_cost_are_kept_apart():
 
 
 def test_a_mainline_step_takes_three_billion_operations():
-    assert block_of(RunConfig()).step_flops == pytest.approx(3.2e9, rel=0.02)
+    assert block_of(RunConfig()).load.step_flops == pytest.approx(3.2e9, rel=0.02)
 
 
 @pytest.mark.parametrize("fraction", [0.29, 0.58, 0.47, 0.83])
 def test_the_planned_number_of_examples_is_the_number_there_are(fraction):
     block = block_of(dataclasses.replace(SMALL, modulus=10, train_fraction=fraction))
     examples = blocks.block_data(block).examples
-    assert block.num_examples == np.sum(examples.weights[0] > 0)
+    assert block.load.num_examples == np.sum(examples.weights[0] > 0)
 
 
 # --- Training -------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def test_adding_a_constant_to_all_logits_changes_nothing():
 
 @pytest.mark.parametrize("name", losses.LOSSES)
 def test_labels_may_have_any_shape_and_the_number_of_classes_may_be_traced(name):
-    loss = jax.jit(losses.by_name(name))
+    loss = jax.jit(losses.LOSSES[name])
     logits, labels = logits_of_loss(0.1)
     flat = loss(logits, labels, NUM_CLASSES)
     on_grid = loss(logits.reshape(PADDED, 5, -1), labels.reshape(5, -1), jnp.int32(NUM_CLASSES))

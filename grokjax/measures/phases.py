@@ -7,7 +7,6 @@ The paper reads the boundaries 1,400 / 9,400 / 14,000 off its Figure 7 and state
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float, Int
 
 MEMORIZED = 0.99  # train accuracy
@@ -59,11 +58,3 @@ def phase_ends(
             if len(slow) and rate[fastest] > 0:
                 cleanup_end = float(steps[formed + fastest + slow[0]])
     return PhaseEnds(memorization_end, circuit_formation_end, cleanup_end)
-
-
-def phase_ends_of(ds: xr.Dataset) -> PhaseEnds:
-    """The rule on the measures of one run, up to the end of that run."""
-    recorded = ds.isel(step=ds["total_sum_squared_weights"].notnull().values)
-    names = ("train_accuracy", "test_loss", "excluded_loss", "total_sum_squared_weights")
-    series = (recorded[name].values.astype(np.float64) for name in names)
-    return phase_ends(recorded["step"].values, *series, p=int(ds["modulus"]))

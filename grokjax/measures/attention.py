@@ -1,0 +1,167 @@
+"""Attention of "=" to the operands as a sigmoid, and the heads' circuits (Nanda et al. 2023, C.1).
+
+One layer: the query at "=" is then one vector, and scores and what a head writes depend on
+(token, position) alone.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from grokjax import fourier
+from grokjax.measures import grids, neurons
+from grokjax.types import Array, IntLike, Params
+
+
+class Heads(NamedTuple):
+    """What the heads see and write, by operand position and token, and for "=" itself."""
+
+    scores: Float[Array, "2 h v"]  # before the softmax, 1/sqrt(d_head) included
+    outputs: Float[Array, "2 h d v"]  # into the residual stream, at full attention
+    equals_score: Float[Array, " h"]
+    equals_output: Float[Array, "h d"]
+    equals_residual: Float[Array, " d"]  # the stream at "=" before the heads add to it
+
+
+class AttentionFit(NamedTuple):
+    """Attention of "=" to a as constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b).
+
+    Of every head at the one frequency that explains most (Table 2). The share is about the mean;
+    `fve_half` is what remains of it with the constant 1/2.
+    """
+
+    frequency: Int[Array, " h"]
+    fve: Float[Array, " h"]
+    fve_half: Float[Array, " h"]
+    alpha: Float[Array, " h"]
+    beta: Float[Array, " h"]
+
+
+def heads(params: Params, equals: IntLike) -> Heads:
+    """The tables of a one-layer network; `equals` is the token of "=" and may be traced."""
+    W_E, W_pos = params["embed"]["W_E"], params["pos_embed"]["W_pos"]
+    attn = params["blocks"]["0"]["attn"]
+    x = jnp.swapaxes(W_E + W_pos[:2, None], -1, -2)  # [2 d v]
+    x_equals = jnp.asarray(W_E)[equals] + W_pos[2]
+    W_score = _score_directions(params, equals) / jnp.sqrt(attn["W_K"].shape[-1])
+    OV = jnp.einsum("hdk,hke->hed", attn["W_V"], attn["W_O"])
+    return Heads(
+        scores=jnp.einsum("hd,jdv->jhv", W_score, x),
+        outputs=jnp.einsum("hed,jdv->jhev", OV, x),
+        equals_score=W_score @ x_equals,
+        equals_output=OV @ x_equals,
+        equals_residual=x_equals,
+    )
+
+
+def score_difference(heads: Heads) -> Float[Array, "h p p"]:
+    """Score of a less that of b: without "=" attention to a is its sigmoid."""
+    first, second = heads.scores[..., :-1]
+    return first[:, :, None] - second[:, None, :]
+
+
+def linear_sigmoid(
+    difference: Float[Array, "h p p"], p: IntLike, constant: float | None = None
+) -> Float[Array, "h p p"]:
+    """The best line through the sigmoid of the score difference, over all pairs, for each head.
+
+    A fitted constant, or the one given.
+    """
+    mean = lambda x: grids.mean(x, p)[:, None, None]  # noqa: E731
+    sigmoid = jax.nn.sigmoid(difference)
+    centre = mean(difference) if constant is None else 0.0
+    level = mean(sigmoid) if constant is None else constant
+    x = difference - centre
+    slope = grids.share(mean(x * (sigmoid - level)), mean(x * x))
+    return level + slope * x
+
+
+def residual(heads: Heads, attention: Float[Array, "h s p p"], skip=1.0) -> Float[Array, "d p p"]:
+    """The stream behind the heads for any attention from "=" to the three positions."""
+    first, second = heads.outputs[..., :-1]
+    mixed = jnp.einsum("hab,hda->dab", attention[:, 0], first)
+    mixed += jnp.einsum("hab,hdb->dab", attention[:, 1], second)
+    mixed += jnp.einsum("hab,hd->dab", attention[:, 2], heads.equals_output)
+    return skip * heads.equals_residual[:, None, None] + mixed
+
+
+def between_operands(
+    first: Float[Array, "h p p"], equals: Float[Array, "h p p"] | float = 0.0
+) -> Float[Array, "h s p p"]:
+    """Attention that gives `equals` to "=", and of the rest a share `first` to a."""
+    equals = jnp.broadcast_to(equals, first.shape)
+    return jnp.stack([(1 - equals) * first, (1 - equals) * (1 - first), equals], 1)
+
+
+def fit_by_frequency(
+    to_first: Float[Array, "h p p"], p: IntLike
+) -> tuple[Float[Array, "2 h f"], Float[Array, "h f"]]:
+    """Amplitudes alpha, beta at every frequency, and the share of variance that both explain."""
+    found = grids.terms(to_first, p)
+    root = jnp.sqrt(jnp.float32(0.5))
+    along = jnp.stack([found[1, 0] - found[0, 1], found[2, 0] - found[0, 2]]) * root
+    shares = grids.share(
+        jnp.sum(jnp.square(along), 0), neurons.variance(to_first, p)[:, None]
+    )
+    unpaired = 2 * fourier.frequencies(to_first.shape[-1]) == p
+    return along / p * jnp.where(unpaired, root, 1.0), shares
+
+
+def fit(to_first: Float[Array, "h p p"], p: IntLike) -> AttentionFit:
+    """Table 2, from the attention of "=" to a."""
+    amplitudes, shares = fit_by_frequency(to_first, p)
+    best = jnp.argmax(shares, -1)
+    pick = lambda x: jnp.take_along_axis(x, best[..., None], -1)[..., 0]  # noqa: E731
+    fve = pick(shares)
+    mean, variance = grids.mean(to_first, p), neurons.variance(to_first, p)
+    missed = grids.share(jnp.square((mean - 0.5) * p), variance)
+    return AttentionFit(
+        frequency=1 + best,
+        fve=fve,
+        fve_half=fve - missed,
+        alpha=pick(amplitudes[0]),
+        beta=pick(amplitudes[1]),
+    )
+
+
+def fitted(fit: AttentionFit, p: IntLike, size: int) -> Float[Array, "h p p"]:
+    """The attention to a that the fit with the constant 1/2 says."""
+    cos, sin = fourier.wave(fit.frequency[:, None] * jnp.arange(size), p)
+    wave = fit.alpha[:, None] * cos + fit.beta[:, None] * sin
+    return 0.5 + wave[:, :, None] - wave[:, None, :]
+
+
+def score_coefficients(params: Params, p: IntLike) -> Float[Array, "h p"]:
+    """W_attn by Fourier component: the scores C_j that "=" gives each token, position left out.
+
+    Without 1/sqrt(d_head), as the paper defines it.
+    """
+    scores = _score_directions(params, p) @ params["embed"]["W_E"][:-1].T
+    return fourier.transform(scores, p)
+
+
+def pattern_correlation(to_first: Float[Array, "h p p"], p: IntLike) -> Float[Array, "h h"]:
+    """Correlation over the pairs of every two heads' attention to a.
+
+    -1 for heads of opposite patterns, which together amplify the embedding (C.1).
+    """
+    maps = grids.centred(to_first, p).reshape(len(to_first), -1)
+    norms = jnp.linalg.norm(maps, axis=1)
+    return grids.share(maps @ maps.T, norms[:, None] * norms)
+
+
+def ov_norms(params: Params, p: IntLike) -> Float[Array, "h p"]:
+    """Norm over the neurons of each Fourier component of W_neur = W_in W_O W_V W_E, by head."""
+    attn, W_in = params["blocks"]["0"]["attn"], params["blocks"]["0"]["mlp"]["W_in"]
+    embedded = fourier.transform(params["embed"]["W_E"][:-1], p, axis=0)
+    OV = jnp.einsum("hdk,hke,em->hdm", attn["W_V"], attn["W_O"], W_in)
+    return jnp.linalg.norm(jnp.einsum("pd,hdm->hpm", embedded, OV), axis=-1)
+
+
+def _score_directions(params: Params, equals: IntLike) -> Float[Array, "h d"]:
+    """What a residual stream is multiplied with to be scored by "=", but for 1/sqrt(d_head)."""
+    attn = params["blocks"]["0"]["attn"]
+    x_equals = jnp.asarray(params["embed"]["W_E"])[equals] + params["pos_embed"]["W_pos"][2]
+    return jnp.einsum("d,hdk,hek->he", x_equals, attn["W_Q"], attn["W_K"])

@@ -1,0 +1,103 @@
+"""Maps over the pairs (a, b), such as a neuron's activation, term by term in frequency.
+
+The terms of frequency k are the nine products of {1, cos w_k a, sin w_k a} and the same of b, as
+unit vectors over the pairs; what is called the block of k are the eight besides the constant. Every
+function works for a modulus that is traced and smaller than the arrays; what the maps hold outside
+of it does not matter.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from grokjax import fourier
+from grokjax.types import Array, IntLike
+
+DEAD = 1e-10
+"""A map whose variance is below this share of its mean square is constant but for rounding."""
+
+
+def valid_pairs(p: IntLike, size: int) -> Bool[Array, "p p"]:
+    """Pairs that exist for the modulus."""
+    exists = jnp.arange(size) < p
+    return exists[:, None] & exists[None, :]
+
+
+def mean(x: Float[Array, "*n p p"], p: IntLike) -> Float[Array, "*n"]:
+    """Mean of each map over the pairs."""
+    inside = jnp.where(valid_pairs(p, x.shape[-1]), x, 0.0)
+    return jnp.sum(inside, (-2, -1)) / jnp.float32(p) ** 2
+
+
+def centred(x: Float[Array, "*n p p"], p: IntLike) -> Float[Array, "*n p p"]:
+    """Each map less its mean over the pairs; zero in the padding."""
+    return jnp.where(valid_pairs(p, x.shape[-1]), x - mean(x, p)[..., None, None], 0.0)
+
+
+def power(x: Float[Array, "*n p p"]) -> Float[Array, "*n"]:
+    """Sum of squares of each map."""
+    return jnp.sum(jnp.square(x), (-2, -1))
+
+
+def share(part: Float[Array, "..."], whole: Float[Array, "..."]) -> Float[Array, "..."]:
+    """part / whole, and 0 where there is nothing to explain."""
+    return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1.0), 0.0)
+
+
+def rows(p: IntLike, size: int) -> Float[Array, "3 f p"]:
+    """Constant, cosine and sine of every frequency, of unit norm over one operand."""
+    scale = jnp.sqrt(jnp.asarray(p, jnp.float32))
+    constant = jnp.broadcast_to(fourier.basis(p, size)[0], (size // 2, size))
+    return jnp.concatenate([constant[None], fourier.waves(p, size) * scale])
+
+
+def terms(x: Float[Array, "*n p p"], p: IntLike) -> Float[Array, "3 3 *n f"]:
+    """Coefficients of each map on the nine terms of every frequency: [of a, of b, ..., k].
+
+    The constant, [0, 0], is the same for all frequencies; it is p times the mean.
+    """
+    size = x.shape[-1]
+    unit = rows(p, size)
+    over_a = jnp.moveaxis(unit, -1, 0)  # [a 3 f]
+    # Two steps: all maps along b at once, then only matching frequencies along a.
+    constant = jnp.tensordot(x @ unit[0, 0], over_a, axes=1)[..., None, :]  # [n 3 1 f]
+    along_b = (x @ unit[1:].reshape(-1, size).T).reshape(*x.shape[:-1], 1, 2, size // 2)
+    waves = jnp.sum(along_b * over_a[:, :, None], axis=-4)  # [n 3 2 f]
+    return jnp.moveaxis(jnp.concatenate([constant, waves], -2), (-3, -2), (0, 1))
+
+
+def from_terms(coefficients: Float[Array, "3 3 *n f"], p: IntLike, size: int):
+    """The maps [*n, p, p] that are the sums of the blocks: `terms` undone, less the mean."""
+    unit = rows(p, size)
+    blocks = coefficients.at[0, 0].set(0.0)
+    of_b = jnp.einsum("ij...f,jfb->...ifb", blocks, unit)
+    return jnp.einsum("...ifb,ifa->...ab", of_b, unit)
+
+
+def block_power(coefficients: Float[Array, "3 3 *n f"]) -> Float[Array, "*n f"]:
+    """Sum of the squares of the eight terms of each frequency."""
+    return jnp.sum(jnp.square(coefficients), (0, 1)) - jnp.square(coefficients[0, 0])
+
+
+def sum_coefficients(
+    coefficients: Float[Array, "3 3 *n f"], p: IntLike, sign: IntLike
+) -> Float[Array, "2 *n f"]:
+    """From the terms, those on the unit directions cos and sin of w_k (a + sign b)."""
+    cos = coefficients[1, 1] - sign * coefficients[2, 2]
+    sin = coefficients[2, 1] + sign * coefficients[1, 2]
+    return jnp.stack([cos, sin]) * _sum_scale(p, coefficients.shape[-1])
+
+
+def sum_terms(
+    coefficients: Float[Array, "3 3 *n f"], p: IntLike, sign: IntLike
+) -> Float[Array, "3 3 *n f"]:
+    """The part of the terms along the directions cos and sin of w_k (a + sign b)."""
+    along = sum_coefficients(coefficients, p, sign)
+    cos, sin = along * _sum_scale(p, coefficients.shape[-1])
+    part = jnp.zeros_like(coefficients).at[1, 1].set(cos).at[2, 2].set(-sign * cos)
+    return part.at[2, 1].set(sin).at[1, 2].set(sign * sin)
+
+
+def _sum_scale(p: IntLike, num_frequencies: int) -> Float[Array, " f"]:
+    # cos(pi a) cos(pi b) of k = p/2 is a unit direction already; its sines are zero.
+    k = 1 + jnp.arange(num_frequencies)
+    return jnp.where(2 * k == p, 1.0, jnp.sqrt(jnp.float32(0.5)))

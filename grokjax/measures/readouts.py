@@ -1,0 +1,87 @@
+"""The neuron-logit map W_L in low-rank form, and what its directions read off the MLP.
+
+W_L = W_U W_out, without "=", is close to sum_k cos(w_k c) u_k^T + sin(w_k c) v_k^T over the key
+frequencies, the waves being of unit norm over the classes c; u_k . MLP(a, b) is then close to a
+multiple of cos w_k (a + b), v_k . MLP(a, b) to one of sin w_k (a + b) (Nanda et al. 2023, 4.2).
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from grokjax import fourier
+from grokjax.measures import grids, neurons
+from grokjax.types import Array, IntLike
+
+RANK_TOLERANCE = 1e-5
+"""Directions whose share of the span, as an eigenvalue, is below this are not independent."""
+
+
+class Readouts(NamedTuple):
+    """u_k . MLP (first) and v_k . MLP (second) at every frequency k."""
+
+    fve: Float[Array, "2 f"]  # by cos w_k (a + b) and by sin w_k (a + b): one coefficient each
+    fve_products: Float[Array, "2 f"]  # by the two products that each is the sum of
+    coefficients: Float[Array, "2 2 f"]  # of cos cos, sin sin; of sin cos, cos sin
+
+
+def directions(W_L: Float[Array, "v m"], p: IntLike) -> Float[Array, "2 f m"]:
+    """u_k and v_k of every frequency."""
+    size = W_L.shape[0] - 1
+    return jnp.einsum("ifc,cm->ifm", grids.rows(p, size)[1:], W_L[:-1])
+
+
+def residual(
+    norms: Float[Array, " p"], key: Bool[Array, " f"], constant: bool = True
+) -> Float[Array, ""]:
+    """Frobenius norm of W_L less its low-rank form, as a share of that of W_L.
+
+    `norms` are those of the Fourier components of W_L. The component that is the same for all
+    outputs changes no probability; `constant=False` leaves it out of both norms.
+    """
+    square = jnp.square(norms)
+    by_frequency = fourier.power_by_frequency(norms)
+    outside = jnp.sum(jnp.where(key, 0.0, by_frequency))
+    total = jnp.sum(by_frequency)
+    first = square[0] if constant else 0.0
+    return jnp.sqrt(grids.share(outside + first, total + first))
+
+
+def explained(
+    mlp_logits: Float[Array, "c p p"],
+    mlp_terms: Float[Array, "3 3 c f"],
+    p: IntLike,
+    sign: IntLike = 1,
+) -> Readouts:
+    """How much the waves of the sum explain of every readout.
+
+    `mlp_logits` are W_L MLP(a, b) for the p classes, and `mlp_terms` their terms. Variances are
+    about each readout's mean over the pairs; coefficients belong to waves of amplitude 1.
+    """
+    over_classes = grids.rows(p, mlp_logits.shape[-1])[1:]
+    variance = neurons.variance(jnp.einsum("lfc,cab->lfab", over_classes, mlp_logits), p)
+    own = jnp.einsum("lfc,ijcf->ijlf", over_classes, mlp_terms)
+    along = grids.sum_coefficients(own, p, sign)
+    products = jnp.stack(
+        [
+            jnp.stack([own[1, 1, 0], own[2, 2, 0]]),
+            jnp.stack([own[2, 1, 1], own[1, 2, 1]]),
+        ]
+    )
+    unpaired = 2 * fourier.frequencies(mlp_logits.shape[-1]) == p
+    return Readouts(
+        fve=grids.share(jnp.square(jnp.stack([along[0, 0], along[1, 1]])), variance),
+        fve_products=grids.share(jnp.sum(jnp.square(products), 1), variance),
+        coefficients=products * jnp.where(unpaired, 1.0, 2.0) / p,
+    )
+
+
+def projector(
+    W_L: Float[Array, "v m"], key: Bool[Array, " f"], p: IntLike
+) -> Float[Array, "m m"]:
+    """Onto the span of u_k and v_k of the key frequencies, among the neurons."""
+    u = jnp.where(key[:, None], directions(W_L, p), 0.0).reshape(-1, W_L.shape[1])
+    norms = jnp.linalg.norm(u, axis=1, keepdims=True)
+    u = u / jnp.where(norms > 0, norms, 1.0)
+    return u.T @ jnp.linalg.pinv(u @ u.T, rtol=RANK_TOLERANCE, hermitian=True) @ u
