@@ -368,7 +368,7 @@ def _step_text(step: float, never: str = "not reached") -> str:
 
 def _axes_line(sweep: SweepConfig) -> str:
     values = lambda name: len({getattr(run, name) for run in sweep.runs})  # noqa: E731
-    return ", ".join(f"{values(name)} {name}" for name in sweep.axes) or "one configuration"
+    return " x ".join(f"{name}: {values(name)}" for name in sweep.axes) or "one configuration"
 
 
 def _duration(seconds: float) -> str:

@@ -4,7 +4,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 
+# Shapes and types of everything that handles arrays are checked. What reads users' input checks it
+# itself, and its tests hand it wrong types on purpose.
+CHECKED = "evaluate forward fourier interop lookup losses measures model optimizers tasks training"
+install_import_hook(
+    [f"grokjax.{module}" for module in CHECKED.split()],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # test processes share a GPU
 jax.config.update("jax_default_matmul_precision", "highest")
 
 
