@@ -72,8 +72,9 @@ class Load:
         num_params = 2 * v * d + 3 * d + layers * (4 * d * d + 2 * d * m + m + d)
         positions = 1 if layers == 1 else 3 * layers
         state = 3 * num_params + 3 * n + 6 * p * p
-        training = 3 * num_params + n * (2 * v + positions * (6 * d + 4 * m) + 6 * v)
-        scoring = p * p * positions * (5 * d + 2 * m + 5 * v)
+        # What XLA was seen to keep at a time, in floats for each example and position.
+        training = 3 * num_params + n * (6 * v + positions * (5 * d + 3.5 * m))
+        scoring = p * p * positions * (d + m + v)
         at_a_time = min(width or self.count, self.count)
         return 4.0 * (self.count * state + at_a_time * max(training, scoring))
 

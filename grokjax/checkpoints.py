@@ -29,6 +29,7 @@ import jax
 import numpy as np
 import tensorstore as ts
 
+from grokjax.config import ConfigError
 from grokjax.types import Params
 
 _ITEM = "state"  # The name under which Orbax files the one tree of a checkpoint.
@@ -237,8 +238,10 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{path.parent}: the checkpoint of step {path.name} is damaged: {_brief(error)}"
-        raise ValueError(message) from error
+        raise ConfigError(
+            f"{path.parent}: the checkpoint of step {path.name} is damaged ({_brief(error)}): "
+            f"delete {path} to go on without it"
+        ) from error
 
 
 def _brief(error: Exception) -> str:

@@ -78,19 +78,23 @@ class Sweep:
         Read from measures.nc where it is up to date, computed from the checkpoints otherwise
         (nothing is written). Entries after the end of a run are NaN.
         """
-        path = results.measures_path(self.workdir)
-        if path.exists():
-            saved = results.load(path)
-            if tuple(saved["step"].values) == self.steps:
-                return saved
+        if self.is_measured():
+            return results.load(results.measures_path(self.workdir))
         return evaluate(self)
+
+    def is_measured(self) -> bool:
+        """Whether measures.nc covers every checkpoint."""
+        path = results.measures_path(self.workdir)
+        return path.exists() and tuple(results.load(path)["step"].values) == self.steps
 
     def curves(self) -> xr.Dataset:
         """Losses and accuracies recorded while training, over p + 1 classes, over (run, step)."""
         recorded = [_block_curves(b, self.directory(i)) for i, b in enumerate(self.blocks)]
-        return results.label(
-            xr.concat(recorded, "run", join="outer"), self.config, self.workdir.name
-        )
+        ds = xr.concat(recorded, "run", join="outer").sortby("run")
+        ds = results.label(ds, self.config, self.workdir.name)
+        for name in ("train_loss", "test_loss"):
+            ds[name].attrs["definition"] += ", over p + 1 classes and as the run trains on"
+        return ds
 
     def _place(self, run: int) -> tuple[int, int]:
         """The block of a run, and its place in it."""

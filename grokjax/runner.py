@@ -6,6 +6,7 @@ device computes while the host records.
 """
 
 import os
+import platform
 import signal
 import threading
 import time
@@ -37,6 +38,16 @@ SECONDS_PER_CALL = 5.0
 
 class Interrupted(Exception):
     """A signal asked the sweep to stop; what was trained is saved."""
+
+
+def cache_compilations() -> None:
+    """Keep compiled programs on disk between commands, unless JAX is already told where.
+
+    In the user's cache directory, by machine: a program for one CPU may not run on another.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "grokjax" / platform.node()))
 
 
 def run_sweep(sweep: SweepConfig, workdir: str | os.PathLike, say: Callable = print) -> None:
@@ -240,8 +251,8 @@ def _restore(
         recorder.record(0, trainer.scores(state.params, data))
         writer.save_params(0, state.params)
         return 0, state
-    step = saved[-1]
-    restored = checkpoints.restore(directory, step, {"state": state, "recorded": recorder.values})
+    step, like = saved[-1], {"state": state, "recorded": recorder.values}
+    restored = checkpoints.restore(directory, step, like)
     recorder.values = restored["recorded"]
     checkpoints.rewind(directory, step)
     return step, restored["state"]
@@ -281,7 +292,7 @@ def _trained_steps(workdir: Path, i: int) -> int:
 
 def _is_finished(workdir: Path, blocks: Sequence[Block]) -> bool:
     trained = all(_trained_steps(workdir, i) == b.steps for i, b in enumerate(blocks))
-    return trained and results.measures_path(workdir).exists()
+    return trained and evaluate.open_sweep(workdir).is_measured()
 
 
 def _plan(

@@ -9,11 +9,15 @@ def main(argv: list[str]) -> int:
     line = read_sweep(argv)
     from grokjax import runner  # after the arguments: jax takes seconds to import
 
+    runner.cache_compilations()
     try:
         runner.run_sweep(line.sweep, line.workdir)
     except runner.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 130
+    except OSError as error:  # a full disk, say
+        print(f"error: {error}; the same command goes on from the last save", file=sys.stderr)
+        return 1
     return 0
 
 

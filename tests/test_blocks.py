@@ -285,3 +285,17 @@ def test_runs_spread_over_four_devices_train_as_on_one(tmp_path):
         for i in (*CALM, SHORT):
             tolerance = 1e-4 * np.max(np.abs(expected[i]))
             np.testing.assert_allclose(actual[i], expected[i], rtol=0, atol=tolerance)
+
+
+def test_the_memory_that_a_block_needs_is_known_beforehand():
+    block = block_of(*(RunConfig(seed=seed) for seed in range(3)))
+    compiled = (
+        blocks.trainer(block, width=0)
+        .train.lower(
+            jax.eval_shape(lambda: blocks.initial_states(block)), blocks.block_data(block), 1
+        )
+        .compile()
+    )
+    sizes = compiled.memory_analysis()
+    needed = sizes.argument_size_in_bytes + sizes.temp_size_in_bytes
+    assert 0.75 < block.load.memory() / needed < 1.35

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 
 import jax
@@ -177,6 +178,21 @@ def test_a_sweep_stopped_by_a_signal_ends_with_the_same_bits(finished, tmp_path,
     assert 0 < opened.steps[-1] <= 40
     run(tiny_sweep(), tmp_path)
     assert_same_bits(contents(tmp_path), contents(finished[0]))
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_sweep_goes_on_from_the_state_before_a_damaged_one(finished, tmp_path):
+    workdir = tmp_path / "copy"
+    shutil.copytree(finished[0], workdir)
+    results.measures_path(workdir).unlink()
+    states = workdir / "blocks" / "0" / "resume"
+    latest = states / str(checkpoints.state_steps(states.parent)[-1])
+    next(latest.rglob("_METADATA")).write_text("")
+    with pytest.raises(ConfigError, match=f"damaged.*delete {latest}"):
+        run(tiny_sweep(), workdir)
+    shutil.rmtree(latest)
+    run(tiny_sweep(), workdir)
+    assert_same_bits(contents(workdir), contents(finished[0]))
 
 
 @pytest.mark.usefixtures("without_figures")

@@ -32,14 +32,15 @@ def folder(tmp_path_factory):
     return folder
 
 
-def command(folder, module, *arguments, **options):
+def command(folder, module, *arguments):
+    cache = {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", f"grokjax.{module}", *arguments],
         cwd=folder,
+        env={**os.environ, **cache},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
@@ -108,10 +109,7 @@ def test_what_is_wrong_is_said_in_one_line(folder, finished, module, arguments, 
 
 
 def test_ctrl_c_saves_and_tells_how_to_go_on(folder):
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = command(
-        folder, "sweep", "--config", "small.py", "--workdir", "stopped", env=environment
-    )
+    process = command(folder, "sweep", "--config", "small.py", "--workdir", "stopped")
     for line in process.stdout:
         if line.startswith("device"):  # the plan is printed, training begins
             break

@@ -1,0 +1,111 @@
+import jax
+import numpy as np
+import pytest
+from hand_built import periodic_neurons, waves_of_the_sum
+from scipy.special import logsumexp
+
+from grokjax import tasks
+from grokjax.measures import mechanism
+from grokjax.types import Architecture
+
+AMPLITUDES = {3: 5.0, 7: 4.0, 12: 3.0}
+P = 31
+
+
+def analysed(params, keys):
+    key = np.isin(np.arange(1, P // 2 + 1), list(keys))
+    task = tasks.modular(P, 0.5)
+    analyse = jax.jit(lambda x: mechanism.mechanism(x, task, Architecture(), key, variants=True))
+    return jax.device_get(analyse(params))
+
+
+@pytest.fixture(scope="module")
+def algorithm():
+    return analysed(waves_of_the_sum(P, AMPLITUDES), AMPLITUDES)
+
+
+def logits(amplitudes):
+    """The logit of every class at distance 0, 1, 2, ... from the answer."""
+    x = np.arange(P)
+    return sum(a * np.cos(2 * np.pi * k * x / P) for k, a in amplitudes.items())
+
+
+def loss(amplitudes):
+    g = logits(amplitudes)
+    return np.logaddexp(0, logsumexp(g[1:] - g[0]))
+
+
+UNCHANGED = [
+    "sum_directions_only",
+    "sum_directions_only_in_neurons",
+    "key_blocks_only",
+    "key_blocks_only_in_neurons",
+    "key_products_only",
+    "neurons_as_polynomials",  # no neuron is explained by one frequency
+    "mlp_readout_span",
+    "mlp_readout_span_without_skip",
+    "mlp_skip_zero",
+    "mlp_skip_mean",
+    "attention_linearised",  # attention is 1/2 everywhere
+    "attention_linearised_through_half",
+    "attention_linearised_without_equals",
+    "attention_single_frequency",
+    "attention_mean",
+    "equals_attention_zero",  # it is 0
+    "equals_attention_zero_unscaled",
+    "attention_zero_head_1",  # head 0 does all
+]
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+def test_what_the_algorithm_does_not_use_costs_nothing(algorithm, name):
+    np.testing.assert_allclose(algorithm.ablations[name], loss(AMPLITUDES), rtol=5e-3)
+
+
+UNIFORM = [
+    "excluded_products",
+    "excluded_blocks",
+    "excluded_cube",
+    "mlp_readout_null_space",
+    "mlp_readout_null_space_without_skip",
+]
+
+
+@pytest.mark.parametrize("name", UNIFORM)
+def test_without_the_key_frequencies_every_class_is_alike(algorithm, name):
+    np.testing.assert_allclose(algorithm.ablations[name], np.log(P), rtol=1e-3)
+    np.testing.assert_allclose(algorithm.excluded_loss, np.log(P), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["attention_zero", "attention_zero_head_0"])
+def test_without_attention_the_answer_is_that_of_0_and_0(algorithm, name):
+    g = logits(AMPLITUDES)
+    expected = np.mean(logsumexp(g) - g)  # all labels are equally frequent
+    np.testing.assert_allclose(algorithm.ablations[name].all, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name", ["logit_block", "logit_sum_directions", "neuron_block", "neuron_sum_directions"]
+)
+def test_one_frequency_less(algorithm, name):
+    for k in AMPLITUDES:
+        rest = {key: a for key, a in AMPLITUDES.items() if key != k}
+        found = algorithm.frequency_ablated[name].all[k - 1]
+        np.testing.assert_allclose(found, loss(rest), rtol=5e-3)
+    others = algorithm.frequency_ablated[name].all[[0, 4]]
+    if name == "logit_block":
+        np.testing.assert_allclose(others, loss(AMPLITUDES), rtol=5e-3)
+    else:
+        assert np.isnan(others).all()
+
+
+def test_linear_neurons_are_their_own_polynomials():
+    heads = [(5, 0.1, 0.4, 11), (11, 0.1, -1.0, 3)]
+    found = analysed(periodic_neurons(P, {3: 4, 5: 7, 11: 6}, heads, strength=0.3), [3, 5, 11])
+    for name in ("neurons_as_polynomials", "key_blocks_only", "attention_linearised"):
+        np.testing.assert_allclose(found.ablations[name], found.loss, rtol=1e-4)
+    assert found.loss.all > np.log(P)
+    # Their logits hold nothing of the sum, so only each class's mean is left of them.
+    means = found.ablations["sum_directions_only"].all
+    np.testing.assert_allclose(found.ablations["key_products_only"].all, means, rtol=1e-4)
+    np.testing.assert_allclose(means, np.log(P), rtol=0.2)
