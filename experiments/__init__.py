@@ -1,0 +1,1 @@
+"""One script for each result of the literature that is reproduced here."""

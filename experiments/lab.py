@@ -1,0 +1,171 @@
+"""What every experiment does alike: train its sweep, write what was measured, draw.
+
+An experiment is a script with a config for each preset ("paper": as published; "laptop": fits two
+cores) and this command line:
+
+    python -m experiments.NAME [--preset laptop|paper] [--workdir DIR] [--out DIR]
+
+OUT/NAME.json holds one row a run, read off its measures, with the command, configuration, versions
+and device; OUT/NAME/*.png the figures. Stopped, the same command goes on.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from grokjax import plots, results, runner
+from grokjax.commandline import Parser, run_main
+from grokjax.config import ConfigError, resolve
+from grokjax.evaluate import Sweep, open_sweep
+
+LEVELS = (1.0, 1e-3, 1e-6)
+"""Losses whose first crossing is reported, in nats."""
+
+Preset = Callable[[], ConfigDict | tuple[ConfigDict, list[dict[str, Any]]]]
+"""A config, or a config with the rows of a table of runs where axes do not multiply."""
+
+Draw = Callable[[xr.Dataset, xr.Dataset], Iterable[tuple[str, Figure]]]
+
+
+def run(
+    name: str,
+    about: str,
+    presets: Mapping[str, Preset],
+    draw: Draw | None = None,
+    measure: Callable[[Sweep], Mapping[str, Any]] = lambda sweep: {},
+) -> None:
+    """The command line of one experiment; exits.
+
+    Args:
+        name: of the script and of its results.
+        about: the script's docstring, shown by --help and kept with the results.
+        presets: configs by the name of the preset; "laptop" is the default.
+        draw: figures from (measures, curves); those of any sweep by default.
+        measure: further numbers for the JSON.
+    """
+
+    def main(argv: list[str]) -> int:
+        options = _options(name, about, presets, argv)
+        workdir = Path(options.workdir or f"runs/{name}_{options.preset}")
+        out = Path(options.out)
+        _writable(out)
+        runner.cache_compilations()
+        preset = presets[options.preset]()
+        config, table = preset if isinstance(preset, tuple) else (preset, None)
+        runner.run_sweep(resolve(config, table and (lambda config: table)), workdir)
+        sweep = open_sweep(workdir)
+        measures, curves = sweep.measures(), sweep.curves()
+        command = f"python -m experiments.{name} " + shlex.join(argv)
+        report = {
+            "experiment": " ".join(about.split()),
+            "command": command.strip(),
+            "preset": options.preset,
+            "made_with": sweep.made_with,
+            "config": sweep.config.to_dict() | {"runs": len(sweep.config.runs)},
+            "runs": rows(measures, curves),
+            **measure(sweep),
+        }
+        (out / f"{name}.json").write_text(json.dumps(plain(report), indent=1))
+        figures = draw(measures, curves) if draw else plots.all_figures(measures, limit=5)
+        paths = save_figures(figures, out / name)
+        print(f"results  {out / name}.json\nfigures  {len(paths)} in {out / name}")
+        return 0
+
+    sys.exit(run_main(main))
+
+
+def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
+    """One dict a run: what was swept, when it did what, and where it ended."""
+    table = []
+    last = results.at_end(measures)
+    for number in measures["run"].values:
+        run, end = measures.sel(run=number), last.sel(run=number)
+        curve = curves.sel(run=number)
+        row = {field: run[field].item() for field in measures.attrs["axes"].split(",") if field}
+        for name in ("memorization_end", "circuit_formation_end", "cleanup_end"):
+            row[name] = run[name].item()
+        for name in ("steps_to_memorize", "steps_to_grok", "diverged_at"):
+            row[name] = run[name].item()
+        for split in ("train", "test"):
+            loss = curve[f"{split}_loss"]
+            row[f"steps_to_{split}_loss_below"] = {
+                str(level): _first(curve["step"].values, loss.values < level) for level in LEVELS
+            }
+        test = curve["test_loss"].values
+        row["max_test_loss"] = float(np.nanmax(test))
+        row["max_test_loss_at"] = int(curve["step"].values[np.nanargmax(test)])
+        row["slingshots"] = slingshots(curve["train_loss"].values)
+        row["key_frequencies"] = run["frequency"].values[run["key_frequency"].values].tolist()
+        names = ("train_loss", "test_loss", "test_accuracy", "restricted_loss", "excluded_loss")
+        spectra = ("gini_embedding", "gini_neuron_logit_map", "total_sum_squared_weights")
+        row["last"] = {"step": int(end["step"])} | {n: end[n].item() for n in (*names, *spectra)}
+        table.append(row)
+    return table
+
+
+def slingshots(train_loss: np.ndarray) -> int:
+    """How often the recorded training loss, once below 1e-3, rises more than tenfold at once."""
+    before, after = train_loss[:-1], train_loss[1:]
+    memorized = np.minimum.accumulate(before) < 1e-3
+    return int(np.sum(memorized & (after > 10 * before) & (after > 1e-6)))
+
+
+def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> list[Path]:
+    """Small PNGs, in as few colours as a line drawing needs."""
+    from PIL import Image
+
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for stem, figure in figures:
+        path = directory / f"{stem}.png"
+        figure.savefig(path, dpi=90)
+        Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
+        paths.append(path)
+    return paths
+
+
+def plain(value: Any) -> Any:
+    """The same without NumPy, and None where there is no number, as JSON wants it."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _first(steps: np.ndarray, reached: np.ndarray) -> int | None:
+    return int(steps[reached.argmax()]) if reached.any() else None
+
+
+def _options(name: str, about: str, presets, argv: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog=f"python -m experiments.{name}",
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--preset", default="laptop", choices=sorted(presets))
+    parser.add_argument("--workdir", help="default: runs/NAME_PRESET")
+    parser.add_argument("--out", default="experiments/results")
+    return parser.parse_args(argv)
+
+
+def _writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".writable").touch()
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{out} is not writable ({error.strerror}): name another --out"
+        ) from error

@@ -1,0 +1,27 @@
+"""Dropout groks, an L1 penalty does not (paper D.1, Figure 28); both without weight decay."""
+
+from ml_collections import ConfigDict
+
+from experiments import lab
+from grokjax.config import axis, chain, default, product
+
+
+def paper() -> tuple[ConfigDict, list[dict]]:
+    config = default()
+    config.weight_decay = 0.0
+    seeds = axis("seed", range(3))
+    dropout = product(axis("dropout", (0.2, 0.5)), seeds)
+    # The paper does not give the strengths of its L1 penalty.
+    l1 = product(axis("l1", (1e-6, 1e-5, 1e-4)), seeds)
+    return config, chain(dropout, l1)
+
+
+def laptop() -> tuple[ConfigDict, list[dict]]:
+    """p = 59, where a run takes minutes."""
+    config, rows = paper()
+    config.modulus, config.train_fraction, config.steps = 59, 0.5, 10_000
+    return config, [row for row in rows if row["seed"] == 0]
+
+
+if __name__ == "__main__":
+    lab.run("regularizers", __doc__, {"paper": paper, "laptop": laptop})

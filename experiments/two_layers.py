@@ -1,0 +1,25 @@
+"""Two layers: some grok, with slingshots, by the same algorithm (paper C.2, Figures 22, 23)."""
+
+from ml_collections import ConfigDict
+
+from experiments import lab
+from grokjax.config import default
+
+
+def paper() -> ConfigDict:
+    config = default()
+    config.num_layers = 2
+    config.axes.seed = (0, 1, 2)
+    return config
+
+
+def laptop() -> ConfigDict:
+    """A smaller modulus: two layers have no table form and cost ten times as much a step."""
+    config = paper()
+    config.modulus, config.train_fraction, config.steps = 59, 0.4, 8_000
+    config.eval_every = 20
+    return config
+
+
+if __name__ == "__main__":
+    lab.run("two_layers", __doc__, {"paper": paper, "laptop": laptop})
