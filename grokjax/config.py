@@ -139,6 +139,9 @@ class SweepConfig:
     precision: str = _choice(
         "of matrix products", "float32", "bfloat16_3x", "tensorfloat32", "bfloat16"
     )
+    stop_test_loss: float = _at_least_0(
+        0.0, "end a block once each of its runs has had a test loss below this; 0: never"
+    )
     max_block: int = _count(0, "largest number of runs in a block; 0: what fits in memory", low=0)
 
     def __post_init__(self):

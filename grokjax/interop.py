@@ -5,11 +5,14 @@ Two layouts are read. TransformerLens' is also ours: names such as `blocks.0.att
 is [d_model, vocabulary], W_Q is [head, d_head, d_model]) and W_O as [d_model, head d_head]. Which
 one a file has is seen from W_O, which only in theirs has two axes.
 
-Files are never executed: torch reads weights only, NumPy reads no objects.
+Nothing in a file is executed: torch reads weights only, NumPy no objects. Longer than most files
+because whatever is not such a network is refused by name.
 """
 
 import os
+import pickle
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -284,12 +287,34 @@ def _read_torch(path: Path) -> Any:
     except ImportError:
         message = f'{path} needs torch: pip install "grokjax[torch]", or convert it to .npz'
         raise ConfigError(message) from None
+    read = partial(torch.load, path, map_location="cpu", weights_only=True)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read()
+    except pickle.UnpicklingError as error:
+        refused = error
     except Exception as error:  # torch raises most types there are
-        hint = "save its state dict alone" if "eights" in str(error) else "it may be damaged"
-        reason = f"holds more than weights, or is no file of torch's ({hint}); it was not executed"
-        raise ConfigError(f"{path} {reason}: {_line(error)}") from error
+        raise ConfigError(f"{path} is no file of torch's: {_line(error)}") from error
+    # Objects beside the weights, such as a configuration, are read as `_Inert` ones instead.
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with torch.serialization.safe_globals([(_Inert, name) for name in names]):
+            return read()
+    except Exception:
+        reason = "holds more than weights, which is not executed, or is damaged"
+        raise ConfigError(f"{path} {reason}: save the state dict alone") from refused
+
+
+class _Inert:
+    """Stands for any class or function that a file names; does nothing with what it is given."""
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        pass
 
 
 def _safetensors():
@@ -339,4 +364,4 @@ def _pick(checkpoints: Any, checkpoint: int | None, path: str) -> Mapping[str, A
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

@@ -59,7 +59,7 @@ def run_sweep(sweep: SweepConfig, workdir: str | os.PathLike, say: Callable = pr
     """
     workdir = Path(workdir)
     blocks = _prepare(sweep, workdir)
-    if _is_finished(workdir, blocks):
+    if _is_finished(sweep, workdir, blocks):
         say(f"{workdir} is finished. Delete it, or name another --workdir, to run the sweep again.")
         say(outcome(evaluate.open_sweep(workdir).measures(), workdir))
         return
@@ -112,8 +112,12 @@ def _prepare(sweep: SweepConfig, workdir: Path) -> tuple[Block, ...]:
 
 def _train_all(sweep: SweepConfig, workdir: Path, blocks, signals, say) -> None:
     """Train every block that is not at its end."""
-    done = {i: _trained_steps(workdir, i) for i in range(len(blocks))}
-    todo = {i: step for i, step in done.items() if step < blocks[i].steps}
+    directories = [results.block_directory(workdir, i) for i in range(len(blocks))]
+    todo = {
+        i: _trained_steps(directories[i])
+        for i, block in enumerate(blocks)
+        if not _is_trained(sweep, directories[i], block)
+    }
     if not todo:
         return
     # One block's arrays at a time: they may fill the device.
@@ -123,7 +127,7 @@ def _train_all(sweep: SweepConfig, workdir: Path, blocks, signals, say) -> None:
     progress = _Progress(total, len(sweep.runs))
     with progress.bar:
         for i in range(len(blocks)):
-            _train_block(sweep, results.block_directory(workdir, i), prepare(i), progress, signals)
+            _train_block(sweep, directories[i], prepare(i), progress, signals)
             signals.check()
 
 
@@ -140,20 +144,6 @@ class _Prepared(NamedTuple):
         return cls(block, blocks_lib.trainer(block, precision), data)
 
 
-class _Recorder:
-    """The scores of a block at its evaluation steps, on the host."""
-
-    def __init__(self, block: Block, steps: Sequence[int]):
-        shape = (len(block.runs), len(steps))
-        self.values = {name: np.full(shape, np.nan, np.float32) for name in Scores._fields}
-        self.values["step"] = np.array(steps)
-
-    def record(self, step: int, scores: Scores) -> None:
-        column = np.searchsorted(self.values["step"], step)
-        for name, value in zip(Scores._fields, jax.device_get(scores), strict=True):
-            self.values[name][:, column] = value
-
-
 class _Progress:
     """The bar of the whole sweep, in updates summed over runs, and how far the runs are."""
 
@@ -161,7 +151,9 @@ class _Progress:
         self.bar = tqdm(total=total, unit="step", unit_scale=True, desc="training")
         self.reached = np.zeros((num_runs, 2), bool)  # memorized, grokked
 
-    def note(self, block: Block, recorded: dict[str, np.ndarray]) -> None:
+    def update(self, block: Block, steps: int, recorded: dict[str, np.ndarray]) -> None:
+        """`steps` more updates of a block, and what it has recorded so far."""
+        self.bar.update(steps * len(block.runs))
         for j, name in enumerate(("train_accuracy", "test_accuracy")):
             self.reached[list(block.indices), j] = (recorded[name] >= ACCURACY_REACHED).any(1)
         memorized, grokked = self.reached.sum(0)
@@ -180,6 +172,33 @@ class _Left(NamedTuple):
     done: Any  # ready when the stretch is
 
 
+class _Scribe:
+    """Keeps the scores of a block at its evaluation steps, and writes its checkpoints."""
+
+    def __init__(self, block: Block, evals: Sequence[int], writer: checkpoints.Writer):
+        shape = (len(block.runs), len(evals))
+        self.recorded = {name: np.full(shape, np.nan, np.float32) for name in Scores._fields}
+        self.recorded["step"] = np.array(evals)
+        self.writer = writer
+
+    def record(self, step: int, scores: Scores) -> None:
+        column = np.searchsorted(self.recorded["step"], step)
+        for name, value in zip(Scores._fields, jax.device_get(scores), strict=True):
+            self.recorded[name][:, column] = value
+
+    def write(self, left: _Left) -> None:
+        jax.block_until_ready(left.done)
+        if left.scores is not None:
+            self.record(left.step, left.scores)
+        if left.params is not None:
+            self.writer.save_params(left.step, left.params)
+        if left.state is not None:
+            self.save_state(left.step, left.state)
+
+    def save_state(self, step: int, state: State) -> None:
+        self.writer.save_state(step, {"state": state, "recorded": self.recorded})
+
+
 def _train_block(
     sweep: SweepConfig,
     directory: Path,
@@ -190,70 +209,67 @@ def _train_block(
     """Train one block to its end, or until a signal is seen; saves what it has in both cases."""
     block, trainer, data = prepared
     evals, keeps, resumes = _stops(sweep, block)
-    recorder = _Recorder(block, sorted(evals))
+    stops = sorted(evals | keeps | resumes)
     with checkpoints.Writer(directory) as writer:
-        step, state = _restore(directory, prepared, recorder, writer)
-        progress.bar.update(step * len(block.runs))
-        progress.note(block, recorder.values)
-
-        def write(left: _Left) -> None:
-            jax.block_until_ready(left.done)
-            if left.scores is not None:
-                recorder.record(left.step, left.scores)
-                progress.note(block, recorder.values)
-            if left.params is not None:
-                writer.save_params(left.step, left.params)
-            if left.state is not None:
-                writer.save_state(left.step, {"state": left.state, "recorded": recorder.values})
-
-        stops = sorted(evals | keeps | resumes)
+        scribe = _Scribe(block, sorted(evals), writer)
+        step, state = _restore(directory, prepared, scribe)
+        progress.update(block, step, scribe.recorded)
         stretch, left, clock = 1, None, time.monotonic()
-        while step < block.steps:
+        while step < block.steps and not _rule_met(sweep, scribe.recorded):
+            if signals.seen:
+                break
             stop = min(step + stretch, stops[bisect_right(stops, step)])
             count, step = stop - step, stop
             state = trainer.train(state, data, count)
-            halt = signals.seen is not None
             new = _Left(
                 step,
                 trainer.scores(state.params, data) if step in evals else None,
                 _copy(state.params) if step in keeps else None,
-                _copy(state) if step in resumes or halt else None,
+                _copy(state) if step in resumes else None,
                 _copy(state.step),
             )
             if left is not None:
-                write(left)
+                scribe.write(left)
             left = new
-            progress.bar.update(count * len(block.runs))
+            if sweep.stop_test_loss:  # the rule must be known before training goes on
+                scribe.write(left)
+                left = None
+            progress.update(block, count, scribe.recorded)
             elapsed, clock = time.monotonic() - clock, time.monotonic()
             # Grows until a call takes a few seconds: short enough to see signals in time.
             stretch = max(1, min(2 * stretch, int(count * SECONDS_PER_CALL / max(elapsed, 1e-3))))
-            if halt:
-                break
         if left is not None:
-            write(left)
+            scribe.write(left)
+        progress.update(block, 0, scribe.recorded)
+        if step == block.steps or _rule_met(sweep, scribe.recorded):
+            writer.save_params(step, state.params)
+        scribe.save_state(step, state)
+
+
+def _rule_met(sweep: SweepConfig, recorded: dict[str, np.ndarray]) -> bool:
+    """Whether every run has once had a test loss below the sweep's `stop_test_loss`."""
+    return bool((recorded["test_loss"] < sweep.stop_test_loss).any(1).all())
 
 
 def _stops(sweep: SweepConfig, block: Block) -> tuple[set[int], set[int], set[int]]:
     """The steps of a block at which it is scored, its parameters kept, its state saved."""
     upto = lambda steps: {step for step in steps if step <= block.steps}  # noqa: E731
-    resumes = {*range(sweep.resume_every, block.steps, sweep.resume_every), block.steps}
+    resumes = set(range(sweep.resume_every, block.steps, sweep.resume_every))
     ends = {block.steps}
     return upto(eval_steps(sweep)) | ends, upto(checkpoint_steps(sweep)) | ends, resumes
 
 
-def _restore(
-    directory: Path, prepared: _Prepared, recorder: _Recorder, writer: checkpoints.Writer
-) -> tuple[int, State]:
+def _restore(directory: Path, prepared: _Prepared, scribe: _Scribe) -> tuple[int, State]:
     """The step and state to go on from: the latest saved, or the initial one."""
     block, trainer, data = prepared
     state = blocks_lib.initial_states(block)
     if not (saved := checkpoints.state_steps(directory)):
-        recorder.record(0, trainer.scores(state.params, data))
-        writer.save_params(0, state.params)
+        scribe.record(0, trainer.scores(state.params, data))
+        scribe.writer.save_params(0, state.params)
         return 0, state
-    step, like = saved[-1], {"state": state, "recorded": recorder.values}
+    step, like = saved[-1], {"state": state, "recorded": scribe.recorded}
     restored = checkpoints.restore(directory, step, like)
-    recorder.values = restored["recorded"]
+    scribe.recorded = restored["recorded"]
     checkpoints.rewind(directory, step)
     return step, restored["state"]
 
@@ -285,13 +301,24 @@ class _Signals:
         signal.signal(number, self._old[number])
 
 
-def _trained_steps(workdir: Path, i: int) -> int:
-    saved = checkpoints.state_steps(results.block_directory(workdir, i))
+def _trained_steps(directory: Path) -> int:
+    saved = checkpoints.state_steps(directory)
     return saved[-1] if saved else 0
 
 
-def _is_finished(workdir: Path, blocks: Sequence[Block]) -> bool:
-    trained = all(_trained_steps(workdir, i) == b.steps for i, b in enumerate(blocks))
+def _is_trained(sweep: SweepConfig, directory: Path, block: Block) -> bool:
+    step = _trained_steps(directory)
+    if step == 0 or step == block.steps or not sweep.stop_test_loss:
+        return step == block.steps
+    return _rule_met(sweep, checkpoints.restore(directory, step)["recorded"])
+
+
+def _is_finished(sweep: SweepConfig, workdir: Path, blocks: Sequence[Block]) -> bool:
+    directories = (results.block_directory(workdir, i) for i in range(len(blocks)))
+    trained = all(
+        _is_trained(sweep, directory, block)
+        for directory, block in zip(directories, blocks, strict=True)
+    )
     return trained and evaluate.open_sweep(workdir).is_measured()
 
 

@@ -170,6 +170,13 @@ def test_torch_files_of_every_form_are_read(tmp_path):
         interop.load_network(tmp_path / "x.pth")
 
 
+class Configuration:
+    """What files hold beside weights; pickled by its name, unknown to whoever reads."""
+
+    def __init__(self):
+        self.lr = 1e-3
+
+
 def test_what_a_torch_file_would_execute_is_not_executed(tmp_path):
     torch = pytest.importorskip("torch")
 
@@ -177,9 +184,13 @@ def test_what_a_torch_file_would_execute_is_not_executed(tmp_path):
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
-    torch.save({"model": Bomb()}, tmp_path / "x.pth")
-    with pytest.raises(ConfigError, match="not executed"):
-        interop.load_network(tmp_path / "x.pth")
+    params = network()
+    state = {name: torch.tensor(x) for name, x in interop.to_authors(params).items()}
+    torch.save({"model": state, "config": Configuration(), "x": Bomb()}, tmp_path / "x.pth")
+    assert_same(interop.load_network(tmp_path / "x.pth"), params)
+    torch.save({"model": Bomb()}, tmp_path / "y.pth")
+    with pytest.raises(ConfigError, match="y.pth"):
+        interop.load_network(tmp_path / "y.pth")
     assert not (tmp_path / "ran").exists()
 
 

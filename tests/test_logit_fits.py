@@ -17,7 +17,9 @@ def network(request):
     p = request.param
     task = tasks.modular(p, 0.5)
     params = waves_of_the_sum(p, AMPLITUDES)
-    return p, task, ablations.parts(params, trace(params, p, Architecture()), task)
+    traced = trace(params, p, Architecture())
+    terms = grids.terms(traced.neurons, p)
+    return p, task, ablations.parts(params, traced, terms, task)
 
 
 def fit(p, parts, keys):

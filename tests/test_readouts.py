@@ -5,7 +5,7 @@ from hand_built import periodic_neurons, waves_of_the_sum
 
 from grokjax import model, tasks
 from grokjax.lookup import trace
-from grokjax.measures import ablations, readouts, spectra
+from grokjax.measures import ablations, grids, readouts, spectra
 from grokjax.types import Architecture
 
 AMPLITUDES = {3: 5.0, 7: 4.0, 12: 3.0}
@@ -17,7 +17,8 @@ def key_mask(p, keys=AMPLITUDES):
 
 def explained(params, p, arch=None):
     traced = trace(params, p, arch or Architecture())
-    parts = ablations.parts(params, traced, tasks.modular(p, 0.5))
+    terms = grids.terms(traced.neurons, p)
+    parts = ablations.parts(params, traced, terms, tasks.modular(p, 0.5))
     return readouts.explained(parts.mlp, parts.mlp_terms, p)
 
 

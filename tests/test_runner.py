@@ -162,7 +162,7 @@ def test_a_directory_without_a_sweep_is_refused(tmp_path):
 @pytest.mark.parametrize("step", [2, 21])
 @pytest.mark.usefixtures("without_figures")
 def test_a_sweep_stopped_by_a_signal_ends_with_the_same_bits(finished, tmp_path, monkeypatch, step):
-    original, raised = runner._Recorder.record, []
+    original, raised = runner._Scribe.record, []
 
     def interrupt(self, at, scores):
         original(self, at, scores)
@@ -170,7 +170,7 @@ def test_a_sweep_stopped_by_a_signal_ends_with_the_same_bits(finished, tmp_path,
             raised.append(at)
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(runner._Recorder, "record", interrupt)
+    monkeypatch.setattr(runner._Scribe, "record", interrupt)
     with pytest.raises(runner.Interrupted, match="SIGTERM"):
         run(tiny_sweep(), tmp_path)
     monkeypatch.undo()
@@ -232,6 +232,21 @@ def test_runs_of_unequal_length_end_at_their_own_step(tmp_path):
     assert list(measures["step"]) == [0, 10, 12, 20, 30, 40]
     finite = measures["train_loss"].notnull().sum("step")
     assert list(finite) == [3, 6]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_sweep_ends_when_all_runs_meet_the_stopping_rule(tmp_path):
+    fields = {**TINY, "modulus": 7, "steps": 60, "learning_rate": 1e-2, "train_fraction": 0.9}
+    runs = tuple(RunConfig(**fields, seed=seed) for seed in (0, 1))
+    sweep = SweepConfig(runs, eval_every=2, checkpoint_every=50, stop_test_loss=2.165)
+    run(sweep, tmp_path)
+    opened = grokjax.open_sweep(tmp_path)
+    losses = opened.curves()["test_loss"]
+    met = (losses < 2.165).cumsum("step") > 0
+    first = int(losses["step"][met.all("run").values.argmax()])
+    assert 0 < first < 60 and opened.steps[-1] == first
+    assert losses.sel(step=slice(first + 1, None)).isnull().all()
+    assert "is finished" in run(sweep, tmp_path)
 
 
 def test_what_a_sweep_was_made_with_is_on_disk(finished):
