@@ -377,13 +377,10 @@ def outcome(ds: xr.Dataset, workdir: str | os.PathLike) -> str:
     last = results.at_end(ds)[["train_loss", "test_loss", "restricted_loss"]]
     fields = [field for field in ds.attrs["axes"].split(",") if field]
     table = pd.DataFrame({field: ds[field].values for field in fields}, index=ds["run"].values)
-    ends = {
-        "memorized": "memorization_end",
-        "formed": "circuit_formation_end",
-        "clean": "cleanup_end",
-    }
-    for title, name in {**ends, "grokked": "steps_to_grok"}.items():
-        table[title] = [_step_text(x) for x in ds[name].values]
+    for phase in ("memorization", "circuit formation", "cleanup"):
+        name = f"{phase.replace(' ', '_')}_end"
+        table[f"{phase} end"] = [_step_text(x) for x in ds[name].values]
+    table["grokked"] = [_step_text(x) for x in ds["steps_to_grok"].values]
     for name in last.data_vars:
         table[name.replace("_", " ")] = [f"{x:.2e}" for x in last[name].values]
     table["key frequencies"] = [key_text(ds.sel(run=run)) for run in ds["run"].values]
