@@ -1,7 +1,7 @@
 """Moduli 53, 109 and 401 (paper C.2, Figures 24, 25).
 
-p = 53 needs weight decay 5 to grok; p = 401 at 30 % of the pairs generalizes at once, and with decay
-1 overfits for good at 5 % and 10 %.
+p = 53 needs weight decay 5 to grok; p = 401 at 30 % of the pairs generalizes at once, and with
+decay 1 overfits for good at 5 % and 10 %.
 """
 
 from ml_collections import ConfigDict

@@ -102,9 +102,7 @@ def fit_by_frequency(
     found = grids.terms(to_first, p)
     root = jnp.sqrt(jnp.float32(0.5))
     along = jnp.stack([found[1, 0] - found[0, 1], found[2, 0] - found[0, 2]]) * root
-    shares = grids.share(
-        jnp.sum(jnp.square(along), 0), neurons.variance(to_first, p)[:, None]
-    )
+    shares = grids.share(jnp.sum(jnp.square(along), 0), neurons.variance(to_first, p)[:, None])
     unpaired = 2 * fourier.frequencies(to_first.shape[-1]) == p
     return along / p * jnp.where(unpaired, root, 1.0), shares
 

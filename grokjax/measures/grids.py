@@ -57,20 +57,45 @@ def terms(x: Float[Array, "*n p p"], p: IntLike) -> Float[Array, "3 3 *n f"]:
     """
     size = x.shape[-1]
     unit = rows(p, size)
-    over_a = jnp.moveaxis(unit, -1, 0)  # [a 3 f]
     # Two steps: all maps along b at once, then only matching frequencies along a.
-    constant = jnp.tensordot(x @ unit[0, 0], over_a, axes=1)[..., None, :]  # [n 3 1 f]
-    along_b = (x @ unit[1:].reshape(-1, size).T).reshape(*x.shape[:-1], 1, 2, size // 2)
-    waves = jnp.sum(along_b * over_a[:, :, None], axis=-4)  # [n 3 2 f]
-    return jnp.moveaxis(jnp.concatenate([constant, waves], -2), (-3, -2), (0, 1))
+    constant = (x @ unit[0, 0]) @ unit.reshape(-1, size).T  # [n 3f]
+    along_b = x @ unit[1:].reshape(-1, size).T  # [n a 2f]
+    over_a = jnp.moveaxis(jnp.tile(unit, (1, 2, 1)), -1, 0)  # [a 3 2f]
+    waves = jnp.sum(along_b[..., None, :] * over_a, axis=-3)  # [n 3 2f]
+    shape = (*x.shape[:-2], 3, -1, size // 2)
+    found = jnp.concatenate([constant.reshape(shape), waves.reshape(shape)], -2)
+    return jnp.moveaxis(found, (-3, -2), (0, 1))
 
 
-def from_terms(coefficients: Float[Array, "3 3 *n f"], p: IntLike, size: int):
-    """The maps [*n, p, p] that are the sums of the blocks: `terms` undone, less the mean."""
+def from_terms(
+    coefficients: Float[Array, "3 3 *n f"], p: IntLike, size: int
+) -> Float[Array, "*n p p"]:
+    """The maps that are the sums of the blocks: `terms` undone, less the mean."""
     unit = rows(p, size)
-    blocks = coefficients.at[0, 0].set(0.0)
-    of_b = jnp.einsum("ij...f,jfb->...ifb", blocks, unit)
-    return jnp.einsum("...ifb,ifa->...ab", of_b, unit)
+    of_b = jnp.einsum("ij...f,jfb->i...fb", coefficients.at[0, 0].set(0.0), unit)
+    constant = jnp.sum(of_b[0], -2, keepdims=True)  # in a; the same row for all frequencies
+    of_b = jnp.concatenate([constant, of_b[1], of_b[2]], -2)
+    of_a = jnp.concatenate([unit[0, :1], unit[1], unit[2]])
+    return jnp.einsum("...gb,ga->...ab", of_b, of_a)
+
+
+def from_sums(
+    along: Float[Array, "2 *n f"], p: IntLike, sign: IntLike, size: int
+) -> Float[Array, "*n p p"]:
+    """The maps with these `sum_coefficients` and nothing else."""
+    x = jnp.arange(size)
+    waves = fourier.waves(p, size)[..., (x[:, None] + sign * x) % p]
+    # A product, although a table over a + sign b holds it all: XLA would look that table up anew
+    # in every pass over the result.
+    return jnp.tensordot(jnp.moveaxis(along, 0, -2), waves, axes=2)
+
+
+def from_terms_of(
+    coefficients: Float[Array, "3 3 *n"], unit: Float[Array, "3 p"]
+) -> Float[Array, "*n p p"]:
+    """The same for one frequency, of which `unit` are the `rows`."""
+    of_b = jnp.einsum("ij...,jb->i...b", coefficients.at[0, 0].set(0.0), unit)
+    return sum(of_b[i][..., None, :] * unit[i][:, None] for i in range(3))
 
 
 def block_power(coefficients: Float[Array, "3 3 *n f"]) -> Float[Array, "*n f"]:

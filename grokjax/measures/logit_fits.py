@@ -24,6 +24,27 @@ class LogitFit(NamedTuple):
     fve_input_centred: Float[Array, ""]
 
 
+class LogitShares(NamedTuple):
+    """Share of the logits' variance about each class's mean, over the pairs, by frequency."""
+
+    block: Float[Array, " f"]  # the 3x3 block without the constant
+    products: Float[Array, " f"]  # the 2x2 block
+    sums: Float[Array, " f"]  # cos and sin of w_k (a + b)
+
+
+def shares(
+    logits: Float[Array, "c p p"], terms: Float[Array, "3 3 c f"], p: IntLike, sign: IntLike
+) -> LogitShares:
+    """What each frequency has of the 2-D spectrum of the logits (Figure 4)."""
+    total = jnp.sum(grids.power(grids.centred(logits, p)))
+    power = lambda x: jnp.sum(jnp.square(x).reshape(-1, x.shape[-1]), 0)  # noqa: E731
+    return LogitShares(
+        block=grids.share(jnp.sum(grids.block_power(terms), 0), total),
+        products=grids.share(power(terms[1:, 1:]), total),
+        sums=grids.share(power(grids.sum_coefficients(terms, p, sign)), total),
+    )
+
+
 def fit(
     logits: Float[Array, "c p p"],
     cos_coefficients: Float[Array, " f"],
@@ -35,21 +56,19 @@ def fit(
     `cos_coefficients` are their inner products with the unit waves: the waves are orthogonal, so
     each amplitude is a projection.
     """
-    p = jnp.float32(p)
+    q, size = jnp.float32(p), logits.shape[-1]
     inner = jnp.where(key, cos_coefficients, 0.0)
-    k = fourier.frequencies(logits.shape[-1])
     explained = jnp.sum(jnp.square(inner))
-    by_class = jnp.sum(logits, (1, 2)) / p**2
-    by_input = jnp.sum(logits, 0) / p
-    grand = jnp.sum(by_class) / p
-    inside = (jnp.arange(len(logits)) < p)[:, None, None] & grids.valid_pairs(p, logits.shape[-1])
+    by_class = jnp.sum(logits, (1, 2)) / q**2
+    inside = (jnp.arange(size) < p)[:, None, None] & grids.valid_pairs(p, size)
     power_about = lambda centre: jnp.sum(jnp.square(jnp.where(inside, logits - centre, 0.0)))  # noqa: E731
+    unpaired = 2 * fourier.frequencies(size) == p
     return LogitFit(
-        amplitudes=inner / jnp.sqrt(p**3 * jnp.where(2 * k == p, 1.0, 0.5)),
-        fve=grids.share(explained, power_about(grand)),
+        amplitudes=inner / jnp.sqrt(q**3 * jnp.where(unpaired, 1.0, 0.5)),
+        fve=grids.share(explained, power_about(jnp.sum(by_class) / q)),
         fve_uncentred=grids.share(explained, power_about(0.0)),
         fve_class_centred=grids.share(explained, power_about(by_class[:, None, None])),
-        fve_input_centred=grids.share(explained, power_about(by_input)),
+        fve_input_centred=grids.share(explained, power_about(jnp.sum(logits, 0) / q)),
     )
 
 
@@ -65,10 +84,11 @@ def wave_sum(amplitudes: Float[Array, " f"], p: IntLike, size: int) -> Float[Arr
 
 def logits_of(amplitudes: Float[Array, " f"], task: Task) -> Float[Array, "p p p"]:
     """The logits sum_k amplitudes[k] cos(w_k (a + b - c)), classes first."""
-    size = task.labels.shape[-1]
-    x = jnp.arange(size)
-    angle = x[:, None] + task.sign * x - x[:, None, None]
-    return wave_sum(amplitudes, task.modulus, size)[angle % task.modulus]
+    p, size = task.modulus, task.labels.shape[-1]
+    # cos(x - y) = cos x cos y + sin x sin y: a wave over the classes for each over the pairs.
+    norm = jnp.where(2 * fourier.frequencies(size) == p, 1.0, 0.5) * jnp.float32(p) ** 2
+    over_classes = jnp.moveaxis(fourier.waves(p, size), -1, 1)
+    return grids.from_sums(over_classes * amplitudes * norm, p, task.sign, size)
 
 
 def spectrum(logits: Float[Array, "c p p"], p: IntLike) -> Float[Array, "p p"]:

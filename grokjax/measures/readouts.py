@@ -7,6 +7,7 @@ multiple of cos w_k (a + b), v_k . MLP(a, b) to one of sin w_k (a + b) (Nanda et
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
@@ -14,8 +15,8 @@ from grokjax import fourier
 from grokjax.measures import grids, neurons
 from grokjax.types import Array, IntLike
 
-RANK_TOLERANCE = 1e-5
-"""Directions whose share of the span, as an eigenvalue, is below this are not independent."""
+DEPENDENT = 1e-4
+"""A unit direction with less than this outside of the span of others is in their span."""
 
 
 class Readouts(NamedTuple):
@@ -77,11 +78,19 @@ def explained(
     )
 
 
-def projector(
-    W_L: Float[Array, "v m"], key: Bool[Array, " f"], p: IntLike
-) -> Float[Array, "m m"]:
-    """Onto the span of u_k and v_k of the key frequencies, among the neurons."""
+def span(W_L: Float[Array, "v m"], key: Bool[Array, " f"], p: IntLike) -> Float[Array, "n m"]:
+    """Orthonormal basis of the span of u_k and v_k of the key frequencies; other rows are 0.
+
+    Gram-Schmidt, twice for float32's sake. A pseudo-inverse from LAPACK, whose threads compete
+    with XLA's, can take longer than all other measures together.
+    """
     u = jnp.where(key[:, None], directions(W_L, p), 0.0).reshape(-1, W_L.shape[1])
-    norms = jnp.linalg.norm(u, axis=1, keepdims=True)
-    u = u / jnp.where(norms > 0, norms, 1.0)
-    return u.T @ jnp.linalg.pinv(u @ u.T, rtol=RANK_TOLERANCE, hermitian=True) @ u
+    u = grids.share(u, jnp.linalg.norm(u, axis=1, keepdims=True))
+
+    def add(i, rows):
+        left = u[i] - (rows @ u[i]) @ rows
+        left = left - (rows @ left) @ rows
+        norm = jnp.linalg.norm(left)
+        return rows.at[i].set(jnp.where(norm > DEPENDENT, left / norm, 0.0))
+
+    return jax.lax.fori_loop(0, len(u), add, jnp.zeros_like(u))

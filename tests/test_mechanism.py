@@ -1,0 +1,213 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from float64 import Float64
+
+from grokjax import blocks, interop, model, tasks
+from grokjax.measures import mechanism, spectra
+from grokjax.types import Architecture
+
+SMALL = Architecture(d_model=16, num_heads=2, d_mlp=24)
+NAME = "wd_10-1_mod_addition_loss_curve"
+
+
+def analysed(params, task, keys, arch, variants=True):
+    key = np.isin(np.arange(1, task.labels.shape[-1] // 2 + 1), keys)
+    analyse = blocks.mapped(
+        lambda run, task: mechanism.mechanism(run[0], task, arch, run[1], variants)
+    )
+    one = jax.tree.map(lambda x: jnp.asarray(x)[None], (params, key))
+    return jax.tree.map(lambda x: np.asarray(x[0]), analyse(one, task))
+
+
+def random_network(p, operation):
+    """Weights that have learned nothing, with biases, so that no analysis is trivially 0 or 1."""
+    params = model.init(jax.random.key(p), SMALL, p + 1, init_scale=2.0)
+    mlp = params["blocks"]["0"]["mlp"]
+    for i, name in enumerate(("b_in", "b_out")):
+        mlp[name] = jax.random.normal(jax.random.key(i), mlp[name].shape)
+    return params, tasks.modular(p, 0.4, seed=1, operation=operation), [1, 3, p // 2], SMALL
+
+
+@pytest.fixture(scope="module", params=["published", "13 add", "12 subtract"])
+def pair(request):
+    """What the library finds in a network, and the same in float64 from the definitions."""
+    if request.param == "published":
+        reference = request.getfixturevalue("reference")
+        expected = json.loads((reference / f"{NAME}.json").read_text())
+        params = interop.load_network(reference / f"{NAME}.npz")
+        task = tasks.modular(expected["p"], expected["train_fraction"], expected["seed"])
+        keys, arch = expected["keys"], Architecture()
+    else:
+        p, operation = request.param.split()
+        params, task, keys, arch = random_network(int(p), operation)
+    return analysed(params, task, keys, arch), Float64(params, task, keys)
+
+
+def close(actual, expected, rtol=1e-4, **options):
+    np.testing.assert_allclose(actual, expected, rtol=rtol, **options)
+
+
+def test_every_ablation_costs_what_it_costs_in_float64(pair):
+    found, exact = pair
+    expected = exact.ablations()
+    measured = found.ablations | {"excluded": found.excluded_loss}
+    assert measured.keys() == expected.keys()
+    for name, losses in expected.items():
+        close(measured[name], losses, err_msg=name)
+
+
+def test_losses_of_the_network_and_of_the_logit_fit(pair):
+    found, exact = pair
+    close(found.loss, exact.losses(exact.logits))
+    fit, amplitudes = exact.cube_fit()
+    close(found.logit_fit_loss, exact.losses(fit))
+    close(found.logit_fit.amplitudes[np.array(exact.keys) - 1], amplitudes, atol=1e-5)
+    z = exact.logits
+    for name, centre in {
+        "fve": z.mean(),
+        "fve_uncentred": 0.0,
+        "fve_class_centred": z.mean(1, keepdims=True),
+        "fve_input_centred": z.mean(0),
+    }.items():
+        left = np.sum((z - centre - fit) ** 2) / np.sum((z - centre) ** 2)
+        close(getattr(found.logit_fit, name), 1 - left, atol=1e-6, err_msg=name)
+
+
+def test_losses_without_each_frequency(pair):
+    found, exact = pair
+    for name, losses in exact.without_frequency(exact.keys).items():
+        measured = np.array(found.frequency_ablated[name])[:, np.array(exact.keys) - 1]
+        close(measured.T, losses, err_msg=name)
+    assert np.isfinite(found.frequency_ablated["logit_block"].all).all()
+
+
+def test_logits_by_frequency(pair):
+    found, exact = pair
+    centred = exact.logits - exact.logits.mean(1, keepdims=True)
+    for name, rows in (("block", exact.block), ("products", exact.products), ("sums", exact.sums)):
+        share = [
+            np.sum((exact.fit(centred, rows([k]))[0]) ** 2) / np.sum(centred**2) for k in exact.keys
+        ]
+        close(getattr(found.logit_shares, name)[np.array(exact.keys) - 1], share, atol=1e-6)
+
+
+def test_readouts(pair):
+    found, exact = pair
+    W_L = exact.W_L
+    key_part = 0
+    for k, directions in exact.readouts().items():
+        maps = directions @ exact.neurons
+        cos, sin = exact.wave(k, exact.sum)
+        products = exact.products([k])  # cos cos, cos sin, sin cos, sin sin
+        for i, (wave, pair_of) in enumerate(((cos, products[[0, 3]]), (sin, products[[2, 1]]))):
+            if np.ptp(wave) < 1e-9:
+                assert found.readouts.fve[i, k - 1] == 0  # the sine of k = p/2
+                continue
+            close(found.readouts.fve[i, k - 1], exact.fve(maps[i : i + 1], [wave])[0], atol=1e-6)
+            fve = exact.fve(maps[i : i + 1], pair_of)[0]
+            close(found.readouts.fve_products[i, k - 1], fve, atol=1e-6)
+            coefficients = exact.fit(maps[i : i + 1], pair_of)[1][0, :2]
+            varies = np.ptp(pair_of, axis=1) > 1e-9
+            close(
+                found.readouts.coefficients[i, varies, k - 1],
+                coefficients[varies],
+                atol=1e-4,
+            )
+        waves = np.array(exact.wave(k, np.arange(exact.p)))
+        key_part += np.linalg.pinv(waves, rcond=1e-9) @ waves @ W_L
+    close(found.neuron_logit_map_residual, np.linalg.norm(W_L - key_part) / np.linalg.norm(W_L))
+    centred = W_L - W_L.mean(0)
+    share = np.linalg.norm(centred - key_part) / np.linalg.norm(centred)
+    close(found.neuron_logit_map_residual_centred, share)
+
+
+def test_neurons_and_their_clusters(pair):
+    found, exact = pair
+    shares = exact.neuron_shares
+    close(found.neuron_share, shares.max(0), atol=1e-5)
+    alive = exact.neurons.var(1) > 1e-9
+    np.testing.assert_array_equal(found.neuron_frequency, np.where(alive, shares.argmax(0) + 1, 0))
+    clusters = (shares > 0.85) & (shares == shares.max(0))
+    np.testing.assert_array_equal(found.neuron_clusters, clusters.sum(1))
+    rows = np.vstack(
+        [np.ones(exact.p), *(exact.wave(k, np.arange(exact.p)) for k in range(1, exact.p // 2 + 1))]
+    )
+    rows = rows[np.linalg.norm(rows, axis=1) > 1e-6]
+    components = (rows / np.linalg.norm(rows, axis=1, keepdims=True)) @ exact.W_L
+    norms = [np.linalg.norm(components[:, members], axis=1) for members in clusters]
+    close(found.cluster_logit_norms, norms, atol=1e-5)
+
+
+def test_attention(pair):
+    found, exact = pair
+    fit = found.circuits.fit
+    frequencies, fve = zip(*exact.attention_fits(), strict=True)
+    np.testing.assert_array_equal(fit.frequency, frequencies)
+    close(fit.fve, fve, atol=1e-6)
+    for h, k in enumerate(frequencies):
+        to_first = exact.attention[h : h + 1, 0]
+        rows = exact.difference(k)
+        left, coefficients = exact.fit(to_first - 0.5, rows, constant=False)
+        close(
+            fit.fve_half[h], 1 - np.mean((to_first - 0.5 - left) ** 2) / to_first.var(), atol=1e-5
+        )
+        close([fit.alpha[h], fit.beta[h]], coefficients[0], atol=1e-6)
+    close(found.circuits.equals_attention, exact.attention[:, 2].mean(1))
+    correlation = np.corrcoef(exact.attention[:, 0])
+    close(found.circuits.pattern_correlation, correlation, atol=1e-5)
+
+
+def test_circuits(pair):
+    found, exact = pair
+    p, W_E = exact.p, exact.W_E[: exact.p]
+    rows = [np.ones(p)] + [w for k in range(1, p // 2 + 1) for w in exact.wave(k, np.arange(p))]
+    rows = np.array([w / np.linalg.norm(w) for w in rows if np.linalg.norm(w) > 1e-6])
+    for h, W_Q in enumerate(exact.attn["W_Q"]):
+        query = exact.x_equals @ W_Q
+        scores = rows @ (W_E @ exact.attn["W_K"][h] @ query)
+        close(found.circuits.score_coefficients[h], scores, atol=1e-4)
+        W_neur = W_E @ exact.attn["W_V"][h] @ exact.attn["W_O"][h] @ exact.mlp["W_in"]
+        close(found.circuits.ov_norms[h], np.linalg.norm(rows @ W_neur, axis=1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("pair", ["published"], indirect=True)
+def test_the_published_network_has_its_published_mechanism(pair):
+    found, _ = pair
+    clusters = {k + 1: n for k, n in enumerate(found.neuron_clusters) if n}
+    assert clusters == {6: 47, 23: 31, 37: 65, 39: 11, 41: 31}
+    close(found.logit_fit.fve, 0.97477, rtol=1e-5)
+    close(found.logit_fit_loss.all, 1.590e-9, rtol=1e-3)
+    close(found.restricted_loss, [2.2011258699e-09, 2.0924253110e-09, 2.2476996635e-09])
+    close(found.excluded_loss, [9.03829522523, 8.38537041701, 9.31804710077])
+
+
+def test_a_padded_network_has_the_mechanism_of_its_own_size():
+    params, task, keys, arch = random_network(12, "add")
+    own = analysed(params, task, keys, arch, variants=False)
+    padded = analysed(model.pad(params, 18), tasks.padded(task, 17), keys, arch, variants=False)
+    for path, large in jax.tree_util.tree_leaves_with_path(padded):
+        small = own
+        for entry in path:
+            small = getattr(small, entry.name) if hasattr(entry, "name") else small[entry.key]
+        large = large[tuple(slice(size) for size in small.shape)]
+        close(large, small, rtol=1e-3, atol=1e-4, err_msg=jax.tree_util.keystr(path))
+
+
+def test_networks_of_two_layers_lack_only_what_is_said_of_one():
+    arch = Architecture(d_model=16, num_heads=2, d_mlp=24, num_layers=2)
+    params = model.init(jax.random.key(0), arch, 8)
+    task = tasks.modular(7, 0.5, seed=0)
+    found = analysed(params, task, [1, 2], arch, variants=False)
+    assert found.circuits is None and "mlp_skip_zero" in found.ablations
+    assert not [name for name in found.ablations if "attention" in name]
+    assert np.isfinite(found.loss.all)
+
+
+def test_without_a_key_the_networks_own_is_used():
+    params, task, _, arch = random_network(12, "add")
+    found = jax.jit(lambda x: mechanism.mechanism(x, task, arch).key)(params)
+    np.testing.assert_array_equal(found, spectra.own_key_frequencies(params, 12))
