@@ -95,33 +95,19 @@ def between_operands(
     return jnp.stack([(1 - equals) * first, (1 - equals) * (1 - first), equals], 1)
 
 
-def fit_by_frequency(
-    to_first: Float[Array, "h p p"], p: IntLike
-) -> tuple[Float[Array, "2 h f"], Float[Array, "h f"]]:
-    """Amplitudes alpha, beta at every frequency, and the share of variance that both explain."""
-    found = grids.terms(to_first, p)
-    root = jnp.sqrt(jnp.float32(0.5))
-    along = jnp.stack([found[1, 0] - found[0, 1], found[2, 0] - found[0, 2]]) * root
-    shares = grids.share(jnp.sum(jnp.square(along), 0), neurons.variance(to_first, p)[:, None])
-    unpaired = 2 * fourier.frequencies(to_first.shape[-1]) == p
-    return along / p * jnp.where(unpaired, root, 1.0), shares
-
-
 def fit(to_first: Float[Array, "h p p"], p: IntLike) -> AttentionFit:
     """Table 2, from the attention of "=" to a."""
-    amplitudes, shares = fit_by_frequency(to_first, p)
+    terms = grids.terms(to_first, p)
+    constant, root = terms[0, 0, :, 0], jnp.sqrt(jnp.float32(0.5))
+    variance = neurons.variance(to_first, constant, p)
+    along = jnp.stack([terms[1, 0] - terms[0, 1], terms[2, 0] - terms[0, 2]]) * root
+    shares = grids.share(jnp.sum(jnp.square(along), 0), variance[:, None])
     best = jnp.argmax(shares, -1)
     pick = lambda x: jnp.take_along_axis(x, best[..., None], -1)[..., 0]  # noqa: E731
-    fve = pick(shares)
-    mean, variance = grids.mean(to_first, p), neurons.variance(to_first, p)
-    missed = grids.share(jnp.square((mean - 0.5) * p), variance)
-    return AttentionFit(
-        frequency=1 + best,
-        fve=fve,
-        fve_half=fve - missed,
-        alpha=pick(amplitudes[0]),
-        beta=pick(amplitudes[1]),
-    )
+    unpaired = 2 * fourier.frequencies(to_first.shape[-1]) == p
+    alpha, beta = along / p * jnp.where(unpaired, root, 1.0)
+    missed = grids.share(jnp.square(constant - 0.5 * p), variance)
+    return AttentionFit(1 + best, pick(shares), pick(shares) - missed, pick(alpha), pick(beta))
 
 
 def fitted(fit: AttentionFit, p: IntLike, size: int) -> Float[Array, "h p p"]:

@@ -18,11 +18,16 @@ def shares(
     return grids.share(grids.block_power(coefficients), variance[..., None])
 
 
-def variance(maps: Float[Array, "*n p p"], p: IntLike) -> Float[Array, "*n"]:
-    """Power of each map about its mean; exactly 0 where it is constant but for rounding."""
-    about_mean = grids.power(grids.centred(maps, p))
-    around = about_mean + jnp.square(grids.mean(maps, p) * p)
-    return jnp.where(about_mean > grids.DEAD * around, about_mean, 0.0)
+def variance(
+    maps: Float[Array, "*n p p"], constant: Float[Array, "*n"], p: IntLike
+) -> Float[Array, "*n"]:
+    """Power of each map about its mean; exactly 0 where it is constant but for rounding.
+
+    `constant` is each map's coefficient on the constant term, p times its mean.
+    """
+    inside = grids.valid_pairs(p, maps.shape[-1])
+    power = grids.power(jnp.where(inside, maps - (constant / p)[..., None, None], 0.0))
+    return jnp.where(power > grids.DEAD * (power + jnp.square(constant)), power, 0.0)
 
 
 def best_frequency(shares: Float[Array, "*n f"]) -> Int[Array, "*n"]:

@@ -61,8 +61,9 @@ def explained(
     about each readout's mean over the pairs; coefficients belong to waves of amplitude 1.
     """
     over_classes = grids.rows(p, mlp_logits.shape[-1])[1:]
-    variance = neurons.variance(jnp.einsum("lfc,cab->lfab", over_classes, mlp_logits), p)
+    maps = jnp.einsum("lfc,cab->lfab", over_classes, mlp_logits)
     own = jnp.einsum("lfc,ijcf->ijlf", over_classes, mlp_terms)
+    variance = neurons.variance(maps, own[0, 0], p)
     along = grids.sum_coefficients(own, p, sign)
     products = jnp.stack(
         [
