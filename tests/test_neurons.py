@@ -17,7 +17,8 @@ def network(request):
     params = periodic_neurons(p, CLUSTERS, HEADS)
     maps = trace(params, p, Architecture()).neurons
     terms = grids.terms(maps, p)
-    return p, params, terms, neurons.shares(terms, neurons.variance(maps, p))
+    variance = neurons.variance(maps, terms[0, 0, :, 0], p)
+    return p, params, terms, neurons.shares(terms, variance)
 
 
 def test_every_neuron_has_the_frequency_that_it_was_given(network):
