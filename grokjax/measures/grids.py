@@ -79,6 +79,14 @@ def from_terms(
     return jnp.einsum("...gb,ga->...ab", of_b, of_a)
 
 
+def from_terms_of(
+    coefficients: Float[Array, "3 3 *n"], unit: Float[Array, "3 p"]
+) -> Float[Array, "*n p p"]:
+    """`from_terms` for one frequency, of which `unit` are the `rows`."""
+    of_b = jnp.einsum("ij...,jb->i...b", coefficients.at[0, 0].set(0.0), unit)
+    return sum(of_b[i][..., None, :] * unit[i][:, None] for i in range(3))
+
+
 def from_sums(
     along: Float[Array, "2 *n f"], p: IntLike, sign: IntLike, size: int
 ) -> Float[Array, "*n p p"]:
@@ -88,14 +96,6 @@ def from_sums(
     # A product, although a table over a + sign b holds it all: XLA would look that table up anew
     # in every pass over the result.
     return jnp.tensordot(jnp.moveaxis(along, 0, -2), waves, axes=2)
-
-
-def from_terms_of(
-    coefficients: Float[Array, "3 3 *n"], unit: Float[Array, "3 p"]
-) -> Float[Array, "*n p p"]:
-    """The same for one frequency, of which `unit` are the `rows`."""
-    of_b = jnp.einsum("ij...,jb->i...b", coefficients.at[0, 0].set(0.0), unit)
-    return sum(of_b[i][..., None, :] * unit[i][:, None] for i in range(3))
 
 
 def block_power(coefficients: Float[Array, "3 3 *n f"]) -> Float[Array, "*n f"]:
