@@ -58,9 +58,10 @@ def mechanism(
 ) -> Mechanism:
     """All of it for one network. Pure; vmap-safe; the modulus may be traced.
 
-    Without `key` the network's own key frequencies are used; a `trace` that is at hand already saves
-    a fifth of the work. `variants` adds the readings of the
-    ablations that take a forward pass of their own, and removes every frequency, not only the key.
+    Without `key` the network's own key frequencies are used. `variants` adds other readings of the
+    ablations, and removes every frequency in turn, not only the key ones. A `trace` that is at hand
+    saves a forward pass.
+
     Ablations of attention are left out for more than one layer.
     """
     p = task.modulus
