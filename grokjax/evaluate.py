@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Bool
 
 from grokjax import blocks as blocks_lib
-from grokjax import checkpoints, model, results, tasks
+from grokjax import checkpoints, fourier, model, results, tasks
 from grokjax.blocks import Block
 from grokjax.measures import phases, progress, spectra
 from grokjax.types import Architecture, Array, Params, Scores, Task
@@ -78,14 +78,16 @@ class Sweep:
         Read from measures.nc where it is up to date, computed from the checkpoints otherwise
         (nothing is written). Entries after the end of a run are NaN.
         """
-        if self.is_measured():
-            return results.load(results.measures_path(self.workdir))
-        return evaluate(self)
+        saved = self.saved_measures()
+        return evaluate(self) if saved is None else saved
 
-    def is_measured(self) -> bool:
-        """Whether measures.nc covers every checkpoint."""
+    def saved_measures(self) -> xr.Dataset | None:
+        """What measures.nc holds, if that covers every checkpoint."""
         path = results.measures_path(self.workdir)
-        return path.exists() and tuple(results.load(path)["step"].values) == self.steps
+        saved = results.load(path) if path.exists() else None
+        if saved is None or tuple(saved["step"].values) != self.steps:
+            return None
+        return saved
 
     def curves(self) -> xr.Dataset:
         """Losses and accuracies recorded while training, over p + 1 classes, over (run, step)."""
@@ -226,21 +228,27 @@ def _last_key_frequencies(block: Block, directory: Path, steps: Sequence[int]):
     rows = [jax.tree.map(lambda x, i=i: x[i], params[step]) for i, step in enumerate(last)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
     p = np.array([run.modulus for run in block.runs])
-    return blocks_lib.mapped(lambda x: spectra.own_key_frequencies(*x))((stacked, p))
+    return _own_keys()((stacked, p))
+
+
+@cache
+def _own_keys() -> Callable:
+    """Compiled key frequencies of networks with their moduli."""
+    return blocks_lib.mapped(lambda x: spectra.own_key_frequencies(*x))
 
 
 def _block_dataset(
     block: Block, steps: Sequence[int], measured: progress.Progress, matrices: Sequence[str]
 ) -> xr.Dataset:
     """One block's measures with labels; NaN where a run has ended or has no such frequency."""
-    over = {"f": "frequency", "w": "matrix"}
     fields = measured._asdict()
     key = fields.pop("key_frequency")[:, 0]
     variables = {"key_frequency": (("run", "frequency"), key.astype(np.float32))}
     for name in ("embedding_norms", "neuron_logit_map_norms"):
-        variables[name[:-1]] = (("run", "step", "frequency", "part"), _parts(fields.pop(name)))
+        parts = np.asarray(fourier.pairs(fields.pop(name)))
+        variables[name[:-1]] = (("run", "step", "frequency", "part"), parts)
     for name, value in fields.items():
-        axis = over["w"] if name == "sum_squared_weights" else over["f"]
+        axis = "matrix" if name == "sum_squared_weights" else "frequency"
         variables[name] = (("run", "step", axis)[: value.ndim], value)
     ds = xr.Dataset(
         variables,
@@ -269,14 +277,6 @@ def _phase_ends(ds: xr.Dataset) -> phases.PhaseEnds:
     names = ("train_accuracy", "test_loss", "excluded_loss", "total_sum_squared_weights")
     series = (recorded[name].values.astype(np.float64) for name in names)
     return phases.phase_ends(recorded["step"].values, *series, p=int(ds["modulus"]))
-
-
-def _parts(norms: np.ndarray) -> np.ndarray:
-    """Norms [..., p] by component as [..., f, 2]: cosine and sine of each frequency."""
-    norms = norms[..., 1:]
-    if norms.shape[-1] % 2:
-        norms = np.concatenate([norms, np.zeros_like(norms[..., :1])], -1)
-    return norms.reshape(*norms.shape[:-1], -1, 2)
 
 
 def _block_curves(block: Block, directory: Path) -> xr.Dataset:

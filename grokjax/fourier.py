@@ -73,10 +73,15 @@ def transform2d(x: Float[Array, "... p p"], p: IntLike) -> Float[Array, "... p p
 
 def power_by_frequency(coefficients: Float[Array, "... p"]) -> Float[Array, "... f"]:
     """Sum of the squares of the cosine and the sine coefficient of each frequency k >= 1."""
-    squares = jnp.square(coefficients)[..., 1:]
-    if squares.shape[-1] % 2:  # even size: k = size/2 has no sine
-        squares = jnp.concatenate([squares, jnp.zeros_like(squares[..., :1])], -1)
-    return squares.reshape(*squares.shape[:-1], -1, 2).sum(-1)
+    return jnp.sum(jnp.square(pairs(coefficients)), -1)
+
+
+def pairs(coefficients: Float[Array, "... p"]) -> Float[Array, "... f 2"]:
+    """The cosine and the sine coefficient of each frequency k >= 1, side by side."""
+    paired = coefficients[..., 1:]
+    if paired.shape[-1] % 2:  # even size: k = size/2 has no sine
+        paired = jnp.concatenate([paired, jnp.zeros_like(paired[..., :1])], -1)
+    return paired.reshape(*paired.shape[:-1], -1, 2)
 
 
 def waves(p: IntLike, size: int | None = None) -> Float[Array, "2 f p"]:
@@ -102,14 +107,27 @@ def diagonal_coefficients(
     """
     size = x.shape[-1]
     rows = waves(p, size) * jnp.sqrt(jnp.asarray(p, jnp.float32))
-    pairs = jnp.einsum("...ab,ifa->...ifb", x, rows)
-    pairs = jnp.einsum("...ifb,jfb->ij...f", pairs, rows)
-    # rows are sqrt(2/p) cos(w x); the unit directions are (sqrt 2)/p cos(w (a + sign b)), except
-    # that cos(pi a) cos(pi b) of k = p/2 has unit norm already.
-    scale = jnp.where(2 * frequencies(size) == p, 1.0, jnp.sqrt(jnp.float32(0.5)))
-    cos = pairs[0, 0] - sign * pairs[1, 1]
-    sin = pairs[1, 0] + sign * pairs[0, 1]
-    return jnp.stack([cos, sin]) * scale
+    products = jnp.einsum("...ab,ifa->...ifb", x, rows)
+    return sum_coefficients(jnp.einsum("...ifb,jfb->ij...f", products, rows), p, sign)
+
+
+def sum_coefficients(
+    products: Float[Array, "2 2 ... f"], p: IntLike, sign: IntLike
+) -> Float[Array, "2 ... f"]:
+    """Coefficients on the directions cos and sin of w_k (a + sign b), from those on the products.
+
+    `products[i, j]` belong to the unit vectors made of the cosine (0) or sine (1) of a and of b.
+    """
+    cos = products[0, 0] - sign * products[1, 1]
+    sin = products[1, 0] + sign * products[0, 1]
+    return jnp.stack([cos, sin]) * sum_scale(p, products.shape[-1])
+
+
+def sum_scale(p: IntLike, num_frequencies: int) -> Float[Array, " f"]:
+    """What a direction of the sum has of each of its two products, all of unit norm."""
+    # cos(pi a) cos(pi b) of k = p/2 is a direction of the sum itself; its sines are zero.
+    k = 1 + jnp.arange(num_frequencies)
+    return jnp.where(2 * k == p, 1.0, jnp.sqrt(jnp.float32(0.5)))
 
 
 def _size(p: IntLike, size: int | None) -> int:

@@ -126,9 +126,12 @@ def _train_all(sweep: SweepConfig, workdir: Path, blocks, signals, say) -> None:
     total = sum(block.steps * len(block.runs) for block in blocks)
     progress = _Progress(total, len(sweep.runs))
     with progress.bar:
-        for i in range(len(blocks)):
-            _train_block(sweep, directories[i], prepare(i), progress, signals)
-            signals.check()
+        for i, block in enumerate(blocks):
+            if i in todo:
+                _train_block(sweep, directories[i], prepare(i), progress, signals)
+                signals.check()
+            else:
+                progress.update(block, block.steps, _recorded(directories[i]))
 
 
 class _Prepared(NamedTuple):
@@ -214,6 +217,7 @@ def _train_block(
         scribe = _Scribe(block, sorted(evals), writer)
         step, state = _restore(directory, prepared, scribe)
         progress.update(block, step, scribe.recorded)
+        restored_at = step
         stretch, left, clock = 1, None, time.monotonic()
         while step < block.steps and not _rule_met(sweep, scribe.recorded):
             if signals.seen:
@@ -243,7 +247,8 @@ def _train_block(
         progress.update(block, 0, scribe.recorded)
         if step == block.steps or _rule_met(sweep, scribe.recorded):
             writer.save_params(step, state.params)
-        scribe.save_state(step, state)
+        if step > restored_at:  # a state that is on disk already is not written over
+            scribe.save_state(step, state)
 
 
 def _rule_met(sweep: SweepConfig, recorded: dict[str, np.ndarray]) -> bool:
@@ -310,7 +315,12 @@ def _is_trained(sweep: SweepConfig, directory: Path, block: Block) -> bool:
     step = _trained_steps(directory)
     if step == 0 or step == block.steps or not sweep.stop_test_loss:
         return step == block.steps
-    return _rule_met(sweep, checkpoints.restore(directory, step)["recorded"])
+    return _rule_met(sweep, _recorded(directory))
+
+
+def _recorded(directory: Path) -> dict[str, np.ndarray]:
+    """The scores in a block's latest state."""
+    return checkpoints.restore(directory, _trained_steps(directory))["recorded"]
 
 
 def _is_finished(sweep: SweepConfig, workdir: Path, blocks: Sequence[Block]) -> bool:
@@ -319,7 +329,7 @@ def _is_finished(sweep: SweepConfig, workdir: Path, blocks: Sequence[Block]) -> 
         _is_trained(sweep, directory, block)
         for directory, block in zip(directories, blocks, strict=True)
     )
-    return trained and evaluate.open_sweep(workdir).is_measured()
+    return trained and evaluate.open_sweep(workdir).saved_measures() is not None
 
 
 def _plan(

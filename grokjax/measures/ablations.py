@@ -42,7 +42,7 @@ def parts(params: Params, trace: Trace, neuron_terms: Float[Array, "3 3 m f"], t
     answers = jnp.arange(size) < p
     inside = answers[:, None, None] & grids.valid_pairs(p, size)
     W_U = params["unembed"]["W_U"][:, :size]
-    bias = _last(params)["mlp"]["b_out"] @ W_U
+    bias = spectra.last_block(params)["mlp"]["b_out"] @ W_U
     skip = W_U.T @ trace.residual.reshape(len(W_U), -1) + bias[:, None]
     skip = skip.reshape(trace.logits[:size].shape)
     logits, skip = (jnp.where(inside, x, 0.0) for x in (trace.logits[:size], skip))
@@ -157,10 +157,10 @@ def of_neurons(
 def of_skip(params: Params, parts: Parts, task: Task) -> dict[str, SplitLosses]:
     """The residual path around the MLP set to zero, or to its mean over the pairs (q)."""
     size = task.labels.shape[-1]
-    bias = (_last(params)["mlp"]["b_out"] @ params["unembed"]["W_U"])[:size, None, None]
+    bias = spectra.last_block(params)["mlp"]["b_out"] @ params["unembed"]["W_U"]
     mean = (parts.terms - parts.mlp_terms)[0, 0, :, 0] / task.modulus
     return {
-        "mlp_skip_zero": split_losses(parts.mlp + bias, task),
+        "mlp_skip_zero": split_losses(parts.mlp + bias[:size, None, None], task),
         "mlp_skip_mean": split_losses(parts.mlp + mean[:, None, None], task),
     }
 
@@ -203,7 +203,7 @@ def logits_after(
     params: Params, residual: Float[Array, "d a b"], arch: Architecture
 ) -> Float[Array, "v a b"]:
     """Logits from the stream that enters the last MLP."""
-    mlp, W_U = _last(params)["mlp"], params["unembed"]["W_U"]
+    mlp, W_U = spectra.last_block(params)["mlp"], params["unembed"]["W_U"]
     x = residual.reshape(len(residual), -1)  # a CPU multiplies matrices twice as fast as grids
     acts = ACTIVATIONS[arch.activation](mlp["W_in"].T @ x + mlp["b_in"][:, None])
     logits = (mlp["W_out"] @ W_U).T @ acts + W_U.T @ x + (mlp["b_out"] @ W_U)[:, None]
@@ -231,7 +231,3 @@ def without_each_frequency(
         lambda x: jax.lax.cond(x[2], remove, lambda _: nothing, x[:2]),
         (jnp.moveaxis(coefficients, -1, 0), jnp.moveaxis(unit, 1, 0), which),
     )
-
-
-def _last(params: Params) -> Params:
-    return params["blocks"][str(len(params["blocks"]) - 1)]

@@ -107,9 +107,7 @@ def sum_coefficients(
     coefficients: Float[Array, "3 3 *n f"], p: IntLike, sign: IntLike
 ) -> Float[Array, "2 *n f"]:
     """From the terms, those on the unit directions cos and sin of w_k (a + sign b)."""
-    cos = coefficients[1, 1] - sign * coefficients[2, 2]
-    sin = coefficients[2, 1] + sign * coefficients[1, 2]
-    return jnp.stack([cos, sin]) * _sum_scale(p, coefficients.shape[-1])
+    return fourier.sum_coefficients(coefficients[1:, 1:], p, sign)
 
 
 def sum_terms(
@@ -117,12 +115,6 @@ def sum_terms(
 ) -> Float[Array, "3 3 *n f"]:
     """The part of the terms along the directions cos and sin of w_k (a + sign b)."""
     along = sum_coefficients(coefficients, p, sign)
-    cos, sin = along * _sum_scale(p, coefficients.shape[-1])
+    cos, sin = along * fourier.sum_scale(p, coefficients.shape[-1])
     part = jnp.zeros_like(coefficients).at[1, 1].set(cos).at[2, 2].set(-sign * cos)
     return part.at[2, 1].set(sin).at[1, 2].set(sign * sin)
-
-
-def _sum_scale(p: IntLike, num_frequencies: int) -> Float[Array, " f"]:
-    # cos(pi a) cos(pi b) of k = p/2 is a unit direction already; its sines are zero.
-    k = 1 + jnp.arange(num_frequencies)
-    return jnp.where(2 * k == p, 1.0, jnp.sqrt(jnp.float32(0.5)))

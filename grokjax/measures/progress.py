@@ -63,15 +63,16 @@ def progress(
     waves = fourier.waves(p, size)  # [2 f s]
     angle = (jnp.arange(size)[:, None] + task.sign * jnp.arange(size)) % p  # s of every pair
     key_part = jnp.einsum("icf,f,ifs->cs", coefficients, key_frequency, waves)[:, angle]
-    mean = masked_mean(logits, test_set(task) | task.train)
     test, loss = test_set(task), lambda x: losses.cross_entropy(x, task.labels, p)
+    everything = test | task.train
+    mean = masked_mean(logits, everything)
     full_loss, correct = loss(logits), losses.accuracy(logits, task.labels, p)
     return Progress(
         train_loss=masked_mean(full_loss, task.train),
         test_loss=masked_mean(full_loss, test),
         train_accuracy=masked_mean(correct, task.train),
         test_accuracy=masked_mean(correct, test),
-        restricted_loss=masked_mean(loss(mean[:, None, None] + key_part), test | task.train),
+        restricted_loss=masked_mean(loss(mean[:, None, None] + key_part), everything),
         excluded_loss=masked_mean(loss(logits - key_part), task.train),
         excluded_loss_by_frequency=_excluded_by_frequency(
             logits, coefficients, waves, angle, examples, p

@@ -13,8 +13,12 @@ KEY_THRESHOLD = 0.25
 
 def neuron_logit_map(params: Params) -> Float[Array, "v m"]:
     """W_L = W_U W_out of the last layer: what each neuron adds to each logit (paper, 4.2)."""
-    last = params["blocks"][str(len(params["blocks"]) - 1)]
-    return (last["mlp"]["W_out"] @ params["unembed"]["W_U"]).T
+    return (last_block(params)["mlp"]["W_out"] @ params["unembed"]["W_U"]).T
+
+
+def last_block(params: Params) -> Params:
+    """The parameters of the last layer."""
+    return params["blocks"][str(len(params["blocks"]) - 1)]
 
 
 def component_norms(weights: Float[Array, "v x"], p: IntLike) -> Float[Array, " p"]:
