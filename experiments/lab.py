@@ -58,7 +58,7 @@ def run(
         workdir = Path(options.workdir or f"runs/{name}_{options.preset}")
         out = Path(options.out)
         _writable(out)
-        runner.cache_compilations()
+        runner.set_up_jax()
         preset = presets[options.preset]()
         config, table = preset if isinstance(preset, tuple) else (preset, None)
         runner.run_sweep(resolve(config, table and (lambda config: table)), workdir)

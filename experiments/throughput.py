@@ -154,7 +154,7 @@ def apart(function: Callable, *args: Any, **environment: str) -> Any:
     """`function(*args)` in a fresh process with more environment variables."""
     with _environment(environment):
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        with ProcessPoolExecutor(1, spawn, blocks.use_all_cores) as pool:
             try:
                 return pool.submit(function, *args).result()
             except BrokenProcessPool as error:
@@ -241,7 +241,7 @@ def machine() -> dict[str, Any]:
     device = jax.devices()[0]
     return {
         "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cores": blocks.num_cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "backend": jax.default_backend(),
         "device": device.device_kind,
@@ -251,12 +251,6 @@ def machine() -> dict[str, Any]:
         "versions": {name: _version(name) for name in ("grokjax", "jax", "jaxlib", "torch")},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cpu_model() -> str:
@@ -386,7 +380,7 @@ def _time_training(settings: Settings) -> dict[str, Any]:
 
 def _training_case(runs: Sequence[RunConfig], precision: str, seconds: float):
     block = block_of(runs)
-    trainer, data = blocks.trainer(block, precision), jax.device_put(blocks.block_data(block))
+    trainer, data = blocks.trainer(block, precision), blocks.block_data(block)
     state = blocks.initial_states(block)
 
     def train(steps: int):
@@ -400,7 +394,7 @@ def _training_case(runs: Sequence[RunConfig], precision: str, seconds: float):
 def _evaluation_case(runs: Sequence[RunConfig], precision: str, seconds: float):
     """Losses and accuracies over both splits, one network at a time."""
     block = block_of(runs)
-    trainer, data = blocks.trainer(block, precision), jax.device_put(blocks.block_data(block))
+    trainer, data = blocks.trainer(block, precision), blocks.block_data(block)
     params = blocks.initial_states(block).params
     score = lambda count: [trainer.scores(params, data) for _ in range(count)]  # noqa: E731
     return lasting(score, seconds, len(runs))
@@ -445,7 +439,7 @@ def _time_measures(settings: Settings) -> dict[str, Any]:
     block = block_of(mainline(settings.measured))
     arch, p = block.program.arch, block.size
     measure = blocks.mapped(lambda run: progress.progress(*run[:3], arch, key_frequency=run[3]))
-    data = jax.device_put(blocks.block_data(block))
+    data = blocks.block_data(block)
     params = jax.device_get(blocks.initial_states(block).params)  # evaluation reads from disk
     key = np.tile(np.isin(np.arange(p // 2), (13, 34, 40, 41)), (settings.measured, 1))
     call = lambda: jax.device_get(measure((params, data.task, data.examples, key)))  # noqa: E731
@@ -474,11 +468,10 @@ def _first_step(began: float, precision: str) -> dict[str, float]:
     from grokjax import runner  # with all that the command imports
 
     imported = time.time()
-    if hasattr(runner, "cache_compilations"):
-        runner.cache_compilations()
+    runner.set_up_jax()
     sweep = commandline.read_sweep(["--config", str(MAINLINE)]).sweep
     block = blocks.plan(sweep.runs, memory=blocks.device_memory(), width=blocks.default_width())[0]
-    data, state = jax.device_put(blocks.block_data(block)), blocks.initial_states(block)
+    data, state = blocks.block_data(block), blocks.initial_states(block)
     jax.block_until_ready(state)
     prepared = time.time()
     jax.block_until_ready(blocks.trainer(block, precision).train(state, data, 1))
@@ -506,7 +499,7 @@ def memory_section(settings: Settings) -> dict[str, Any]:
 
 def _memory_of_block(count: int, precision: str) -> dict[str, int]:
     block = block_of(mainline(count))
-    trainer, data = blocks.trainer(block, precision), jax.device_put(blocks.block_data(block))
+    trainer, data = blocks.trainer(block, precision), blocks.block_data(block)
     state = trainer.train(blocks.initial_states(block), data, 2)
     jax.block_until_ready(trainer.scores(state.params, data))
     return peak_memory()
@@ -561,7 +554,7 @@ def limits_section(settings: Settings) -> dict[str, Any]:
 
 def _profile(size: int, precision: str) -> dict[str, Any]:
     block = block_of(mainline(size))
-    data, state = jax.device_put(blocks.block_data(block)), blocks.initial_states(block)
+    data, state = blocks.block_data(block), blocks.initial_states(block)
     steps = jnp.int32(PROFILED_STEPS)
     train = blocks.trainer(block, precision).train.lower(state, data, steps).compile()
     ops = operations(train.as_text())
@@ -713,7 +706,7 @@ class Reference(NamedTuple):
 def reference(count: int, steps: int, **fields: Any) -> Reference:
     """The first `count` seeds; losses are those of the parameters before each of the steps."""
     block = block_of(mainline(count, **fields))
-    trainer, data = blocks.trainer(block), jax.device_put(blocks.block_data(block))
+    trainer, data = blocks.trainer(block), blocks.block_data(block)
     state = blocks.initial_states(block)
     params = jax.device_get(state.params)
     recorded = []
@@ -808,7 +801,7 @@ def processes_section(settings: Settings) -> dict[str, Any]:
     """Plain PyTorch loops side by side: one single-threaded process a core, or eight on a GPU."""
     if not _version("torch"):
         return {"skipped": "torch is not installed"}
-    count = 8 if settings.accelerated else _cores()
+    count = 8 if settings.accelerated else blocks.num_cores()
     given = apart(reference, count, settings.checked)
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(count)

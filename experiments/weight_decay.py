@@ -7,7 +7,7 @@ is slower; these numbers are almost certainly in the wrong order (paper notes, 7
 from ml_collections import ConfigDict
 
 from experiments import lab
-from grokjax.config import default
+from grokjax.config import axis, default, zipped
 
 
 def paper() -> ConfigDict:
@@ -17,12 +17,12 @@ def paper() -> ConfigDict:
     return config
 
 
-def laptop() -> ConfigDict:
-    config = paper()
-    config.axes.seed = None
-    config.steps = 30_000
-    config.checkpoint_every = 300
-    return config
+def laptop() -> tuple[ConfigDict, list[dict]]:
+    """One seed, each run as long as it needs; 25 minutes on two cores."""
+    config = default()
+    config.checkpoint_every = 200
+    decays, steps = (0.0, 0.3, 1.0, 3.0), (10_000, 36_000, 14_000, 8_000)
+    return config, zipped(axis("weight_decay", decays), axis("steps", steps))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ def main(argv: list[str]) -> int:
     workdir = parser.parse_args(argv).workdir
     from grokjax import results, runner
 
-    runner.cache_compilations()
+    runner.set_up_jax()
     runner.analyze(workdir)
     print(runner.outcome(results.load(results.measures_path(workdir)), workdir))
     return 0

@@ -205,7 +205,7 @@ def _measure_block(sweep: Sweep, i: int, tell: Callable[[int], Any]) -> xr.Datas
     steps = checkpoints.steps(directory)
     if not steps:
         return None
-    data = jax.device_put(blocks_lib.block_data(block))
+    data = blocks_lib.block_data(block)
     key = _last_key_frequencies(block, directory, steps)
     measure = _measure_block_step(block.program.arch, sweep.config.precision)
     parts = []

@@ -40,11 +40,13 @@ class Interrupted(Exception):
     """A signal asked the sweep to stop; what was trained is saved."""
 
 
-def cache_compilations() -> None:
-    """Keep compiled programs on disk between commands, unless JAX is already told where.
+def set_up_jax() -> None:
+    """What commands ask of JAX before its first use: all cores, and to keep compiled programs.
 
-    In the user's cache directory, by machine: a program for one CPU may not run on another.
+    Unless JAX is already told where, programs are kept in the user's cache directory, by machine:
+    a program for one CPU may not run on another.
     """
+    blocks_lib.use_all_cores()
     if jax.config.jax_compilation_cache_dir is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "grokjax" / platform.node()))
@@ -143,7 +145,7 @@ class _Prepared(NamedTuple):
 
     @classmethod
     def make(cls, block: Block, precision: str) -> "_Prepared":
-        data = jax.device_put(blocks_lib.block_data(block))
+        data = blocks_lib.block_data(block)
         return cls(block, blocks_lib.trainer(block, precision), data)
 
 

@@ -9,7 +9,7 @@ def main(argv: list[str]) -> int:
     line = read_sweep(argv)
     from grokjax import runner  # after the arguments: jax takes seconds to import
 
-    runner.cache_compilations()
+    runner.set_up_jax()
     try:
         runner.run_sweep(line.sweep, line.workdir)
     except runner.Interrupted as stop:

@@ -4,6 +4,7 @@ Knows no run axis and no disk; every function is pure and vmap-safe.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -53,18 +54,22 @@ def train(
     batch = network(program.arch).batch(examples.inputs, num_tokens)
     optimizer = optimizers.adamw(hyper, program.betas)
 
-    def update(_, state: State) -> State:
+    def update(carry):
+        i, state = carry
         loss, grads = jax.value_and_grad(_objective)(
             state.params, state.step, hyper, batch, examples, program
         )
-        active = (state.step < hyper.steps) & (state.diverged_at < 0)
         finite = jnp.isfinite(loss)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         moved = (optax.apply_updates(state.params, updates), opt_state, state.step + 1)
-        kept = jax.tree.map(lambda new, old: jnp.where(active & finite, new, old), moved, state[:3])
-        return State(*kept, jnp.where(active & ~finite, state.step, state.diverged_at))
+        kept = jax.tree.map(partial(jnp.where, finite), moved, state[:3])
+        return i + 1, State(*kept, jnp.where(finite, state.diverged_at, state.step))
 
-    return jax.lax.fori_loop(0, num_steps, update, state)
+    def goes_on(carry):
+        i, state = carry
+        return (i < num_steps) & (state.step < hyper.steps) & (state.diverged_at < 0)
+
+    return jax.lax.while_loop(goes_on, update, (0, state))[1]
 
 
 def scores(params: Params, task: Task, program: Program) -> Scores:

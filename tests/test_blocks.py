@@ -241,7 +241,7 @@ def test_scores_of_a_block_are_those_of_each_run_at_its_own_size():
 def test_a_block_is_traced_and_compiled_once(width):
     state = mixed_after(30, width)
     trainer = mixed_trainer(width)
-    state = trainer.train(jax.tree.map(jnp.array, state), mixed_data(), 1)
+    state = trainer.train(blocks.put(state), mixed_data(), 1)
     with recorded_compilations() as compilations:
         for num_steps in (2, 7, 1):
             state = trainer.train(state, mixed_data(), num_steps)
@@ -264,12 +264,13 @@ def save_trained(path):
         path,
         *jax.device_get(jax.tree.leaves(state)),
         devices=jax.local_device_count(),
+        halves=blocks.mapped(lambda x, y: x / y)(np.arange(11.0), 2.0),
         compilations=len(compilations),
     )
 
 
 def test_runs_spread_over_four_devices_train_as_on_one(tmp_path):
-    """Six runs do not fill four devices evenly: two places are taken by copies."""
+    """Six runs take three devices; eleven take four, and a copy the place that is left."""
     path = tmp_path / "four.npz"
     subprocess.run(
         [sys.executable, "-c", f"import test_blocks; test_blocks.save_trained({str(path)!r})"],
@@ -279,6 +280,7 @@ def test_runs_spread_over_four_devices_train_as_on_one(tmp_path):
     )
     four = dict(np.load(path))
     assert four.pop("devices") == 4 and four.pop("compilations") == 0
+    np.testing.assert_array_equal(four.pop("halves"), np.arange(11) / 2)
     here = jax.tree.leaves(mixed_after(30))
     assert len(four) == len(here)
     for expected, actual in zip(here, four.values(), strict=True):

@@ -33,7 +33,7 @@ def test_an_experiment_writes_what_its_runs_measured(tmp_path, monkeypatch):
         config.axes.weight_decay = (0.0, 1.0)
         return config
 
-    monkeypatch.setattr(lab.runner, "cache_compilations", lambda: None)
+    monkeypatch.setattr(lab.runner, "set_up_jax", lambda: None)
     options = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["tiny", *options])
     with pytest.raises(SystemExit) as stop:

@@ -64,13 +64,19 @@ def test_the_command_trains_measures_plots_and_says_where(finished):
     assert xr.load_dataset(workdir / "measures.nc").sizes["run"] == 2
 
 
-def test_a_sweep_that_was_killed_ends_with_the_same_bits(folder, finished):
-    process = command(folder, "sweep", "--config", "small.py", "--workdir", "killed")
-    resumed = folder / "killed" / "blocks" / "0" / "resume"
+def started(folder, workdir):
+    """The command in a new workdir, as soon as it has saved a first state."""
+    process = command(folder, "sweep", "--config", "small.py", "--workdir", workdir)
+    resumed = folder / workdir / "blocks" / "0" / "resume"
     deadline = time.monotonic() + 120
     while not (resumed.is_dir() and any(p.name.isdecimal() for p in resumed.iterdir())):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+    return process
+
+
+def test_a_sweep_that_was_killed_ends_with_the_same_bits(folder, finished):
+    process = started(folder, "killed")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -109,11 +115,7 @@ def test_what_is_wrong_is_said_in_one_line(folder, finished, module, arguments, 
 
 
 def test_ctrl_c_saves_and_tells_how_to_go_on(folder):
-    process = command(folder, "sweep", "--config", "small.py", "--workdir", "stopped")
-    for line in process.stdout:
-        if line.startswith("device"):  # the plan is printed, training begins
-            break
-    time.sleep(0.3)
+    process = started(folder, "stopped")
     process.send_signal(signal.SIGINT)
     code, _, err = output(process)
     assert code == 130 and "same command" in err and "Traceback" not in err
