@@ -15,8 +15,7 @@ import json
 import math
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ import numpy as np
 from grokjax import interop, tasks
 from grokjax.commandline import Parser, run_main
 from grokjax.config import ConfigError
-from grokjax.types import Architecture, Params, Task
+from grokjax.types import Params, Task
 
 ABLATIONS = {  # name: (the paper's loss, what is replaced)
     "neurons_as_polynomials": (
@@ -360,15 +359,10 @@ def measure(network: Network) -> dict[str, Any]:
     from grokjax import evaluate
     from grokjax.measures import spectra
 
-    arch = evaluate.architecture_of(network.params, network.activation)
-    one = jax.tree.map(lambda x: x[None], network.params)
-    found = jax.tree.map(lambda x: np.asarray(x[0]), _analyser(arch)(one, network.task))
+    of_network = {"params": network.params, "task": network.task, "activation": network.activation}
+    found = jax.device_get(evaluate.mechanism(**of_network, variants=True))
     keys = _keys(found.key)
-    progress = jax.device_get(
-        evaluate.progress_measures(
-            network.params, network.task, keys, activation=network.activation
-        )
-    )
+    progress = jax.device_get(evaluate.progress_measures(**of_network, key_frequencies=keys))
     names = spectra.matrix_names(network.params)
     ablations = {name: split.all for name, split in found.ablations.items()}
     return {
@@ -396,15 +390,6 @@ def measure(network: Network) -> dict[str, Any]:
         "inputs": network.inputs,
         "versions": {name: version(name) for name in ("grokjax", "jax", "jaxlib", "numpy")},
     }
-
-
-@cache
-def _analyser(arch: Architecture) -> Callable:
-    """Compiled (parameters with a leading axis, task) -> Mechanism."""
-    from grokjax import blocks
-    from grokjax.measures.mechanism import mechanism
-
-    return blocks.mapped(lambda run, task: mechanism(run, task, arch, variants=True))
 
 
 def _variants(found, progress, matrices: Sequence[str], p: int) -> dict[str, Any]:

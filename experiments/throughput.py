@@ -438,11 +438,11 @@ def measures_section(settings: Settings) -> dict[str, Any]:
 def _time_measures(settings: Settings) -> dict[str, Any]:
     block = block_of(mainline(settings.measured))
     arch, p = block.program.arch, block.size
-    measure = blocks.mapped(lambda run: progress.progress(*run[:3], arch, key_frequency=run[3]))
+    measure = blocks.mapped(lambda run: progress.progress(*run[:2], arch, key_frequency=run[2]))
     data = blocks.block_data(block)
     params = jax.device_get(blocks.initial_states(block).params)  # evaluation reads from disk
     key = np.tile(np.isin(np.arange(p // 2), (13, 34, 40, 41)), (settings.measured, 1))
-    call = lambda: jax.device_get(measure((params, data.task, data.examples, key)))  # noqa: E731
+    call = lambda: jax.device_get(measure((params, data.task, key)))  # noqa: E731
     repeat = lambda count: [call() for _ in range(count)]  # noqa: E731
     once = lasting(repeat, settings.seconds, settings.measured)
     times = [once() for _ in range(settings.repeats)]

@@ -5,14 +5,15 @@ sweep.runs, sweep.steps                           # the table of runs, the check
 sweep.params(run=3, step=10_000)                  # one run's parameters
 sweep.measures()                                  # xarray.Dataset over (run, step)
 grokjax.progress_measures(params, task)           # any stack of networks, in one call
+grokjax.mechanism(params, task)                   # likewise, all evidence for the mechanism
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from grokjax.evaluate import Sweep, open_sweep, progress_measures
+    from grokjax.evaluate import Sweep, mechanism, open_sweep, progress_measures
 
-__all__ = ["Sweep", "open_sweep", "progress_measures"]
+__all__ = ["Sweep", "mechanism", "open_sweep", "progress_measures"]
 
 
 def __getattr__(name: str):

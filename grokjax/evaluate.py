@@ -15,9 +15,11 @@ import xarray as xr
 from jaxtyping import Bool
 
 from grokjax import blocks as blocks_lib
-from grokjax import checkpoints, fourier, model, results, tasks
+from grokjax import checkpoints, fourier, model, results
 from grokjax.blocks import Block
 from grokjax.measures import phases, progress, spectra
+from grokjax.measures.mechanism import Mechanism
+from grokjax.measures.mechanism import mechanism as evidence
 from grokjax.types import Architecture, Array, Params, Scores, Task
 
 
@@ -139,24 +141,50 @@ def progress_measures(
     Raises:
         ValueError: the vocabulary does not fit the task.
     """
+    return _of_stack(progress.progress, params, task, key_frequencies, activation, precision)
+
+
+def mechanism(
+    params: Params,
+    task: Task,
+    key_frequencies: Bool[Array, "..."] | Sequence[int] | None = None,
+    activation: str = "relu",
+    precision: str = "float32",
+    variants: bool = False,
+) -> Mechanism:
+    """All evidence for the paper's mechanism in one network or in any stack of them, in one call.
+
+    Arguments and errors are those of `progress_measures`; `variants` adds other readings of the
+    paper's ablations, which takes several times as long.
+
+    Returns:
+        The fields of `measures.mechanism.Mechanism`, each with the leading axes of `params` in
+        front.
+    """
+    return _of_stack(
+        evidence, params, task, key_frequencies, activation, precision, variants=variants
+    )
+
+
+def _of_stack(function: Callable, params, task, keys, activation, precision, **options: bool):
+    """function(params, task, arch, key, **options) of every network of a stack."""
     p = int(task.modulus)
     lead = params["embed"]["W_E"].shape[:-2]
     if params["embed"]["W_E"].shape[-2] != p + 1:
         found = params["embed"]["W_E"].shape[-2]
         raise ValueError(f"the network has {found} tokens, but the task (mod {p}) needs {p + 1}")
     stacked = jax.tree.map(lambda x: jnp.reshape(x, (-1, *x.shape[len(lead) :])), params)
-    key = _key_mask(key_frequencies, p, lead)
-    measure = _measure_stack(architecture_of(params, activation), precision)
-    measured = measure((stacked, key), task, tasks.examples(task))
+    key = _key_mask(keys, p, lead)
+    measure = _compiled(function, architecture_of(params, activation), precision, **options)
+    measured = measure((stacked, key), task)
     return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), measured)
 
 
 @cache
-def _measure_stack(arch: Architecture, precision: str) -> Callable:
+def _compiled(function: Callable, arch: Architecture, precision: str, **options: bool) -> Callable:
     """Compiled measures of networks that share a task."""
     return blocks_lib.mapped(
-        lambda run, task, examples: progress.progress(run[0], task, examples, arch, run[1]),
-        precision,
+        lambda run, task: function(run[0], task, arch, run[1], **options), precision
     )
 
 
@@ -164,7 +192,7 @@ def _measure_stack(arch: Architecture, precision: str) -> Callable:
 def _measure_block_step(arch: Architecture, precision: str) -> Callable:
     """Compiled measures of a block's networks, each with its own task."""
     return blocks_lib.mapped(
-        lambda run: progress.progress(*run[:3], arch, key_frequency=run[3]), precision
+        lambda run: progress.progress(*run[:2], arch, key_frequency=run[2]), precision
     )
 
 
@@ -215,7 +243,7 @@ def _measure_block(sweep: Sweep, i: int, tell: Callable[[int], Any]) -> xr.Datas
             params = coming.pop(0).result()
             if step is not None:
                 coming.append(reader.submit(checkpoints.read, directory, step))
-            parts.append(jax.device_get(measure((params, data.task, data.examples, key))))
+            parts.append(jax.device_get(measure((params, data.task, key))))
             tell(len(block.runs))
     measured = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *parts)
     return _block_dataset(block, steps, measured, spectra.matrix_names(params))

@@ -6,7 +6,7 @@ means the angular frequency w_k = 2 pi k / p.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from grokjax.types import Array, IntLike
 
@@ -102,13 +102,18 @@ def diagonal_coefficients(
 ) -> Float[Array, "2 ... f"]:
     """Inner products of x[..., a, b] with the unit directions cos and sin of w_k (a + sign b).
 
-    By the addition theorems these need only the blocks (k, k) of the 2-D transform; the sums over
-    (a, b) are therefore one matrix product and a contraction of matching rows.
+    The directions depend on a + sign b alone, so x is first summed over the pairs that share it.
     """
+    along = jnp.sum(by_sum(x, p, sign), axis=-2)
+    return jnp.einsum("...s,ifs->i...f", along, waves(p, x.shape[-1]))
+
+
+def by_sum(x: Shaped[Array, "... p p"], p: IntLike, sign: IntLike = 1) -> Shaped[Array, "... p p"]:
+    """x[..., a, b] as [..., a, s], with s = (a + sign b) mod p; zero in the padding."""
     size = x.shape[-1]
-    rows = waves(p, size) * jnp.sqrt(jnp.asarray(p, jnp.float32))
-    products = jnp.einsum("...ab,ifa->...ifb", x, rows)
-    return sum_coefficients(jnp.einsum("...ifb,jfb->ij...f", products, rows), p, sign)
+    a, s = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
+    moved = x.reshape(*x.shape[:-2], -1)[..., a * size + sign * (s - a) % p]
+    return jnp.where((a < p) & (s < p), moved, jnp.zeros((), x.dtype))
 
 
 def sum_coefficients(

@@ -5,6 +5,8 @@ stalls and spikes ("slingshots", paper D.2). Written over the margins to the cor
 loss keeps its relative precision in float32 down to 1e-30. Losses are in nats.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
@@ -20,9 +22,35 @@ def cross_entropy(
     Classes come first; those from `num_classes` on are padding. Relative error about 3e-7 of
     the loss that the given logits define, at any size of the loss.
     """
+    return against_others(logits, labels, num_classes).loss
+
+
+class Against(NamedTuple):
+    """The correct class of each example against all others, without loss of precision."""
+
+    correct: Float[Array, "..."]  # its logit
+    best_other: Float[Array, "..."]  # the largest logit of the others; no gradient
+    others: Float[Array, "c ..."]  # exp(logit - best_other), 0 for the correct class and padding
+
+    @property
+    def loss(self) -> Float[Array, "..."]:
+        margin = jnp.log(jnp.sum(self.others, axis=0)) + (self.best_other - self.correct)
+        return jax.nn.softplus(margin)
+
+    @property
+    def accuracy(self) -> Float[Array, "..."]:
+        """1 where the correct class has the strictly largest logit, else 0."""
+        return (self.correct > self.best_other).astype(jnp.float32)
+
+
+def against_others(
+    logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: IntLike
+) -> Against:
+    """What `cross_entropy` and `accuracy` are made of, where both or more are wanted."""
     correct, others = _split_classes(logits, labels, num_classes)
-    margins = jnp.where(others, logits - _pick(logits, correct), -jnp.inf)
-    return jax.nn.softplus(jax.nn.logsumexp(margins, axis=0))
+    best = jax.lax.stop_gradient(jnp.max(jnp.where(others, logits, -jnp.inf), axis=0))
+    exps = jnp.exp(jnp.where(others, logits - best, -jnp.inf))
+    return Against(_pick(logits, correct), best, exps)
 
 
 def low_precision_cross_entropy(
@@ -38,9 +66,7 @@ def accuracy(
     logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: IntLike
 ) -> Float[Array, "..."]:
     """1 where the correct class has the strictly largest logit, else 0."""
-    correct, others = _split_classes(logits, labels, num_classes)
-    best_other = jnp.max(jnp.where(others, logits, -jnp.inf), axis=0)
-    return (_pick(logits, correct) > best_other).astype(jnp.float32)
+    return against_others(logits, labels, num_classes).accuracy
 
 
 LOSSES = {"exact": cross_entropy, "low_precision": low_precision_cross_entropy}

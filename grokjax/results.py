@@ -37,11 +37,13 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
         "cross-entropy over all pairs of the logits reduced to their mean and the directions cos, "
         "sin of w_k (a + b) of the run's key frequencies",
     ),
+    "restricted_accuracy": (_SHARE, "share of all pairs that the same logits answer correctly"),
     "excluded_loss": (
         _LOSS,
         "cross-entropy over the training pairs of the logits without the directions cos, sin of "
         "w_k (a + b) of the run's key frequencies",
     ),
+    "excluded_accuracy": (_SHARE, "share of the training pairs that these answer correctly"),
     "excluded_loss_by_frequency": (
         _LOSS,
         "excluded loss over the training pairs when the directions of one frequency are removed",

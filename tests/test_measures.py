@@ -45,8 +45,10 @@ def float64_measures(logits, task, keys):
         lse = top + np.log(np.exp(margins - top[:, None]).sum(1))
         return np.logaddexp(0, lse).mean()
 
+    accuracy = lambda z, mask: (z.argmax(0) == task.labels)[mask].mean()  # noqa: E731
     everything = np.ones((p, p), bool)
     key_part = projection(keys)
+    restricted = logits.mean((1, 2), keepdims=True) + key_part
     cube = s[None] - a[:, None, None]
     coefficients = []
     for k in range(1, p // 2 + 1):
@@ -55,8 +57,10 @@ def float64_measures(logits, task, keys):
     return {
         "train_loss": mean_loss(logits, task.train),
         "test_loss": mean_loss(logits, ~task.train),
-        "restricted_loss": mean_loss(logits.mean((1, 2), keepdims=True) + key_part, everything),
+        "restricted_loss": mean_loss(restricted, everything),
+        "restricted_accuracy": accuracy(restricted, everything),
         "excluded_loss": mean_loss(logits - key_part, task.train),
+        "excluded_accuracy": accuracy(logits - key_part, task.train),
         "excluded_loss_by_frequency": [
             mean_loss(logits - projection([k]), task.train) for k in range(1, p // 2 + 1)
         ],
@@ -82,15 +86,26 @@ def test_losses_and_coefficients_are_those_of_an_explicit_float64_projection(p, 
         np.testing.assert_allclose(getattr(measured, name), value, rtol=2e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("amplitude", [28.0, 45.0])
+def test_a_single_frequency_may_hold_any_share_of_the_logits(amplitude):
+    """Below and above the spread up to which exponentials are multiplied; in nats, 56 and 90."""
+    p, keys = 31, {3: amplitude, 7: 4.0, 11: 2.0}
+    params, task = waves_of_the_sum(p, keys), tasks.modular(p, 0.4)
+    assert (2 * amplitude < progress.WIDEST) == (amplitude < 30)
+    measured = progress_measures(params, task, list(keys))
+    logits = plain_trace(params, p, Architecture()).logits[:p]
+    expected = float64_measures(logits, task, list(keys))["excluded_loss_by_frequency"]
+    np.testing.assert_allclose(measured.excluded_loss_by_frequency, expected, rtol=2e-4)
+
+
 def test_a_padded_network_has_the_measures_of_its_own_size():
     p, size = 12, 17
     params = model.init(jax.random.key(0), SMALL, p + 1, init_scale=2.0)
     task = tasks.modular(p, 0.4, seed=1)
     own = progress_measures(params, task, [2, 6])
-    examples = tasks.examples(task, 90)
     key = jnp.isin(jnp.arange(1, size // 2 + 1), jnp.array([2, 6]))
-    padded = jax.jit(progress.progress, static_argnums=3)(
-        model.pad(params, size + 1), tasks.padded(task, size), examples, SMALL, key
+    padded = jax.jit(progress.progress, static_argnums=2)(
+        model.pad(params, size + 1), tasks.padded(task, size), SMALL, key
     )
     for name in progress.Progress._fields:
         if name == "key_frequency":

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from float64 import Float64
 
+import grokjax
 from grokjax import blocks, interop, model, tasks
 from grokjax.measures import mechanism, spectra
 from grokjax.types import Architecture
@@ -211,3 +212,17 @@ def test_without_a_key_the_networks_own_is_used():
     params, task, _, arch = random_network(12, "add")
     found = jax.jit(lambda x: mechanism.mechanism(x, task, arch).key)(params)
     np.testing.assert_array_equal(found, spectra.own_key_frequencies(params, 12))
+
+
+def test_a_stack_of_networks_is_asked_in_one_call():
+    networks = [model.init(jax.random.key(i), SMALL, 14, init_scale=2.0) for i in range(3)]
+    task = tasks.modular(13, 0.4)
+    stack = jax.tree.map(lambda *x: jnp.stack(x).reshape(3, 1, *x[0].shape), *networks)
+    together = grokjax.mechanism(stack, task, [2, 5])
+    assert together.loss.all.shape == (3, 1) and together.readouts.fve.shape[:2] == (3, 1)
+    for i, network in enumerate(networks):
+        alone = analysed(network, task, [2, 5], SMALL, variants=False)
+        for ours, expected in zip(*map(jax.tree.leaves, (together, alone)), strict=True):
+            np.testing.assert_allclose(ours[i, 0], expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="14 tokens"):
+        grokjax.mechanism(stack, tasks.modular(11, 0.4))

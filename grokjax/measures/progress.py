@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from grokjax import fourier, losses
 from grokjax.forward import network
 from grokjax.measures import spectra
 from grokjax.training import masked_mean, test_set
-from grokjax.types import Architecture, Array, Examples, IntLike, Params, Task
+from grokjax.types import Architecture, Array, IntLike, Params, Task, Trace
 
 
 class Progress(NamedTuple):
@@ -26,8 +26,10 @@ class Progress(NamedTuple):
     test_loss: Float[Array, "*n"]
     train_accuracy: Float[Array, "*n"]
     test_accuracy: Float[Array, "*n"]
-    restricted_loss: Float[Array, "*n"]  # all pairs
-    excluded_loss: Float[Array, "*n"]  # training pairs, as the next
+    restricted_loss: Float[Array, "*n"]  # all pairs, as the next
+    restricted_accuracy: Float[Array, "*n"]
+    excluded_loss: Float[Array, "*n"]  # training pairs, as the next two
+    excluded_accuracy: Float[Array, "*n"]
     excluded_loss_by_frequency: Float[Array, "*n f"]
     cos_coefficient: Float[Array, "*n f"]
     embedding_norms: Float[Array, "*n p"]  # by Fourier component
@@ -41,41 +43,47 @@ class Progress(NamedTuple):
 def progress(
     params: Params,
     task: Task,
-    examples: Examples,
     arch: Architecture,
     key_frequency: Bool[Array, " f"] | None = None,
+    trace: Trace | None = None,
 ) -> Progress:
     """All measures of one network. Pure; vmap-safe; the modulus may be traced.
 
-    `examples` are the training pairs of `task` once more, as a list. Without `key_frequency` the
-    network's own are used; the paper takes those of the last checkpoint for all checkpoints.
+    Without `key_frequency` the network's own are used; the paper takes those of the last checkpoint
+    for all checkpoints. A `trace` that is at hand saves a forward pass.
     """
-    p = task.modulus
-    logits = network(arch).trace(params, p).logits
-    size = task.labels.shape[-1]
-    W_L = spectra.neuron_logit_map(params)
+    p, size = task.modulus, task.labels.shape[-1]
+    if trace is None:
+        trace = network(arch).trace(params, p)
     norms_E = spectra.component_norms(params["embed"]["W_E"], p)
-    norms_L = spectra.component_norms(W_L, p)
+    norms_L = spectra.component_norms(spectra.neuron_logit_map(params), p)
     if key_frequency is None:
         key_frequency = spectra.key_frequencies(spectra.frequency_norms(norms_L))
 
-    coefficients = fourier.diagonal_coefficients(logits, p, task.sign)  # [2 c f]
+    # Pairs are listed as (a, s = a + sign b) from here on: the directions depend on s alone.
+    listed = lambda x: fourier.by_sum(x, p, task.sign)  # noqa: E731
+    logits, labels = listed(trace.logits[:size]), listed(task.labels)
+    train, test = listed(task.train), listed(test_set(task))
+    everything = train | test
     waves = fourier.waves(p, size)  # [2 f s]
-    angle = (jnp.arange(size)[:, None] + task.sign * jnp.arange(size)) % p  # s of every pair
-    key_part = jnp.einsum("icf,f,ifs->cs", coefficients, key_frequency, waves)[:, angle]
-    test, loss = test_set(task), lambda x: losses.cross_entropy(x, task.labels, p)
-    everything = test | task.train
-    mean = masked_mean(logits, everything)
-    full_loss, correct = loss(logits), losses.accuracy(logits, task.labels, p)
+    coefficients = jnp.einsum("cs,ifs->icf", jnp.sum(logits, 1), waves)
+    key_part = jnp.einsum("icf,f,ifs->cs", coefficients, key_frequency, waves)[:, None]
+    restricted = masked_mean(logits, everything)[:, None, None] + key_part
+    full, restricted, excluded = (
+        losses.against_others(z, labels, p)
+        for z in (logits, jnp.broadcast_to(restricted, logits.shape), logits - key_part)
+    )
     return Progress(
-        train_loss=masked_mean(full_loss, task.train),
-        test_loss=masked_mean(full_loss, test),
-        train_accuracy=masked_mean(correct, task.train),
-        test_accuracy=masked_mean(correct, test),
-        restricted_loss=masked_mean(loss(mean[:, None, None] + key_part), everything),
-        excluded_loss=masked_mean(loss(logits - key_part), task.train),
+        train_loss=masked_mean(full.loss, train),
+        test_loss=masked_mean(full.loss, test),
+        train_accuracy=masked_mean(full.accuracy, train),
+        test_accuracy=masked_mean(full.accuracy, test),
+        restricted_loss=masked_mean(restricted.loss, everything),
+        restricted_accuracy=masked_mean(restricted.accuracy, everything),
+        excluded_loss=masked_mean(excluded.loss, train),
+        excluded_accuracy=masked_mean(excluded.accuracy, train),
         excluded_loss_by_frequency=_excluded_by_frequency(
-            logits, coefficients, waves, angle, examples, p
+            logits, full, jnp.einsum("icf,ifs->fcs", coefficients, waves), labels, train, p
         ),
         cos_coefficient=cos_coefficients(coefficients, p, size),
         embedding_norms=norms_E,
@@ -100,18 +108,36 @@ def cos_coefficients(
     return inner * root_p * jnp.where(2 * fourier.frequencies(size) == p, 1.0, jnp.sqrt(0.5))
 
 
-def _excluded_by_frequency(logits, coefficients, waves, angle, examples: Examples, p):
-    """Training loss of the logits without the directions of each single frequency."""
-    a, b = examples.inputs[:, 0], examples.inputs[:, 1]
-    on_train, waves = logits[:, a, b], waves[:, :, angle[a, b]]
+WIDEST = 60.0
+"""Nats between the logits of one frequency up to which their exponentials may be multiplied."""
 
-    def without(k_part):
-        coefficient, wave = k_part  # [2 c], [2 b]
-        left = on_train - coefficient[0, :, None] * wave[0] - coefficient[1, :, None] * wave[1]
-        return losses.cross_entropy(left, examples.labels, p) @ examples.weights
 
-    per_frequency = jax.lax.map(
-        without, (jnp.moveaxis(coefficients, -1, 0), jnp.moveaxis(waves, 1, 0))
-    )
-    exists = fourier.is_frequency(p, angle.shape[0])
-    return jnp.where(exists, per_frequency, jnp.nan)
+def _excluded_by_frequency(
+    logits: Float[Array, "c a s"],
+    full: losses.Against,
+    shares: Float[Array, "f c s"],
+    labels: Int[Array, "a s"],
+    train: Bool[Array, "a s"],
+    p: IntLike,
+) -> Float[Array, " f"]:
+    """Training loss of the logits less each frequency's share of them.
+
+    The sum over the wrong classes of exp(logit - share) is, for each s, a matrix product of
+    exp(logit) and exp(-share): two orders fewer exponentials than one loss a frequency. Underflow
+    makes an error below 1e-9 of the sum as long as a share spreads over at most `WIDEST`;
+    otherwise the losses are taken one by one.
+    """
+    low = jnp.min(shares, 1, keepdims=True)
+
+    def by_products():
+        sums = jnp.einsum("cas,fcs->fas", full.others, jnp.exp(low - shares), precision="highest")
+        removed = jnp.take_along_axis(shares, labels[None], 1) - low  # of the correct class
+        margins = jnp.log(sums) + (full.best_other - full.correct) + removed
+        return masked_mean(jax.nn.softplus(margins), train)
+
+    def one_by_one():
+        loss = lambda share: losses.cross_entropy(logits - share[:, None], labels, p)  # noqa: E731
+        return jax.lax.map(lambda share: masked_mean(loss(share), train), shares)
+
+    found = jax.lax.cond(jnp.max(shares - low) <= WIDEST, by_products, one_by_one)
+    return jnp.where(fourier.is_frequency(p, logits.shape[-1]), found, jnp.nan)
