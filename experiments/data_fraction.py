@@ -18,7 +18,7 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
     config = default()
     config.checkpoint_every = 100
     fractions = tuple(n / 10 for n in range(3, 10))
-    steps = (12_000, 6_000, 4_000, 3_000, 2_500, 2_000, 2_000)
+    steps = (10_000, 6_000, 4_000, 3_000, 2_500, 2_000, 2_000)
     return config, zipped(axis("train_fraction", fractions), axis("steps", steps))
 
 

@@ -14,10 +14,10 @@ def paper() -> ConfigDict:
 
 
 def laptop() -> ConfigDict:
-    """A smaller modulus: two layers have no table form and cost ten times as much a step."""
+    """A smaller modulus and two seeds: two layers have no table form and cost ten times a step."""
     config = paper()
-    config.modulus, config.train_fraction, config.steps = 59, 0.4, 8_000
-    config.eval_every = 20
+    config.modulus, config.train_fraction, config.axes.seed = 59, 0.4, (0, 1)
+    config.steps, config.eval_every, config.checkpoint_every = 4_000, 10, 50
     return config
 
 

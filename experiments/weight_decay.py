@@ -21,7 +21,7 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
     """One seed, each run as long as it needs; 25 minutes on two cores."""
     config = default()
     config.checkpoint_every = 200
-    decays, steps = (0.0, 0.3, 1.0, 3.0), (10_000, 36_000, 14_000, 8_000)
+    decays, steps = (0.0, 0.3, 1.0, 3.0), (8_000, 32_000, 12_000, 8_000)
     return config, zipped(axis("weight_decay", decays), axis("steps", steps))
 
 
