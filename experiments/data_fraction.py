@@ -1,9 +1,15 @@
 """How the training fraction decides whether and when a run groks (paper C.2.2, Figures 20, 21)."""
 
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import lab
 from grokjax.config import axis, default, zipped
+from grokjax.evaluate import Sweep
 
 
 def paper() -> ConfigDict:
@@ -22,5 +28,39 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
     return config, zipped(axis("train_fraction", fractions), axis("steps", steps))
 
 
+def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
+    """Figure 21: when both losses first fall below 1e-6, by fraction."""
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    ax = figure.subplots()
+    fractions, rows = np.unique(measures["train_fraction"].values), lab.rows(measures, curves)
+    for split, look in (("train", "o--"), ("test", "s-")):
+        reached = [row[f"steps_to_{split}_loss_below"]["1e-06"] for row in rows]
+        reached = np.array([np.nan if x is None else x for x in reached])
+        at = measures["train_fraction"].values
+        middle = [
+            np.nanmedian(reached[at == f]) if np.isfinite(reached[at == f]).any() else np.nan
+            for f in fractions
+        ]
+        (line,) = ax.plot(fractions, middle, look, label=split)
+        ax.plot(at, reached, look[0], color=line.get_color(), markersize=4, fillstyle="none")
+        never = [f for f, x in zip(fractions, middle, strict=True) if np.isnan(x)]
+        if never:
+            place = 0.99 if split == "test" else 0.95
+            ax.plot(
+                never,
+                [place] * len(never),
+                "x",
+                color=line.get_color(),
+                transform=ax.get_xaxis_transform(),
+                label=f"{split}: not reached",
+            )
+    ax.set_yscale("log")
+    ax.set_xlabel("share of the pairs trained on")
+    ax.set_ylabel("step at which the loss is first below 1e-6")
+    ax.grid(color="0.9", linewidth=0.6)
+    ax.legend(frameon=False)
+    yield "steps_to_loss", figure
+
+
 if __name__ == "__main__":
-    lab.run("data_fraction", __doc__, {"paper": paper, "laptop": laptop})
+    lab.run("data_fraction", __doc__, {"paper": paper, "laptop": laptop}, draw)

@@ -10,6 +10,7 @@ and device; OUT/NAME/*.png the figures. Stopped, the same command goes on.
 """
 
 import argparse
+import itertools
 import json
 import shlex
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
 from grokjax import plots, results, runner
@@ -33,15 +35,16 @@ LEVELS = (1.0, 1e-3, 1e-6)
 Preset = Callable[[], ConfigDict | tuple[ConfigDict, list[dict[str, Any]]]]
 """A config, or a config with the rows of a table of runs where axes do not multiply."""
 
-Draw = Callable[[xr.Dataset, xr.Dataset], Iterable[tuple[str, Figure]]]
+Draw = Callable[[Sweep, xr.Dataset, xr.Dataset], Iterable[tuple[str, Figure]]]
 
 
 def run(
     name: str,
     about: str,
     presets: Mapping[str, Preset],
-    draw: Draw | None = None,
+    draw: Draw = lambda sweep, measures, curves: (),
     measure: Callable[[Sweep], Mapping[str, Any]] = lambda sweep: {},
+    limit: int = 2,
 ) -> None:
     """The command line of one experiment; exits.
 
@@ -49,8 +52,9 @@ def run(
         name: of the script and of its results.
         about: the script's docstring, shown by --help and kept with the results.
         presets: configs by the name of the preset; "laptop" is the default.
-        draw: figures from (measures, curves); those of any sweep by default.
+        draw: further figures from (sweep, measures, curves).
         measure: further numbers for the JSON.
+        limit: of how many runs the figures of single runs are kept.
     """
 
     def main(argv: list[str]) -> int:
@@ -75,7 +79,11 @@ def run(
             **measure(sweep),
         }
         (out / f"{name}.json").write_text(json.dumps(plain(report), indent=1))
-        figures = draw(measures, curves) if draw else plots.all_figures(measures, limit=5)
+        figures = itertools.chain(
+            [("losses", losses_figure(measures, curves))],
+            draw(sweep, measures, curves),
+            plots.all_figures(measures, limit),
+        )
         paths = save_figures(figures, out / name)
         print(f"results  {out / name}.json\nfigures  {len(paths)} in {out / name}")
         return 0
@@ -110,6 +118,42 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
         row["last"] = {"step": int(end["step"])} | {n: end[n].item() for n in (*names, *spectra)}
         table.append(row)
     return table
+
+
+def losses_figure(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
+    """One panel a run: train, test and excluded loss, as in the paper's Figures 20 to 28."""
+    runs, columns = measures["run"].values, 3
+    axes_names = [name for name in measures.attrs["axes"].split(",") if name and name != "steps"]
+    figure = Figure(figsize=(10, 0.6 + 2.6 * -(-len(runs) // columns)), layout="constrained")
+    axes = figure.subplots(-(-len(runs) // columns), columns, squeeze=False).ravel()
+    for ax, run in zip(axes, runs, strict=False):
+        curve, points = curves.sel(run=run), measures.sel(run=run)
+        ax.plot(curve["step"], curve["train_loss"], "--", color="#0072B2", label="train")
+        ax.plot(curve["step"], curve["test_loss"], "-", color="#D55E00", label="test")
+        excluded = points["excluded_loss"]
+        ax.plot(points["step"], excluded, "-.", color="#009E73", linewidth=1, label="excluded")
+        values = (
+            f"{name.replace('_', ' ')} {points[name].item():g}"
+            if name != "loss"
+            else f"{points[name].item().replace('_', ' ')} loss"
+            for name in axes_names
+        )
+        ax.set_title(", ".join(values) or f"run {run}", fontsize=10)
+        last = float(curve["step"][np.isfinite(curve["train_loss"])][-1])
+        ax.set_xlim(0, last)
+        ax.set_yscale("log")
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+        ax.tick_params(labelsize=8)
+        ax.grid(color="0.9", linewidth=0.6)
+        ax.set_xlabel("step", fontsize=9)
+    for ax in axes[len(runs) :]:
+        ax.remove()
+    for ax in axes[: len(runs) : columns]:
+        ax.set_ylabel("loss (nats)", fontsize=9)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
 def slingshots(train_loss: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""Every number of the paper's analysis of one network, beside the paper's own.
+"""Every number of the paper's analysis of one network, beside the paper's own, and its figures.
 
     python -m experiments.paper_tables --weights FILE --split-seed 0 --train-fraction 0.3 --out DIR
     python -m experiments.paper_tables --workdir RUNS --run 3 [--step 10000] --out DIR
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from grokjax import interop, tasks
 from grokjax.commandline import Parser, run_main
@@ -249,6 +250,7 @@ class Network(NamedTuple):
     task: Task
     activation: str
     inputs: dict[str, Any]
+    name: str  # in the titles of figures
 
 
 def main(argv: list[str]) -> int:
@@ -259,7 +261,8 @@ def main(argv: list[str]) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be made: {error.strerror}") from error
-    numbers = _plain(measure(network))
+    numbers, figures = measure(network)
+    numbers = _plain(numbers)
     print(table(numbers))
     train, test = numbers["loss"]["train"], numbers["loss"]["test"]
     if options.weights and train is not None and test is not None and train >= test:
@@ -271,6 +274,9 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     print(f"\nwritten to {path}")
+    from experiments import lab  # as all that imports jax, late
+
+    print(f"figures  {len(lab.save_figures(figures, out))} in {out}")
     return 0
 
 
@@ -325,7 +331,8 @@ def _from_file(options: argparse.Namespace) -> Network:
         "train_fraction": fraction,
         "operation": operation,
     }
-    return Network(params, task, options.activation or "relu", inputs)
+    name = f"{Path(options.weights).stem}, p = {p}"
+    return Network(params, task, options.activation or "relu", inputs, name)
 
 
 def _from_workdir(options: argparse.Namespace) -> Network:
@@ -346,16 +353,18 @@ def _from_workdir(options: argparse.Namespace) -> Network:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     inputs = {"workdir": str(options.workdir), "run": run, "step": step, **config.to_dict()}
-    return Network(params, sweep.task(run), config.activation, inputs)
+    name = f"p = {config.modulus}, seed {config.seed}, step {step:,}"
+    return Network(params, sweep.task(run), config.activation, inputs, name)
 
 
 # --- The numbers --------------------------------------------------------------------------------
 
 
-def measure(network: Network) -> dict[str, Any]:
-    """All numbers of one network, as the JSON has them."""
+def measure(network: Network) -> tuple[dict[str, Any], Iterator[tuple[str, Figure]]]:
+    """All numbers of one network, as the JSON has them, and its figures, drawn when asked for."""
     import jax
 
+    from experiments import paper_figures
     from grokjax import evaluate
     from grokjax.measures import spectra
 
@@ -365,7 +374,7 @@ def measure(network: Network) -> dict[str, Any]:
     progress = jax.device_get(evaluate.progress_measures(**of_network, key_frequencies=keys))
     names = spectra.matrix_names(network.params)
     ablations = {name: split.all for name, split in found.ablations.items()}
-    return {
+    numbers = {
         "key_frequencies": keys,
         "loss": found.loss._asdict(),
         "restricted_loss": found.restricted_loss._asdict(),
@@ -390,6 +399,8 @@ def measure(network: Network) -> dict[str, Any]:
         "inputs": network.inputs,
         "versions": {name: version(name) for name in ("grokjax", "jax", "jaxlib", "numpy")},
     }
+    arch = evaluate.architecture_of(network.params, network.activation)
+    return numbers, paper_figures.figures(network.params, network.task, arch, found, network.name)
 
 
 def _variants(found, progress, matrices: Sequence[str], p: int) -> dict[str, Any]:

@@ -64,6 +64,10 @@ _LOOKS = {
     "test_loss": _Look("test", _ORANGE, "-", "s"),
     "excluded_loss": _Look("excluded", _GREEN, "-.", "^"),
     "restricted_loss": _Look("restricted", _PURPLE, ":", "D"),
+    "train_accuracy": _Look("train", _BLUE, "--", "o"),
+    "test_accuracy": _Look("test", _ORANGE, "-", "s"),
+    "excluded_accuracy": _Look("excluded", _GREEN, "-.", "^"),
+    "restricted_accuracy": _Look("restricted", _PURPLE, ":", "D"),
     "gini_embedding": _Look("embedding $W_E$", _BLUE, "-", "o"),
     "gini_neuron_logit_map": _Look("neuron-logit map $W_L$", _ORANGE, "--", "s"),
     "total_sum_squared_weights": _Look("all matrices together", _BLACK, "-", "o"),
@@ -173,6 +177,56 @@ def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
                 arrowprops={"arrowstyle": "-", "color": "0.35", "shrinkA": 0, "shrinkB": 0},
             )
     return ax
+
+
+def frequencies_figure(ds_run: xr.Dataset) -> Figure:
+    """The paper's Figures 13 to 15 for one run: its key frequencies over training.
+
+    Of more than ten key frequencies the ten strongest in W_L are drawn.
+    """
+    ds_run = _with_runs(ds_run)
+    figure, axes = _new(2, 2, sharex=True)
+    draw_by_frequency(ds_run, axes[0, 0], "cos_coefficient")
+    axes[0, 0].set_title("Coefficients of cos($w_k$(a + b - c))", fontsize=STYLE["title"])
+    axes[0, 0].set_ylabel("inner product of the logits", fontsize=STYLE["label"])
+    draw_measures(ds_run, axes[0, 1], ("train_loss", "test_loss"), log=True)
+    draw_by_frequency(ds_run, axes[0, 1], "excluded_loss_by_frequency")
+    axes[0, 1].set_title("Excluded loss of each frequency", fontsize=STYLE["title"])
+    axes[0, 1].set_ylabel("loss (nats)", fontsize=STYLE["label"])
+    for ax, kind in zip(axes[1], ("restricted", "excluded"), strict=True):
+        names = (f"{kind}_accuracy", "train_accuracy", "test_accuracy")
+        draw_measures(ds_run, ax, names)
+        ax.set_ylim(-0.04, 1.04)
+        ax.set_title(f"{kind.capitalize()} accuracy", fontsize=STYLE["title"])
+        ax.set_ylabel("accuracy (share correct)", fontsize=STYLE["label"])
+    for ax in axes.flat:
+        _step_limits(ds_run, ax)
+        draw_phase_ends(ds_run, ax, labels=False)
+        ax.set_xlabel("step", fontsize=STYLE["label"])
+    _legend_below(figure, *_handles_of(axes.flat))
+    return _entitle(figure, [*_heading(ds_run), _unreached(ds_run), _divergence(ds_run)])
+
+
+def draw_by_frequency(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
+    """One line for each key frequency of one run: a variable over (step, frequency)."""
+    ds_run = _with_runs(ds_run)
+    keys = _strongest_keys(ds_run)
+    colours = matplotlib.colormaps[STYLE["colours"]]
+    known = name in ds_run
+    table = ds_run[name].isel(run=0).sel(frequency=keys).values if known else np.zeros((0, 0))
+    for i, (k, row) in enumerate(zip(keys, table.T, strict=False)):
+        seen = np.isfinite(row)
+        ax.plot(
+            ds_run["step"].values[seen],
+            row[seen],
+            color=colours(STYLE["brightest"] * i / max(len(keys) - 1, 1)),
+            marker=_MARKERS[i % len(_MARKERS)],
+            markersize=STYLE["marker"],
+            markevery=_every(int(seen.sum()), 6, offset=i),
+            linewidth=1.2,
+            label=f"$k$ = {k}",
+        )
+    return _finish(ax, has_data=bool(ax.lines))
 
 
 def spectra_figure(ds_run: xr.Dataset) -> Figure:
@@ -405,7 +459,8 @@ def draw_phase_diagram(ds: xr.Dataset, ax: Axes, x: str, y: str) -> Axes:
 
 def swept(ds: xr.Dataset) -> list[str]:
     """The axes along which runs differ, but for the seed; with none, nothing is to be compared."""
-    return [name for name in _axes(ds) if name != "seed"]
+    # Runs of unequal length are no comparison: each is as long as another axis needs.
+    return [name for name in _axes(ds) if name not in ("seed", "steps")]
 
 
 def all_figures(ds: xr.Dataset, limit: int = 50) -> Iterator[tuple[str, Figure]]:
@@ -430,6 +485,7 @@ def all_figures(ds: xr.Dataset, limit: int = 50) -> Iterator[tuple[str, Figure]]
         run, number = ds.isel(run=[i]), _column(ds, "run")[i]
         yield f"progress_run_{number:04d}", progress_figure(run)
         yield f"spectra_run_{number:04d}", spectra_figure(run)
+        yield f"frequencies_run_{number:04d}", frequencies_figure(run)
 
 
 def save_all(ds: xr.Dataset, directory: str | os.PathLike, limit: int = 50) -> list[Path]:
@@ -529,6 +585,16 @@ def _key_frequencies(ds: xr.Dataset) -> list[int]:
     if "key_frequency" not in ds:
         return []
     return ds["frequency"].values[ds["key_frequency"].isel(run=0).values.astype(bool)].tolist()
+
+
+def _strongest_keys(ds_run: xr.Dataset, limit: int = 10) -> list[int]:
+    """Key frequencies of one run, at most `limit`: those of the largest norm at the end."""
+    keys = _key_frequencies(ds_run)
+    if len(keys) <= limit:
+        return keys
+    norms = np.linalg.norm(np.nan_to_num(_spectrum(ds_run, "neuron_logit_map_norm")), axis=0)
+    strength = dict(zip(ds_run["frequency"].values.tolist(), norms, strict=True))
+    return sorted(sorted(keys, key=lambda k: -strength[k])[:limit])
 
 
 def _axes(ds: xr.Dataset) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import lab
+from experiments import data_fraction, lab, mainline
 from grokjax.config import default, resolve
 
 SCRIPTS = [
@@ -49,6 +49,27 @@ def test_an_experiment_writes_what_its_runs_measured(tmp_path, monkeypatch):
         assert row["last"]["test_loss"] == pytest.approx(measures["test_loss"][number, -1].item())
         assert row["steps_to_grok"] is None
     assert list((tmp_path / "out" / "tiny").glob("*.png"))
+
+
+def test_the_mainline_experiment_measures_the_mechanism_of_every_run(tmp_path):
+    config = default()
+    config.modulus, config.train_fraction, config.steps = 7, 0.6, 20
+    config.d_model, config.num_heads, config.d_mlp = 8, 2, 16
+    config.eval_every = config.checkpoint_every = 10
+    config.axes.train_fraction, config.axes.seed = (0.5, 0.6), (0,)
+    lab.runner.run_sweep(resolve(config), tmp_path, say=lambda text: None)
+    sweep = lab.open_sweep(tmp_path)
+    measures, curves = sweep.measures(), sweep.curves()
+    report = mainline.measure(sweep)
+    assert report["seconds"]["checkpoints"] == 2 * len(sweep.steps)
+    for run, found in enumerate(report["mechanism"]):
+        assert found["key_frequencies"] == lab.rows(measures, curves)[run]["key_frequencies"]
+        loss = measures["restricted_loss"].sel(run=run)[-1]
+        assert found["restricted_loss"] == pytest.approx(loss.item(), rel=1e-4)
+    stems = [stem for stem, _ in mainline.draw(sweep, measures, curves)]
+    assert "figure_6_frequencies_ablated" in stems
+    (_, figure), *_ = data_fraction.draw(sweep, measures, curves)
+    assert len(figure.axes[0].lines) >= 4  # neither loss is reached, and that is shown
 
 
 def test_slingshots_are_sudden_rises_after_memorizing():

@@ -144,6 +144,37 @@ def test_progress_shows_what_the_run_holds(select):
     assert [ax.get_yscale() for ax in figure.axes] == ["log", "log", "linear", "linear"]
 
 
+def test_key_frequencies_over_training():
+    ds = sweep(seed=(0, 1))
+    rng = np.random.default_rng(0)
+    for name in ("cos_coefficient", "excluded_loss_by_frequency"):
+        shape = [ds.sizes[dim] for dim in ("run", "step", "frequency")]
+        ds[name] = ("run", "step", "frequency"), rng.uniform(1, 2, shape)
+    ds["restricted_accuracy"] = ds["test_accuracy"] ** 0.5
+    ds["excluded_accuracy"] = 1 - ds["test_accuracy"]
+    figure = plots.frequencies_figure(ds.isel(run=1))
+    keys = FREQUENCIES[ds["key_frequency"][1].values]
+    for ax, name in zip(
+        figure.axes, ("cos_coefficient", "excluded_loss_by_frequency"), strict=False
+    ):
+        drawn = {one.get_label() for one in ax.lines if str(one.get_label()).startswith("$k$")}
+        assert drawn == {f"$k$ = {k}" for k in keys}
+        for k in keys:
+            expected = ds[name].isel(run=1).sel(frequency=k)
+            np.testing.assert_array_equal(line(ax, f"$k$ = {k}").get_ydata(), expected)
+    np.testing.assert_array_equal(
+        line(figure.axes[2], "restricted").get_ydata(), ds["restricted_accuracy"][1]
+    )
+    np.testing.assert_array_equal(
+        line(figure.axes[3], "excluded").get_ydata(), ds["excluded_accuracy"][1]
+    )
+    ds["key_frequency"][:] = True  # no circuit: only the strongest are drawn
+    figure = plots.frequencies_figure(ds.isel(run=0))
+    strongest = sorted(FREQUENCIES, key=lambda k: -ds["neuron_logit_map_norm"][0].sel(frequency=k))
+    drawn = [one.get_label() for one in figure.axes[0].lines if "k" in str(one.get_label())]
+    assert drawn == [f"$k$ = {k}" for k in sorted(strongest[:10])]
+
+
 def test_progress_marks_and_names_the_phases():
     ds = sweep().isel(run=0)
     figure = plots.progress_figure(ds)
@@ -365,7 +396,8 @@ def test_stems_of_a_sweep():
         "progress_band_002_operation_x2-y_weight_decay_1.0",
         "progress_band_003_operation_x2-y_weight_decay_3.0",
     ]
-    runs = [[f"progress_run_{i:04d}", f"spectra_run_{i:04d}"] for i in (0, 2, 5, 7)]
+    kinds = ("progress", "spectra", "frequencies")
+    runs = [[f"{kind}_run_{i:04d}" for kind in kinds] for i in (0, 2, 5, 7)]
     assert stems[8:] == list(itertools.chain(*runs))
 
 
@@ -381,7 +413,7 @@ def test_the_limit_is_kept_and_told(caplog):
     ds = sweep(steps=[0, 40_000], seed=range(5))
     with caplog.at_level(logging.WARNING):
         stems = [stem for stem, _ in plots.all_figures(ds, limit=2)]
-    assert [stem for stem in stems if "run" in stem][::2] == [
+    assert [stem for stem in stems if "run" in stem][::3] == [
         "progress_run_0000",
         "progress_run_0004",
     ]
@@ -410,7 +442,10 @@ def test_saving_leaves_whole_files_only(tmp_path, monkeypatch):
 def test_one_run_with_one_step(drop):
     ds = sweep(steps=[0]).drop_vars(drop)
     figures = dict(plots.all_figures(ds))
-    assert set(figures) == {"curves", "progress_run_0000", "spectra_run_0000"}
+    assert set(figures) == {
+        "curves",
+        *(f"{kind}_run_0000" for kind in ("progress", "spectra", "frequencies")),
+    }
     for figure in figures.values():
         figure.draw_without_rendering()
     ax = figures["curves"].axes[0]
