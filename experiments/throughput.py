@@ -44,7 +44,7 @@ from grokjax import config as config_lib
 from grokjax.blocks import Block
 from grokjax.commandline import Parser, run_main
 from grokjax.config import ConfigError, RunConfig
-from grokjax.measures import progress
+from grokjax.measures import mechanism, progress
 
 MIXED_MODULI = (97, 98, 101, 103, 106, 109, 112, 113)
 WARM_UP = 3
@@ -431,22 +431,27 @@ def _plain_form_case(runs: Sequence[RunConfig], precision: str, seconds: float):
 
 
 def measures_section(settings: Settings) -> dict[str, Any]:
-    """Networks per second through all progress measures, results fetched to the host."""
+    """Networks per second through all progress measures, and through all mechanism functions."""
     return apart(_time_measures, settings)
 
 
 def _time_measures(settings: Settings) -> dict[str, Any]:
     block = block_of(mainline(settings.measured))
     arch, p = block.program.arch, block.size
-    measure = blocks.mapped(lambda run: progress.progress(*run[:2], arch, key_frequency=run[2]))
     data = blocks.block_data(block)
     params = jax.device_get(blocks.initial_states(block).params)  # evaluation reads from disk
     key = np.tile(np.isin(np.arange(p // 2), (13, 34, 40, 41)), (settings.measured, 1))
-    call = lambda: jax.device_get(measure((params, data.task, key)))  # noqa: E731
-    repeat = lambda count: [call() for _ in range(count)]  # noqa: E731
-    once = lasting(repeat, settings.seconds, settings.measured)
-    times = [once() for _ in range(settings.repeats)]
-    return {"checkpoints_per_second": in_rates(times), "networks_at_a_time": settings.measured}
+
+    def case(function: Callable) -> Callable[[], float]:
+        measure = blocks.mapped(lambda run: function(run[0], run[1], arch, run[2]))
+        call = lambda: jax.device_get(measure((params, data.task, key)))  # noqa: E731
+        repeat = lambda count: [call() for _ in range(count)]  # noqa: E731
+        return lasting(repeat, settings.seconds, settings.measured)
+
+    cases = {"checkpoints": progress.progress, "mechanism": mechanism.mechanism}
+    times = take_turns({name: lambda f=f: case(f) for name, f in cases.items()}, settings.repeats)
+    rates = {f"{name}_per_second": in_rates(seconds) for name, seconds in times.items()}
+    return {**rates, "networks_at_a_time": settings.measured}
 
 
 def start_section(settings: Settings) -> dict[str, Any]:
@@ -992,8 +997,11 @@ def _speed_row(name: str, speed: Mapping[str, Any], peak: float | None) -> str:
 
 
 def _show_measures(results: Mapping[str, Any]) -> Iterator[str]:
-    yield "All progress measures"
-    yield _row("checkpoints", results["measures"].get("checkpoints_per_second"), "a second")
+    yield "Analysis"
+    for name, what in (("checkpoints", "all measures"), ("mechanism", "the mechanism")):
+        yield _row(
+            f"checkpoints through {what}", results["measures"].get(f"{name}_per_second"), "a second"
+        )
 
 
 def _show_start(results: Mapping[str, Any]) -> Iterator[str]:
