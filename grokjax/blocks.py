@@ -325,6 +325,12 @@ def _placement(count: int) -> NamedSharding:
     return NamedSharding(mesh, _RUNS if count % mesh.size == 0 else PartitionSpec())
 
 
+def times_to_fill(count: int) -> int:
+    """How many times `count` runs must be taken for the devices of a CPU to share them evenly."""
+    devices = jax.local_device_count() if jax.default_backend() == "cpu" else 1
+    return devices // math.gcd(devices, count)
+
+
 def _mesh(count: int) -> jax.sharding.Mesh:
     """The devices among which `count` runs are spread.
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -233,19 +234,34 @@ def _measure_block(sweep: Sweep, i: int, tell: Callable[[int], Any]) -> xr.Datas
     steps = checkpoints.steps(directory)
     if not steps:
         return None
-    data = blocks_lib.block_data(block)
     key = _last_key_frequencies(block, directory, steps)
     measure = _measure_block_step(block.program.arch, sweep.config.precision)
+    at_a_time = blocks_lib.times_to_fill(len(block.runs))
+    repeated = lambda tree: jax.tree.map(lambda x: np.concatenate([x] * at_a_time), tree)  # noqa: E731
+    task, key = repeated((jax.device_get(blocks_lib.block_data(block).task), key))
+
+    def read(group: Sequence[int]) -> Params:
+        found = [checkpoints.read(directory, step) for step in group]
+        found += found[-1:] * (at_a_time - len(group))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+
+    groups = [steps[i : i + at_a_time] for i in range(0, len(steps), at_a_time)]
     parts = []
-    with ThreadPoolExecutor(1) as reader:  # reads the next checkpoint while this one is measured
-        coming = [reader.submit(checkpoints.read, directory, step) for step in steps[:2]]
-        for step in (*steps[2:], None, None):
-            params = coming.pop(0).result()
-            if step is not None:
-                coming.append(reader.submit(checkpoints.read, directory, step))
-            parts.append(jax.device_get(measure((params, data.task, key))))
-            tell(len(block.runs))
-    measured = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *parts)
+    with ThreadPoolExecutor(1) as reader:  # reads the next checkpoints while these are measured
+        coming = reader.submit(read, groups[0])
+        for group, following in zip_longest(groups, groups[1:]):
+            params = coming.result()
+            if following:
+                coming = reader.submit(read, following)
+            parts.append(jax.device_get(measure((params, task, key))))
+            tell(len(group) * len(block.runs))
+
+    def by_run(*leaves):  # [step run ...] in parts -> [run step ...], without the repeated steps
+        whole = np.concatenate(leaves)
+        whole = whole.reshape(-1, len(block.runs), *whole.shape[1:])
+        return np.swapaxes(whole[: len(steps)], 0, 1)
+
+    measured = jax.tree.map(by_run, *parts)
     return _block_dataset(block, steps, measured, spectra.matrix_names(params))
 
 
