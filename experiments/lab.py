@@ -164,7 +164,7 @@ def slingshots(train_loss: np.ndarray) -> int:
 
 
 def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> list[Path]:
-    """Small PNGs, in as few colours as a line drawing needs."""
+    """Small PNGs, in as few colours as line drawings need."""
     from PIL import Image
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> list
     for stem, figure in figures:
         path = directory / f"{stem}.png"
         figure.savefig(path, dpi=90)
-        Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
+        Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
         paths.append(path)
     return paths
 
