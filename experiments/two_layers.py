@@ -17,7 +17,7 @@ def laptop() -> ConfigDict:
     """A smaller modulus and two seeds: two layers have no table form and cost ten times a step."""
     config = paper()
     config.modulus, config.train_fraction, config.axes.seed = 59, 0.4, (0, 1)
-    config.steps, config.eval_every, config.checkpoint_every = 4_000, 10, 50
+    config.steps, config.eval_every, config.checkpoint_every = 3_000, 10, 50
     return config
 
 
