@@ -20,7 +20,7 @@ def paper() -> ConfigDict:
 
 
 def laptop() -> tuple[ConfigDict, list[dict]]:
-    """One seed, 0.3 to 0.9; more data needs fewer but dearer steps. A quarter of an hour on two cores."""
+    """One seed, 0.3 to 0.9, in a quarter of an hour; more data needs fewer but dearer steps."""
     config = default()
     config.checkpoint_every = 50
     fractions = tuple(n / 10 for n in range(3, 10))
