@@ -475,7 +475,7 @@ def _first_step(began: float, precision: str) -> dict[str, float]:
     imported = time.time()
     runner.set_up_jax()
     sweep = commandline.read_sweep(["--config", str(MAINLINE)]).sweep
-    block = blocks.plan(sweep.runs, memory=blocks.device_memory(), width=blocks.default_width())[0]
+    block = blocks.plan(sweep.runs, memory=blocks.device_memory(), width=blocks.at_a_time())[0]
     data, state = blocks.block_data(block), blocks.initial_states(block)
     jax.block_until_ready(state)
     prepared = time.time()

@@ -189,6 +189,11 @@ def default_width() -> int:
     return 1 if jax.default_backend() == "cpu" else 0
 
 
+def at_a_time() -> int:
+    """How many runs of a block are worked on at a time, on all devices; 0 for all of them."""
+    return default_width() * jax.local_device_count()
+
+
 def block_data(block: Block) -> BlockData:
     """Hyperparameters, training examples and full task of every run, stacked, padded, placed."""
     run_tasks = [task_of(run) for run in block.runs]

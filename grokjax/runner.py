@@ -101,7 +101,7 @@ def _prepare(sweep: SweepConfig, workdir: Path) -> tuple[Block, ...]:
         return tuple(blocks_lib.block_of(sweep.runs, part) for part in indices)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        memory, width = blocks_lib.device_memory(), blocks_lib.default_width()
+        memory, width = blocks_lib.device_memory(), blocks_lib.at_a_time()
         blocks = blocks_lib.plan(sweep.runs, sweep.max_block, memory, width)
         results.write_config(workdir, sweep, [block.indices for block in blocks], _made_with())
     except OSError as error:
