@@ -314,7 +314,7 @@ def curves_figure(ds: xr.Dataset) -> Figure:
     count, total = len(chosen), ds.sizes["run"]
     shown = f"{total} run{'s' * (total > 1)}"
     shown = shown if count == total else f"{count} of the {shown}"
-    others = ", ".join(_words(name) for name in _axes(ds) if name != hue)
+    others = ", ".join(_words(name) for name in _axes(ds) if name not in (hue, "steps"))
     note = f"Runs of one colour differ in: {others}" if others else ""
     return _entitle(figure, [f"{_name(ds)}losses and accuracies of {shown}", note])
 
