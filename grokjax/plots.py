@@ -29,6 +29,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from grokjax import results
+
 logger = logging.getLogger(__name__)
 
 STYLE = {
@@ -647,7 +649,7 @@ def _name(ds: xr.Dataset) -> str:
 
 
 def _heading(ds_run: xr.Dataset) -> list[str]:
-    keys = ", ".join(map(str, _key_frequencies(ds_run))) or "none"
+    keys = results.key_text(ds_run.isel(run=0)) if "key_frequency" in ds_run else "none"
     return [f"Run {_column(ds_run, 'run')[0]}: {_describe(ds_run)}", f"Key frequencies: {keys}"]
 
 

@@ -183,6 +183,12 @@ def load(path: Path) -> xr.Dataset:
     return xr.load_dataset(path, engine="h5netcdf")
 
 
+def key_text(ds: xr.Dataset, at_most: int = 8) -> str:
+    """A run's key frequencies; a long list means that the spectrum has no peaks."""
+    key = ds["frequency"].values[ds["key_frequency"].values]
+    return " ".join(map(str, key)) if len(key) <= at_most else f"none stands out ({len(key)})"
+
+
 def _replace(path: Path, write) -> None:
     part = path.with_name(f".{path.name}.part")
     write(part)

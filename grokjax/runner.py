@@ -395,18 +395,12 @@ def outcome(ds: xr.Dataset, workdir: str | os.PathLike) -> str:
     table["grokked"] = [_step_text(x) for x in ds["steps_to_grok"].values]
     for name in last.data_vars:
         table[name.replace("_", " ")] = [f"{x:.2e}" for x in last[name].values]
-    table["key frequencies"] = [key_text(ds.sel(run=run)) for run in ds["run"].values]
+    table["key frequencies"] = [results.key_text(ds.sel(run=run)) for run in ds["run"].values]
     if ds["diverged_at"].notnull().any():
         table["diverged"] = [_step_text(x, never="") for x in ds["diverged_at"].values]
     figures = Path(workdir) / "figures"
     files = f"measures {results.measures_path(workdir)}\nfigures  {figures}"
     return f"{table.rename_axis('run').to_string()}\n\n{files}"
-
-
-def key_text(ds: xr.Dataset, at_most: int = 8) -> str:
-    """A run's key frequencies; a long list means that the spectrum has no peaks."""
-    key = ds["frequency"].values[ds["key_frequency"].values]
-    return " ".join(map(str, key)) if len(key) <= at_most else f"none stands out ({len(key)})"
 
 
 def _step_text(step: float, never: str = "not reached") -> str:

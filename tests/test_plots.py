@@ -185,7 +185,7 @@ def test_progress_marks_and_names_the_phases():
     written = texts(figure)
     for words in ("memorization\nends 1,400", "circuit formation\n", "cleanup\n", "Excluded"):
         assert words in written
-    keys = ", ".join(str(k) for k in FREQUENCIES[ds["key_frequency"].values])
+    keys = " ".join(str(k) for k in FREQUENCIES[ds["key_frequency"].values])
     for words in ("modulus 113", "train fraction 0.3", "weight decay 1", "seed 0", keys):
         assert words in figure.get_suptitle()
     assert "Not completed" not in written
