@@ -39,6 +39,12 @@ def test_a_run_whose_excluded_loss_never_rises_has_not_left_memorization():
     assert np.isnan(phase_ends(**run, p=113)).all()
 
 
+def test_an_excluded_loss_that_never_falls_shows_no_memorization():
+    run = a_run(end=8_000)
+    run["excluded_loss"] = np.log(113) + run["steps"] / 2_000
+    assert np.isnan(phase_ends(**run, p=113)).all()
+
+
 def test_a_run_that_never_memorizes_has_no_ends():
     run = a_run(end=8_000)
     run["train_accuracy"] = np.full(len(run["steps"]), 0.3)

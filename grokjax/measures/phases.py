@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 MEMORIZED = 0.99  # train accuracy
-RISE = 0.1  # of the excluded loss, as a share of the loss of a uniform guess, ln p
+MOVED = 0.1  # fall and rise of the excluded loss, as a share of the loss of a uniform guess, ln p
 SLOW = 0.1  # rate at which the weights shrink, as a share of its maximum
 
 
@@ -34,8 +34,9 @@ def phase_ends(
 
     Circuit formation ends where the test loss falls below that of a uniform guess, ln p, for good.
     Memorization ends where the excluded loss is lowest before that, if training accuracy reaches
-    0.99 before that too, and if the excluded loss then rises by at least ln(p) / 10: a network that
-    never starts a circuit memorizes on, and one that generalizes at once never memorized.
+    0.99 before that too, and if the excluded loss comes down to 0.9 ln(p) and then rises by at
+    least ln(p) / 10: a network that never starts a circuit memorizes on, one that generalizes at
+    once never memorized, and beside key frequencies that are most of all nothing can be seen.
     Cleanup ends where, after circuit formation, the sum of squared weights shrinks at less than a
     tenth of its fastest rate.
     """
@@ -47,7 +48,8 @@ def phase_ends(
     memorization_end = circuit_formation_end = cleanup_end = np.nan
     if np.any(train_accuracy[before] >= MEMORIZED):
         lowest = int(np.argmin(np.nan_to_num(excluded_loss[before], nan=np.inf)))
-        if np.nanmax(excluded_loss[lowest:]) > excluded_loss[lowest] + RISE * chance:
+        fell = excluded_loss[lowest] < (1 - MOVED) * chance
+        if fell and np.nanmax(excluded_loss[lowest:]) > excluded_loss[lowest] + MOVED * chance:
             memorization_end = float(steps[lowest])
     if grokked:
         circuit_formation_end = float(steps[formed])
