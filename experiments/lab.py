@@ -157,10 +157,11 @@ def losses_figure(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
 
 
 def slingshots(train_loss: np.ndarray) -> int:
-    """How often the recorded training loss, once below 1e-3, rises more than tenfold at once."""
+    """How often the recorded training loss, once below 1e-3, begins to rise tenfold at a time."""
     before, after = train_loss[:-1], train_loss[1:]
     memorized = np.minimum.accumulate(before) < 1e-3
-    return int(np.sum(memorized & (after > 10 * before) & (after > 1e-6)))
+    rises = memorized & (after > 10 * before) & (after > 1e-6)
+    return int(np.sum(rises[1:] & ~rises[:-1])) + int(rises[0])
 
 
 def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> list[Path]:

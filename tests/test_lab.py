@@ -74,6 +74,7 @@ def test_the_mainline_experiment_measures_the_mechanism_of_every_run(tmp_path):
 
 def test_slingshots_are_sudden_rises_after_memorizing():
     assert lab.slingshots(np.array([4.0, 50.0, 1e-4, 1e-6, 2e-5, 1e-6, 5e-6])) == 1
+    assert lab.slingshots(np.array([4.0, 1e-4, 1e-6, 2e-5, 1.0, 1e-5, 1e-4, 1e-2])) == 2
 
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path):
