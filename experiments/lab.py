@@ -112,7 +112,7 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
         row["max_test_loss"] = float(np.nanmax(test))
         row["max_test_loss_at"] = int(curve["step"].values[np.nanargmax(test)])
         row["slingshots"] = slingshots(curve["train_loss"].values)
-        row["key_frequencies"] = run["frequency"].values[run["key_frequency"].values].tolist()
+        row["key_frequencies"] = results.key_frequencies(run)
         names = ("train_loss", "test_loss", "test_accuracy", "restricted_loss", "excluded_loss")
         spectra = ("gini_embedding", "gini_neuron_logit_map", "total_sum_squared_weights")
         row["last"] = {"step": int(end["step"])} | {n: end[n].item() for n in (*names, *spectra)}

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 import grokjax
 from experiments import lab, paper_figures
+from grokjax import results
 from grokjax.config import default
 from grokjax.evaluate import Sweep, evaluate
 from grokjax.measures.mechanism import Mechanism
@@ -35,10 +36,10 @@ def measure(sweep: Sweep) -> dict[str, Any]:
 
     "seconds" is what all measures and the mechanism take at all checkpoints of all runs.
     """
-    key_frequency = sweep.measures()["key_frequency"]
+    measures = sweep.measures()
     began, count, found, over_training = time.monotonic(), 0, [], []
     for run in range(len(sweep.config.runs)):
-        keys = _keys(key_frequency, run)
+        keys = results.key_frequencies(measures.sel(run=run))
         stack = [sweep.params(run, step) for step in sweep.steps]
         stack = jax.tree.map(lambda *leaves: np.stack(leaves), *stack)
         evidence = jax.device_get(grokjax.mechanism(stack, sweep.task(run), keys))
@@ -56,11 +57,6 @@ def measure(sweep: Sweep) -> dict[str, Any]:
             "measures": time.monotonic() - began,
         },
     }
-
-
-def _keys(key_frequency: xr.DataArray, run: int) -> list[int]:
-    mask = key_frequency.sel(run=run)
-    return mask["frequency"].values[mask.values].tolist()
 
 
 def _at_the_end(found: Mechanism, keys: list[int]) -> dict[str, Any]:
@@ -88,7 +84,7 @@ def _at_the_end(found: Mechanism, keys: list[int]) -> dict[str, Any]:
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
     """The figures of one network, of the first run at its end."""
     config = sweep.config.runs[0]
-    keys = _keys(measures["key_frequency"], 0)
+    keys = results.key_frequencies(measures.sel(run=0))
     params, task = sweep.params(0, config.steps), sweep.task(0)
     found = jax.device_get(grokjax.mechanism(params, task, keys, variants=True))
     title = f"p = {config.modulus}, seed {config.seed}, step {config.steps:,}"

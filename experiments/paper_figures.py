@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grokjax import fourier
 from grokjax.forward import network as network_of
-from grokjax.measures import attention, logit_fits, spectra
+from grokjax.measures import attention, logit_fits, neurons, spectra
 from grokjax.measures.mechanism import Mechanism
 from grokjax.plots import STYLE
 from grokjax.types import Architecture, Params, Task, Trace
@@ -61,14 +62,14 @@ def _activations(trace: Trace, found: Mechanism, title: str) -> Figure:
         np.where(found.neuron_frequency == k, found.neuron_share, -1.0).argmax()
         for k in 1 + np.argsort(-found.neuron_clusters, kind="stable")
     ]
-    neurons = list(dict.fromkeys(map(int, best)))[:4]
+    shown = list(dict.fromkeys(map(int, best)))[:4]
     figure, axes = _new((1 + bool(heads)), 4, f"{title}: attention of = to a, and neurons", 6.2)
     for i, (ax, pattern) in enumerate(zip(axes[0], heads, strict=False)):
         image = ax.imshow(pattern, origin="lower", cmap="viridis", vmin=0, vmax=1)
         ax.set_title(f"head {i}", fontsize=STYLE["label"])
     if heads:
         figure.colorbar(image, ax=axes[0], label="attention to a", shrink=0.85)
-    for ax, i in zip(axes[-1], neurons, strict=False):
+    for ax, i in zip(axes[-1], shown, strict=False):
         image = ax.imshow(trace.neurons[i], origin="lower", cmap="viridis", vmin=0)
         figure.colorbar(image, ax=ax, shrink=0.6)
         name = f"neuron {i}\n$k$ = {found.neuron_frequency[i]} explains {found.neuron_share[i]:.2f}"
@@ -103,20 +104,14 @@ def _clusters(params: Params, found: Mechanism, p: int, title: str) -> Figure:
     figure, axes = _new(1, 2, f"{title}: neurons by frequency", 4.6)
     left, right = axes[0]
     left.hist(found.neuron_share, bins=np.linspace(0, 1, 21), color=_DARK, edgecolor="white")
-    left.axvline(0.85, color="black", linestyle="--", linewidth=1)
+    left.axvline(neurons.EXPLAINED, color="black", linestyle="--", linewidth=1)
     left.annotate("0.85", (0.84, 0.95), xycoords=("data", "axes fraction"), ha="right")
     left.set_xlabel("share of a neuron's variance that its best frequency explains")
     left.set_ylabel("neurons")
     k = 1 + int(np.argmax(found.neuron_clusters))
-    members = (found.neuron_frequency == k) & (found.neuron_share > 0.85)
+    members = (found.neuron_frequency == k) & (found.neuron_share > neurons.EXPLAINED)
     W_L = np.asarray(spectra.neuron_logit_map(params))[:p, members]
-    x = np.arange(p)
-    rows = [np.full(p, p**-0.5)]
-    for j in range(1, (p + 1) // 2):
-        rows += [np.sqrt(2 / p) * wave(2 * np.pi * j * x / p) for wave in (np.cos, np.sin)]
-    if p % 2 == 0:
-        rows.append(np.cos(np.pi * x) / np.sqrt(p))
-    values = np.array(rows) @ W_L
+    values = np.asarray(fourier.transform(W_L, p, axis=0))
     limit = np.abs(values).max()
     look = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
     image = right.imshow(values, aspect="auto", origin="lower", **look)

@@ -104,8 +104,12 @@ def diagonal_coefficients(
 
     The directions depend on a + sign b alone, so x is first summed over the pairs that share it.
     """
-    along = jnp.sum(by_sum(x, p, sign), axis=-2)
-    return jnp.einsum("...s,ifs->i...f", along, waves(p, x.shape[-1]))
+    return listed_coefficients(by_sum(x, p, sign), p)
+
+
+def listed_coefficients(x: Float[Array, "... p p"], p: IntLike) -> Float[Array, "2 ... f"]:
+    """`diagonal_coefficients` of what is listed by sum already, x[..., a, s]."""
+    return jnp.einsum("...s,ifs->i...f", jnp.sum(x, axis=-2), waves(p, x.shape[-1]))
 
 
 def by_sum(x: Shaped[Array, "... p p"], p: IntLike, sign: IntLike = 1) -> Shaped[Array, "... p p"]:

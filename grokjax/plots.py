@@ -586,7 +586,7 @@ def _spectrum(ds_run: xr.Dataset, name: str) -> np.ndarray:
 def _key_frequencies(ds: xr.Dataset) -> list[int]:
     if "key_frequency" not in ds:
         return []
-    return ds["frequency"].values[ds["key_frequency"].isel(run=0).values.astype(bool)].tolist()
+    return results.key_frequencies(ds.isel(run=0))
 
 
 def _strongest_keys(ds_run: xr.Dataset, limit: int = 10) -> list[int]:

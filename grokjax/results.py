@@ -183,9 +183,14 @@ def load(path: Path) -> xr.Dataset:
     return xr.load_dataset(path, engine="h5netcdf")
 
 
+def key_frequencies(ds: xr.Dataset) -> list[int]:
+    """The key frequencies in the measures of one run."""
+    return ds["frequency"].values[ds["key_frequency"].values.astype(bool)].tolist()
+
+
 def key_text(ds: xr.Dataset, at_most: int = 8) -> str:
     """A run's key frequencies; a long list means that the spectrum has no peaks."""
-    key = ds["frequency"].values[ds["key_frequency"].values]
+    key = key_frequencies(ds)
     return " ".join(map(str, key)) if len(key) <= at_most else f"none stands out ({len(key)})"
 
 

@@ -66,7 +66,7 @@ def progress(
     train, test = listed(task.train), listed(test_set(task))
     everything = train | test
     waves = fourier.waves(p, size)  # [2 f s]
-    coefficients = jnp.einsum("cs,ifs->icf", jnp.sum(logits, 1), waves)
+    coefficients = fourier.listed_coefficients(logits, p)
     key_part = jnp.einsum("icf,f,ifs->cs", coefficients, key_frequency, waves)
     mean = masked_mean(logits, everything)
     restricted_loss, restricted_correct = (
