@@ -116,7 +116,9 @@ def by_sum(x: Shaped[Array, "... p p"], p: IntLike, sign: IntLike = 1) -> Shaped
     """x[..., a, b] as [..., a, s], with s = (a + sign b) mod p; zero in the padding."""
     size = x.shape[-1]
     a, s = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
-    moved = x.reshape(*x.shape[:-2], -1)[..., a * size + sign * (s - a) % p]
+    # Along the last axis, not over pairs as one: XLA then leaves the other axes in their order.
+    b = jnp.broadcast_to(sign * (s - a) % p, x.shape)
+    moved = jnp.take_along_axis(x, b, axis=-1, mode="clip")
     return jnp.where((a < p) & (s < p), moved, jnp.zeros((), x.dtype))
 
 
