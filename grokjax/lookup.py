@@ -4,7 +4,7 @@ Only the last position is read, its token is always "=", so its query is one vec
 values depend on (token, position) alone. What is left for a pair (a, b) is a softmax over three
 scores per head, a weighted sum of three value vectors, one product into the MLP and one into the
 classes, with W_O W_in and W_out W_U multiplied first: 3.2 GFLOP a training step at p = 113 and 30 %
-of the data instead of 14.6. Over all pairs (`trace`) W_in and W_U go into the tables as well, and the
+of the data instead of 14.6. Over all pairs (`trace`) W_in and W_U go into the tables too, and the
 product into the MLP is gone: a neuron mixes one number a head and position.
 
 Arrays are features first, [feature, example]: in that layout all products of the forward and the

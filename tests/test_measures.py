@@ -98,6 +98,17 @@ def test_a_single_frequency_may_hold_any_share_of_the_logits(amplitude):
     np.testing.assert_allclose(measured.excluded_loss_by_frequency, expected, rtol=2e-4)
 
 
+def test_a_wide_frequency_does_not_change_a_network_beside_it():
+    p, arch = 13, Architecture()
+    networks = [waves_of_the_sum(p, {3: amplitude, 5: 4.0}) for amplitude in (2.0, 45.0, 8.0)]
+    task, key = tasks.modular(p, 0.4), jnp.isin(jnp.arange(1, 7), jnp.array([3, 5]))
+    measure = lambda params: progress.progress(params, task, arch, key)  # noqa: E731
+    together = jax.vmap(measure)(jax.tree.map(lambda *x: jnp.stack(x), *networks))
+    for i, network in enumerate(networks):
+        alone = measure(network).excluded_loss_by_frequency
+        np.testing.assert_allclose(together.excluded_loss_by_frequency[i], alone, rtol=2e-5)
+
+
 def test_a_padded_network_has_the_measures_of_its_own_size():
     p, size = 12, 17
     params = model.init(jax.random.key(0), SMALL, p + 1, init_scale=2.0)

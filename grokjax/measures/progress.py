@@ -140,20 +140,23 @@ def _excluded_by_frequency(
 
     The sum over the wrong classes of exp(logit - share) is, for each s, a matrix product of
     exp(logit) and exp(-share): two orders fewer exponentials than one loss a frequency. Underflow
-    makes an error below 1e-9 of the sum as long as a share spreads over at most `WIDEST`;
-    otherwise the losses are taken one by one.
+    makes an error below 1e-9 of the sum as long as a share spreads over at most `WIDEST`; the
+    losses of wider ones are taken one by one.
     """
     low = jnp.min(shares, 1, keepdims=True)
+    sums = jnp.einsum("cas,fcs->fas", full.others, jnp.exp(low - shares), precision="highest")
+    removed = jnp.take_along_axis(shares, labels[None], 1) - low  # of the correct class
+    margins = jnp.log(sums) + (full.best_other - full.correct) + removed
+    found = masked_mean(jax.nn.softplus(margins), train)
 
-    def by_products():
-        sums = jnp.einsum("cas,fcs->fas", full.others, jnp.exp(low - shares), precision="highest")
-        removed = jnp.take_along_axis(shares, labels[None], 1) - low  # of the correct class
-        margins = jnp.log(sums) + (full.best_other - full.correct) + removed
-        return masked_mean(jax.nn.softplus(margins), train)
+    wide = jnp.max(shares - low, (1, 2)) > WIDEST
+    wide_first = jnp.argsort(~wide)
 
-    def one_by_one():
-        loss = lambda share: losses.cross_entropy(logits - share[:, None], labels, p)  # noqa: E731
-        return jax.lax.map(lambda share: masked_mean(loss(share), train), shares)
+    def once_more(i, found):
+        k = wide_first[i]
+        loss = losses.cross_entropy(logits - shares[k][:, None], labels, p)
+        return found.at[k].set(masked_mean(loss, train))
 
-    found = jax.lax.cond(jnp.max(shares - low) <= WIDEST, by_products, one_by_one)
+    # Not a `cond`, of which vmap would compute both ways.
+    found = jax.lax.fori_loop(0, jnp.sum(wide), once_more, found)
     return jnp.where(fourier.is_frequency(p, logits.shape[-1]), found, jnp.nan)
