@@ -303,7 +303,12 @@ def product_case(multiply: Callable, settings: Settings) -> Callable[[], float]:
 def jax_product(size: int, precision: str) -> Callable[[], jax.Array]:
     """A call that multiplies two float32 matrices on the device."""
     x = jnp.ones((size, size))
-    multiply = jax.jit(lambda x: jnp.matmul(x, x, precision=precision))
+
+    @jax.jit
+    def multiply(x):
+        with blocks.matmul_precision(precision):
+            return x @ x
+
     return lambda: multiply(x)
 
 
@@ -420,7 +425,7 @@ def _plain_form_case(runs: Sequence[RunConfig], precision: str, seconds: float):
 
     @jax.jit
     def train(carry, steps):
-        with jax.default_matmul_precision(precision):
+        with blocks.matmul_precision(precision):
             return jax.lax.fori_loop(0, steps, update, carry)
 
     carry = params, optimizer.init(params)

@@ -10,6 +10,7 @@ import math
 import operator
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property, partial, reduce
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from grokjax import model, tasks, training
-from grokjax.config import RunConfig
+from grokjax.config import PRECISIONS, RunConfig
 from grokjax.training import Program, State
 from grokjax.types import Architecture, Examples, Hyperparameters, Params, Scores, Task
 
@@ -285,7 +286,7 @@ def map_runs(f: Callable, runs: Any, *shared: Any, precision: str, width: int) -
             return jax.vmap(one)(runs)
         return jax.lax.map(one, runs, batch_size=width if width > 1 else None)
 
-    with jax.default_matmul_precision(precision):
+    with matmul_precision(precision):
         if mesh.size == 1:
             return of_a_device(runs, *shared)
         extra = -count % mesh.size  # places filled with copies of the last run
@@ -296,6 +297,12 @@ def map_runs(f: Callable, runs: Any, *shared: Any, precision: str, width: int) -
         )
         results = jax.tree.map(lambda x: x[:count], spread(jax.tree.map(grow, runs), *shared))
         return jax.lax.with_sharding_constraint(results, _placement(count))
+
+
+def matmul_precision(name: str) -> AbstractContextManager:
+    """Matrix products in a precision of `config.PRECISIONS`; a CPU has float32 alone."""
+    on_cpu = jax.default_backend() == "cpu"
+    return jax.default_matmul_precision("float32" if on_cpu else PRECISIONS[name])
 
 
 def use_all_cores() -> None:

@@ -52,6 +52,15 @@ def _positive(default: float, meaning: str) -> Any:
     return _setting(default, meaning, "a number greater than 0", lambda x: x > 0)
 
 
+PRECISIONS = {
+    "float32": "float32",
+    "bfloat16_3x": "BF16_BF16_F32_X3",  # three products of bfloat16
+    "tensorfloat32": "tensorfloat32",  # one of TF32 on NVIDIA, three of bfloat16 on TPU
+    "bfloat16": "BF16_BF16_F32",
+}
+"""How an accelerator multiplies matrices, and JAX's name for it; a CPU takes float32."""
+
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """One run. Every field can be a sweep axis; the defaults are the paper's mainline run."""
@@ -136,9 +145,7 @@ class SweepConfig:
         0, "additional checkpoints, logarithmically spaced from step 1", low=0, high=10_000
     )
     resume_every: int = _count(1000, "steps between states to resume from")
-    precision: str = _choice(
-        "of matrix products", "float32", "bfloat16_3x", "tensorfloat32", "bfloat16"
-    )
+    precision: str = _choice("of matrix products", *PRECISIONS)
     stop_test_loss: float = _at_least_0(
         0.0, "end a block once each of its runs has had a test loss below this; 0: never"
     )

@@ -18,6 +18,7 @@ from jaxtyping import Bool
 from grokjax import blocks as blocks_lib
 from grokjax import checkpoints, fourier, model, results
 from grokjax.blocks import Block
+from grokjax.config import check
 from grokjax.measures import phases, progress, spectra
 from grokjax.measures.mechanism import Mechanism
 from grokjax.measures.mechanism import mechanism as evidence
@@ -140,7 +141,7 @@ def progress_measures(
         The fields of `measures.progress.Progress`, each with the leading axes of `params` in front.
 
     Raises:
-        ValueError: the vocabulary does not fit the task.
+        ValueError: the vocabulary does not fit the task, or there is no such precision.
     """
     return _of_stack(progress.progress, params, task, key_frequencies, activation, precision)
 
@@ -169,6 +170,7 @@ def mechanism(
 
 def _of_stack(function: Callable, params, task, keys, activation, precision, **options: bool):
     """function(params, task, arch, key, **options) of every network of a stack."""
+    check("precision", precision)
     p = int(task.modulus)
     lead = params["embed"]["W_E"].shape[:-2]
     if params["embed"]["W_E"].shape[-2] != p + 1:
@@ -190,11 +192,12 @@ def _compiled(function: Callable, arch: Architecture, precision: str, **options:
 
 
 @cache
-def _measure_block_step(arch: Architecture, precision: str) -> Callable:
-    """Compiled measures of a block's networks, each with its own task."""
-    return blocks_lib.mapped(
-        lambda run: progress.progress(*run[:2], arch, key_frequency=run[2]), precision
-    )
+def _measure_block_step(arch: Architecture) -> Callable:
+    """Compiled measures of a block's networks, each with its own task.
+
+    In float32, so that networks trained in another precision can be compared.
+    """
+    return blocks_lib.mapped(lambda run: progress.progress(*run[:2], arch, key_frequency=run[2]))
 
 
 def architecture_of(params: Params, activation: str) -> Architecture:
@@ -235,7 +238,7 @@ def _measure_block(sweep: Sweep, i: int, tell: Callable[[int], Any]) -> xr.Datas
     if not steps:
         return None
     key = _last_key_frequencies(block, directory, steps)
-    measure = _measure_block_step(block.program.arch, sweep.config.precision)
+    measure = _measure_block_step(block.program.arch)
     at_a_time = blocks_lib.times_to_fill(len(block.runs))
     repeated = lambda tree: jax.tree.map(lambda x: np.concatenate([x] * at_a_time), tree)  # noqa: E731
     task, key = repeated((jax.device_get(blocks_lib.block_data(block).task), key))

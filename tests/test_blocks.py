@@ -13,10 +13,11 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax import export
 
 from grokjax import blocks, model, training
 from grokjax.blocks import MAX_WASTE, Block
-from grokjax.config import RunConfig
+from grokjax.config import PRECISIONS, RunConfig
 
 SMALL = RunConfig(modulus=7, train_fraction=0.5, d_model=16, num_heads=2, d_mlp=24, steps=60)
 """Takes little to compile and next to nothing to train."""
@@ -247,6 +248,51 @@ def test_a_block_is_traced_and_compiled_once(width):
             state = trainer.train(state, mixed_data(), num_steps)
     assert not compilations
     assert state.step[0] == 41
+
+
+# --- Accelerators, for which the program is lowered here but not run -----------------------------
+
+
+def lowered(function, platform, *args):
+    """The program in StableHLO as an accelerator's compiler gets it."""
+    return export.export(function, platforms=(platform,))(*args).mlir_module()
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_training_asks_an_accelerator_for_nothing_slow(platform):
+    trainer, start = blocks.trainer(MIXED, width=0), blocks.initial_states(MIXED)
+    train = lowered(trainer.train, platform, start, mixed_data(), 5)
+    for program in (train, lowered(trainer.scores, platform, start.params, mixed_data())):
+        for slow in ("gather", "scatter", "sort", "custom_call", "f64", "callback", "stablehlo.if"):
+            assert slow not in program
+        products = [line for line in program.splitlines() if "stablehlo.dot_general" in line]
+        assert products and all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+    state = len(jax.tree.leaves(start))
+    assert train.count("tf.aliasing_output") + train.count("jax.buffer_donor") == state
+
+
+@pytest.mark.parametrize(
+    ("precision", "asked_for"),
+    [
+        ("float32", "[HIGHEST, HIGHEST]"),
+        ("bfloat16_3x", "num_primitive_operations = 3"),
+        ("tensorfloat32", "[HIGH, HIGH]"),
+        ("bfloat16", "rhs_precision_type = bf16"),
+    ],
+)
+def test_every_precision_is_asked_for_on_accelerators_and_trains_here(
+    precision, asked_for, monkeypatch
+):
+    assert precision in PRECISIONS and len(PRECISIONS) == 4
+    block = block_of(SMALL)
+    start, data = blocks.initial_states(block), blocks.block_data(block)
+    with monkeypatch.context() as there:
+        there.setattr(jax, "default_backend", lambda: "tpu")
+        assert asked_for in lowered(
+            blocks.trainer(block, precision, 0).train, "tpu", start, data, 5
+        )
+    trained = blocks.trainer(block, precision, 1).train(start, data, 20)
+    assert trained.step[0] == 20 and trained.diverged_at[0] == -1
 
 
 # --- Several devices ------------------------------------------------------------------------------
