@@ -15,6 +15,7 @@ run; its arithmetic is counted as `grokjax.blocks.Load.step_flops` has it, whate
 
 import argparse
 import contextlib
+import io
 import json
 import math
 import multiprocessing
@@ -68,6 +69,8 @@ class Settings(NamedTuple):
     torch_runs: int = 8
     measured: int = 16  # networks through the measures at a time
     starts: int = 3
+    waits: int = 5
+    waited: int = 300  # steps of a sweep, with a checkpoint every 100
     checked: int = 20  # steps over which losses are compared
 
     @classmethod
@@ -81,6 +84,7 @@ class Settings(NamedTuple):
             return cls(accelerated, sizes, precisions, products)
         sizes = options.blocks or (1, 2)
         few = dict(repeats=2, seconds=0.05, torch_runs=2, measured=2, starts=1, checked=6)
+        few |= dict(waits=1, waited=20)
         return cls(accelerated, sizes, precisions[:1], products[:2], **few)
 
 
@@ -317,7 +321,8 @@ def jax_product(size: int, precision: str) -> Callable[[], jax.Array]:
 
 def mainline(count: int, **fields: Any) -> tuple[RunConfig, ...]:
     """The paper's run for so many seeds, without an end."""
-    return tuple(RunConfig(seed=seed, steps=UNTIL_THE_END, **fields) for seed in range(count))
+    fields = {"steps": UNTIL_THE_END} | fields
+    return tuple(RunConfig(seed=seed, **fields) for seed in range(count))
 
 
 def mixed() -> tuple[RunConfig, ...]:
@@ -457,6 +462,51 @@ def _time_measures(settings: Settings) -> dict[str, Any]:
     times = take_turns({name: lambda f=f: case(f) for name, f in cases.items()}, settings.repeats)
     rates = {f"{name}_per_second": in_rates(seconds) for name, seconds in times.items()}
     return {**rates, "networks_at_a_time": settings.measured}
+
+
+def waiting_section(settings: Settings) -> dict[str, Any]:
+    """What a sweep's host loop costs, beside the same training in one call."""
+    return {name: in_ms(seconds) for name, seconds in apart(_time_waiting, settings).items()}
+
+
+def _time_waiting(settings: Settings) -> dict[str, Any]:
+    from grokjax import runner
+
+    count = max(settings.sizes) if settings.accelerated else blocks.num_cores()
+    runs, precision = mainline(count, steps=settings.waited), settings.precisions[0]
+    prepared = runner.Prepared.make(block_of(runs), precision)
+    block, trainer, data = prepared
+    never = dict(eval_every=settings.waited, checkpoint_every=settings.waited)
+    every = max(1, settings.waited // 3)
+
+    def alone() -> Any:
+        return trainer.train(blocks.initial_states(block), data, settings.waited)
+
+    def sweep(tell: Callable, **fields: int) -> None:
+        config = config_lib.SweepConfig(runs, precision=precision, **(never | fields))
+        with tempfile.TemporaryDirectory() as folder:
+            runner.train_block(config, Path(folder), prepared, tell, lambda: False)
+
+    def with_a_line() -> None:
+        with contextlib.redirect_stderr(io.StringIO()):
+            progress = runner.Progress(settings.waited * count, count)
+            with progress.bar:
+                sweep(progress.update, eval_every=every, checkpoint_every=every)
+
+    silent = lambda *_: None  # noqa: E731
+    calls = {
+        "training alone": alone,
+        f"losses every {every} steps": lambda: sweep(silent, eval_every=every),
+        "and as many checkpoints": lambda: sweep(silent, eval_every=every, checkpoint_every=every),
+        "and a progress line": with_a_line,
+    }
+    steps = settings.waited * count
+
+    def case(call: Callable) -> Callable[[], float]:
+        clocked(call)
+        return lambda: clocked(call) / steps
+
+    return take_turns({name: lambda x=x: case(x) for name, x in calls.items()}, settings.waits)
 
 
 def start_section(settings: Settings) -> dict[str, Any]:
@@ -1009,6 +1059,15 @@ def _show_measures(results: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _show_waiting(results: Mapping[str, Any]) -> Iterator[str]:
+    yield "One update of one run in a sweep, by what the host does beside it"
+    waiting = results["waiting"]
+    alone = _find(waiting, "training alone", "median")
+    for name, time_of in waiting.items():
+        over = ratio(_find(time_of, "median"), alone)
+        yield _row(name, time_of, "ms", *([f"{over} x training alone"] if over else []))
+
+
 def _show_start(results: Mapping[str, Any]) -> Iterator[str]:
     yield "From the start of a process to the end of the first step of the mainline sweep"
     for name in ("cold", "cached"):
@@ -1087,6 +1146,7 @@ SECTIONS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "peak": peak_section,
     "training": training_section,
     "measures": measures_section,
+    "waiting": waiting_section,
     "start": start_section,
     "memory": memory_section,
     "limits": limits_section,
@@ -1097,6 +1157,7 @@ SHOWN: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "peak": _show_peak,
     "training": _show_training,
     "measures": _show_measures,
+    "waiting": _show_waiting,
     "start": _show_start,
     "memory": _show_memory,
     "limits": _show_limits,

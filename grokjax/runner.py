@@ -123,20 +123,22 @@ def _train_all(sweep: SweepConfig, workdir: Path, blocks, signals, say) -> None:
     if not todo:
         return
     # One block's arrays at a time: they may fill the device.
-    prepare = lru_cache(1)(lambda i: _Prepared.make(blocks[i], sweep.precision))
+    prepare = lru_cache(1)(lambda i: Prepared.make(blocks[i], sweep.precision))
     say(_plan(sweep, blocks, todo, prepare(min(todo))))
     total = sum(block.steps * len(block.runs) for block in blocks)
-    progress = _Progress(total, len(sweep.runs))
+    progress = Progress(total, len(sweep.runs))
     with progress.bar:
         for i, block in enumerate(blocks):
             if i in todo:
-                _train_block(sweep, directories[i], prepare(i), progress, signals)
+                train_block(
+                    sweep, directories[i], prepare(i), progress.update, lambda: signals.seen
+                )
                 signals.check()
             else:
                 progress.update(block, block.steps, _recorded(directories[i]))
 
 
-class _Prepared(NamedTuple):
+class Prepared(NamedTuple):
     """A block with what its compiled functions need."""
 
     block: Block
@@ -144,12 +146,12 @@ class _Prepared(NamedTuple):
     data: blocks_lib.BlockData
 
     @classmethod
-    def make(cls, block: Block, precision: str) -> "_Prepared":
+    def make(cls, block: Block, precision: str) -> "Prepared":
         data = blocks_lib.block_data(block)
         return cls(block, blocks_lib.trainer(block, precision), data)
 
 
-class _Progress:
+class Progress:
     """The bar of the whole sweep, in updates summed over runs, and how far the runs are."""
 
     def __init__(self, total: int, num_runs: int):
@@ -204,25 +206,28 @@ class _Scribe:
         self.writer.save_state(step, {"state": state, "recorded": self.recorded})
 
 
-def _train_block(
+def train_block(
     sweep: SweepConfig,
     directory: Path,
-    prepared: _Prepared,
-    progress: _Progress,
-    signals: "_Signals",
+    prepared: Prepared,
+    tell: Callable[[Block, int, dict[str, np.ndarray]], Any],
+    stopped: Callable[[], Any],
 ) -> None:
-    """Train one block to its end, or until a signal is seen; saves what it has in both cases."""
+    """Train one block to its end, or until `stopped()`; saves what it has in both cases.
+
+    `tell` gets the block, how many more updates it has done, and what it has recorded so far.
+    """
     block, trainer, data = prepared
     evals, keeps, resumes = _stops(sweep, block)
     stops = sorted(evals | keeps | resumes)
     with checkpoints.Writer(directory) as writer:
         scribe = _Scribe(block, sorted(evals), writer)
         step, state = _restore(directory, prepared, scribe)
-        progress.update(block, step, scribe.recorded)
+        tell(block, step, scribe.recorded)
         restored_at = step
         stretch, left, clock = 1, None, time.monotonic()
         while step < block.steps and not _rule_met(sweep, scribe.recorded):
-            if signals.seen:
+            if stopped():
                 break
             stop = min(step + stretch, stops[bisect_right(stops, step)])
             count, step = stop - step, stop
@@ -240,13 +245,13 @@ def _train_block(
             if sweep.stop_test_loss:  # the rule must be known before training goes on
                 scribe.write(left)
                 left = None
-            progress.update(block, count, scribe.recorded)
+            tell(block, count, scribe.recorded)
             elapsed, clock = time.monotonic() - clock, time.monotonic()
             # Grows until a call takes a few seconds: short enough to see signals in time.
             stretch = max(1, min(2 * stretch, int(count * SECONDS_PER_CALL / max(elapsed, 1e-3))))
         if left is not None:
             scribe.write(left)
-        progress.update(block, 0, scribe.recorded)
+        tell(block, 0, scribe.recorded)
         if step == block.steps or _rule_met(sweep, scribe.recorded):
             writer.save_params(step, state.params)
         if step > restored_at:  # a state that is on disk already is not written over
@@ -266,7 +271,7 @@ def _stops(sweep: SweepConfig, block: Block) -> tuple[set[int], set[int], set[in
     return upto(eval_steps(sweep)) | ends, upto(checkpoint_steps(sweep)) | ends, resumes
 
 
-def _restore(directory: Path, prepared: _Prepared, scribe: _Scribe) -> tuple[int, State]:
+def _restore(directory: Path, prepared: Prepared, scribe: _Scribe) -> tuple[int, State]:
     """The step and state to go on from: the latest saved, or the initial one."""
     block, trainer, data = prepared
     state = blocks_lib.initial_states(block)
@@ -335,7 +340,7 @@ def _is_finished(sweep: SweepConfig, workdir: Path, blocks: Sequence[Block]) -> 
 
 
 def _plan(
-    sweep: SweepConfig, blocks: Sequence[Block], done: dict[int, int], prepared: _Prepared
+    sweep: SweepConfig, blocks: Sequence[Block], done: dict[int, int], prepared: Prepared
 ) -> str:
     """What is about to happen, in a few lines; times the first block for a few updates."""
     per_flop, per_score = _speed(prepared)
@@ -368,7 +373,7 @@ def _plan(
     return "\n".join(lines)
 
 
-def _speed(prepared: _Prepared) -> tuple[float, float]:
+def _speed(prepared: Prepared) -> tuple[float, float]:
     """Seconds for one operation of training, and for one pair of an evaluation."""
     block, trainer, data = prepared
     state = blocks_lib.initial_states(block)

@@ -21,13 +21,13 @@ def in_process(monkeypatch):
         throughput, "mainline", lambda count, **fields: mainline(count, **(SMALL | fields))
     )
     monkeypatch.setattr(throughput, "MIXED_MODULI", (10, 11))
-    few = throughput.Settings(False, (1, 2), ("float32",), (16, 32), 2, 0.001, 2, 2, 1, 3)
+    few = throughput.Settings(False, (1, 2), ("float32",), (16, 32), 2, 0.001, 2, 2, 1, 1, 6, 3)
     monkeypatch.setattr(throughput.Settings, "of", lambda *_: few)
 
 
 def test_sections_give_a_table_and_its_numbers(in_process, tmp_path, capsys):
     out = tmp_path / "bench.json"
-    sections = "peak,training,measures,limits"
+    sections = "peak,training,measures,waiting,limits"
     assert run_main(throughput.main, ["--out", str(out), "--sections", sections]) == 0
     numbers, shown = json.loads(out.read_text()), capsys.readouterr().out
     training, made = numbers["training"], numbers["summary"]
@@ -41,6 +41,8 @@ def test_sections_give_a_table_and_its_numbers(in_process, tmp_path, capsys):
     share = numbers["limits"]["share_of_summed_op_time"]
     assert sum(share.values()) == pytest.approx(1) and throughput.PRODUCTS in share
     assert share.get(throughput.OTHER, 0) < 0.05
+    waiting = numbers["waiting"]
+    assert len(waiting) == 4 and all(x["median"] > 0 for x in waiting.values())
     assert "block of 2, float32" in shown and "checkpoints" in shown and str(out) in shown
 
 
