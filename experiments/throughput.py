@@ -273,8 +273,9 @@ def _version(package: str) -> str | None:
 
 
 def peak_section(settings: Settings) -> dict[str, Any]:
-    """GFLOP/s of a product of two square float32 matrices."""
+    """GFLOP/s of a product of two square float32 matrices, and GB/s to read and write memory."""
     result = {"jax": apart(_jax_products, settings)}
+    result["memory"] = attempt(apart, _memory_speed, settings)
     if _version("torch"):
         result["torch"] = attempt(apart, _torch_products, settings)
     return result
@@ -291,6 +292,22 @@ def _torch_products(settings: Settings) -> dict[str, Any]:
     from experiments import torch_baselines
 
     return {"float32": _products(settings, torch_baselines.product)}
+
+
+def _memory_speed(settings: Settings) -> dict[str, Any]:
+    """GB/s of reading and writing an array that no cache holds, in place."""
+    x = jnp.zeros(2**27 if settings.accelerated else 2**26)
+    size = x.nbytes
+    increase = jax.jit(lambda x: x + 1, donate_argnums=0)
+
+    def move(count: int) -> jax.Array:
+        nonlocal x
+        for _ in range(count):
+            x = increase(x)
+        return x
+
+    once = lasting(move, settings.seconds / 4)
+    return in_rates([once() for _ in range(settings.repeats)], 2e-9 * size)
 
 
 def _products(settings: Settings, product: Callable) -> dict[str, Any]:
@@ -638,7 +655,17 @@ def _profile(size: int, precision: str) -> dict[str, Any]:
         "steps": PROFILED_STEPS,
         "ms_per_run_step": 1e3 * alone / (size * PROFILED_STEPS),
         "ms_per_run_step_while_profiled": 1e3 * watched / (size * PROFILED_STEPS),
+        **_counted(train, 1 if blocks.default_width() else size / jax.local_device_count()),
         **shares(events, ops, watched),
+    }
+
+
+def _counted(compiled: Any, runs: float) -> dict[str, float]:
+    """What XLA counts in one update of one run: a loop's body once, each array at each use."""
+    found = compiled.cost_analysis()
+    return {
+        "operations_per_run_step": found["flops"] / runs,
+        "bytes_per_run_step": found["bytes accessed"] / runs,
     }
 
 
@@ -1015,6 +1042,9 @@ def _show_peak(results: Mapping[str, Any]) -> Iterator[str]:
         if "error" in precisions:
             yield _row(library, precisions, "")
             continue
+        if library == "memory":
+            yield _row("memory, read and written", precisions, "GB/s")
+            continue
         for precision, sizes in precisions.items():
             for size, speed in sizes.items():
                 yield _row(f"{library}, {precision}, {size}", speed, "GFLOP/s")
@@ -1099,6 +1129,10 @@ def _show_limits(results: Mapping[str, Any]) -> Iterator[str]:
     yield f"Training a block of {limits.get('runs', '?')}: shares of the summed time of operations"
     for kind, x in limits.get("share_of_summed_op_time", {}).items():
         yield _row(kind, 100 * x, "%")
+    if "bytes_per_run_step" in limits:
+        operations, bytes_moved = limits["operations_per_run_step"], limits["bytes_per_run_step"]
+        yield _row("XLA counts, a run-step", operations / 1e9, "GFLOP")
+        yield _row("  and in memory or cache", bytes_moved / 1e6, "MB")
     for key in ("busy", "host_or_idle"):
         yield _row(f"{key.replace('_', ' ')}, of the time passed", 100 * limits.get(key, 0.0), "%")
     yield _row("operations at once while busy", limits.get("at_once"), "")
@@ -1134,12 +1168,16 @@ def _show_summary(results: Mapping[str, Any]) -> Iterator[str]:
     made = results["summary"]
     yield "In all"
     yield _row("model-steps per second, largest block", made["model_steps_per_second"], "")
-    yield _row("times plain PyTorch, training only", made["times_plain_pytorch"], "x")
+    yield from _if_known("times plain PyTorch, training only", made["times_plain_pytorch"])
     for name, x in made["times_plain_pytorch_with_test_loss"].items():
-        yield _row(f"its test loss each epoch, ours {name.replace('_', ' ')}", x, "x")
-    yield _row("times one process a core", made["times_one_process_a_core"], "x")
+        yield from _if_known(f"its test loss each epoch, ours {name.replace('_', ' ')}", x)
+    yield from _if_known("times one process a core", made["times_one_process_a_core"])
     for name, x in made["gains"].items():
-        yield _row(name, x, "x")
+        yield from _if_known(name, x)
+
+
+def _if_known(name: str, times: float | None) -> list[str]:
+    return [] if times is None else [_row(name, times, "x")]
 
 
 SECTIONS: dict[str, Callable[[Settings], dict[str, Any]]] = {
