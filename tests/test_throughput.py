@@ -116,7 +116,7 @@ def test_overlapping_operations_are_counted_once_in_the_time_that_passed():
     events = [("a", 0.0, 60.0), ("b", 40.0, 80.0), ("a", 90.0, 100.0), ("b", 92.0, 94.0)]
     found = throughput.shares(events, ops, wall=200e-9)
     assert found["share_of_summed_op_time"] == {throughput.PRODUCTS: 0.625, "other": 0.375}
-    assert found["busy"] == pytest.approx(0.45) and found["host_or_idle"] == pytest.approx(0.55)
+    assert found["busy"] == pytest.approx(0.45) and found["in_no_operation"] == pytest.approx(0.55)
     assert found["at_once"] == pytest.approx(112 / 90)
 
 
