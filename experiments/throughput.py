@@ -55,6 +55,7 @@ LOSS_TOLERANCE = 1e-4
 MAINLINE = Path(__file__).parents[1] / "sweeps" / "mainline.py"
 PROFILED_STEPS = 5
 UNTIL_THE_END = 10_000_000
+OURS = "grokjax, beside them"
 
 
 class Settings(NamedTuple):
@@ -816,12 +817,25 @@ def reference(count: int, steps: int, **fields: Any) -> Reference:
 
 
 def torch_section(settings: Settings) -> dict[str, Any]:
-    """Every PyTorch loop, checked against grokjax's losses, timed in turn."""
+    """Every PyTorch loop, checked against grokjax's losses, timed in turn.
+
+    grokjax is timed anew before and after, apart from PyTorch's threads: machines change within
+    the minutes that lie between the sections.
+    """
     if not _version("torch"):
         return {"skipped": "torch is not installed"}
     say(f"  losses of {settings.torch_runs} runs over {settings.checked} steps")
     given = apart(reference, settings.torch_runs, settings.checked)
-    return apart(time_torch, given) | {"tolerance": LOSS_TOLERANCE, "checked": settings.checked}
+    before = apart(_time_ours, settings)
+    found = apart(time_torch, given)
+    ours = {"runs": settings.torch_runs} | _rates([*before, *apart(_time_ours, settings)])
+    return {OURS: ours} | found | {"tolerance": LOSS_TOLERANCE, "checked": settings.checked}
+
+
+def _time_ours(settings: Settings) -> list[float]:
+    block = mainline(settings.torch_runs)
+    once = _training_case(block, settings.precisions[0], settings.seconds)
+    return [once() for _ in range(settings.repeats)]
 
 
 def time_torch(given: Reference) -> dict[str, Any]:
@@ -881,11 +895,14 @@ def _torch_result(runs: int, records: Sequence[tuple], expected: np.ndarray) -> 
     error = np.max(np.abs(np.stack(found) / expected[:, :runs] - 1))
     return {
         "runs": runs,
-        "ms_per_run_step": in_ms(times),
-        "model_steps_per_second": in_rates(times),
+        **_rates(times),
         "largest_relative_error_of_losses": float(f"{error:.3g}"),
         "same_losses": bool(error < LOSS_TOLERANCE),
     }
+
+
+def _rates(seconds: Sequence[float]) -> dict[str, Any]:
+    return {"ms_per_run_step": in_ms(seconds), "model_steps_per_second": in_rates(seconds)}
 
 
 def processes_section(settings: Settings) -> dict[str, Any]:
@@ -940,6 +957,7 @@ def summary(results: Mapping[str, Any]) -> dict[str, Any]:
     speeds = training.get("blocks", {}).get(first, {})
     times = [x for x in map(block, speeds) if x is not None]
     loops = {name: get("torch", name, "ms_per_run_step", "median") for name in torch}
+    beside = loops.pop(OURS, None) or ours
     plain, with_test = loops.get("plain"), loops.get("plain, test loss each epoch")
     alone = get("training", "plain_form", "median")
     every = config_lib.SETTINGS["eval_every"].default
@@ -950,14 +968,16 @@ def summary(results: Mapping[str, Any]) -> dict[str, Any]:
         "slowest_block_over_fastest": ratio(max(times), min(times)) if times else None,
         "evaluation_in_training_steps": ratio(evaluation, ours),
         "model_steps_per_second": ratio(1e3, ours),
-        "times_plain_pytorch": ratio(plain, ours),
+        "times_plain_pytorch": ratio(plain, beside),
         "times_plain_pytorch_with_test_loss": {
-            "evaluating_at_every_step": ratio(with_test, plus(ours, evaluation)),
-            f"evaluating_every_{every}_steps": ratio(with_test, plus(ours, evaluation, 1 / every)),
+            "evaluating_at_every_step": ratio(with_test, plus(beside, evaluation)),
+            f"evaluating_every_{every}_steps": ratio(
+                with_test, plus(beside, evaluation, 1 / every)
+            ),
         },
-        "times_others": {name: ratio(x, ours) for name, x in loops.items() if x is not None},
+        "times_others": {name: ratio(x, beside) for name, x in loops.items() if x is not None},
         "times_one_process_a_core": ratio(
-            ratio(1e3, ours), get("processes", "model_steps_per_second")
+            ratio(1e3, beside), get("processes", "model_steps_per_second")
         ),
         "gains": {
             "plain form in JAX over plain PyTorch": ratio(plain, alone),
