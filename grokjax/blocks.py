@@ -300,9 +300,13 @@ def map_runs(f: Callable, runs: Any, *shared: Any, precision: str, width: int) -
 
 
 def matmul_precision(name: str) -> AbstractContextManager:
-    """Matrix products in a precision of `config.PRECISIONS`; a CPU has float32 alone."""
-    on_cpu = jax.default_backend() == "cpu"
-    return jax.default_matmul_precision("float32" if on_cpu else PRECISIONS[name])
+    """Matrix products in a precision of `config.PRECISIONS`, as far as there is one here."""
+    return jax.default_matmul_precision(PRECISIONS[precision_here(name)])
+
+
+def precision_here(name: str) -> str:
+    """What becomes of a precision on this machine: a CPU has float32 alone."""
+    return "float32" if jax.default_backend() == "cpu" else name
 
 
 def use_all_cores() -> None:

@@ -366,7 +366,7 @@ def _plan(
         f"time       about {_duration(seconds)} of training",
         f"disk       about {disk / 1e9:.2g} GB",
         f"device     {jax.local_device_count()} x {device.device_kind} ({device.platform}), "
-        f"precision {sweep.precision}",
+        f"precision {blocks_lib.precision_here(sweep.precision)}",
     ]
     if any(done.values()):
         lines.append(f"continues  from step {min(done.values()):,}")

@@ -291,6 +291,7 @@ def test_every_precision_is_asked_for_on_accelerators_and_trains_here(
         assert asked_for in lowered(
             blocks.trainer(block, precision, 0).train, "tpu", start, data, 5
         )
+    assert blocks.precision_here(precision) == "float32"
     trained = blocks.trainer(block, precision, 1).train(start, data, 20)
     assert trained.step[0] == 20 and trained.diverged_at[0] == -1
 
