@@ -105,7 +105,9 @@ def _clusters(params: Params, found: Mechanism, p: int, title: str) -> Figure:
     left, right = axes[0]
     left.hist(found.neuron_share, bins=np.linspace(0, 1, 21), color=_DARK, edgecolor="white")
     left.axvline(neurons.EXPLAINED, color="black", linestyle="--", linewidth=1)
-    left.annotate("0.85", (0.84, 0.95), xycoords=("data", "axes fraction"), ha="right")
+    left.annotate(
+        f"{neurons.EXPLAINED}", (0.84, 0.95), xycoords=("data", "axes fraction"), ha="right"
+    )
     left.set_xlabel("share of a neuron's variance that its best frequency explains")
     left.set_ylabel("neurons")
     k = 1 + int(np.argmax(found.neuron_clusters))

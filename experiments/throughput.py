@@ -205,6 +205,10 @@ def in_rates(seconds: Any, work: float = 1.0) -> Any:
     return seconds if isinstance(seconds, dict) else spread([work / x for x in seconds])
 
 
+def _rates(seconds: Sequence[float]) -> dict[str, Any]:
+    return {"ms_per_run_step": in_ms(seconds), "model_steps_per_second": in_rates(seconds)}
+
+
 def take_turns(cases: Mapping[str, Callable], repeats: int) -> dict[str, Any]:
     """The times of cases that are measured in turn, so that they see the same machine.
 
@@ -381,11 +385,7 @@ def _speed(seconds: Any, load: blocks.Load) -> dict[str, Any]:
     """Of one block: milliseconds per run-step, GFLOP/s as counted, run-steps per second."""
     if isinstance(seconds, dict):
         return seconds
-    return {
-        "ms_per_run_step": in_ms(seconds),
-        "gflops": in_rates(seconds, 1e-9 * load.step_flops),
-        "model_steps_per_second": in_rates(seconds),
-    }
+    return _rates(seconds) | {"gflops": in_rates(seconds, 1e-9 * load.step_flops)}
 
 
 def _time_training(settings: Settings) -> dict[str, Any]:
@@ -520,10 +520,8 @@ def _time_waiting(settings: Settings) -> dict[str, Any]:
     }
     steps = settings.waited * count
 
-    def case(call: Callable) -> Callable[[], float]:
-        clocked(call)
-        return lambda: clocked(call) / steps
-
+    with_a_line()  # compiles all that the others use
+    case = lambda call: lambda: clocked(call) / steps  # noqa: E731
     return take_turns({name: lambda x=x: case(x) for name, x in calls.items()}, settings.waits)
 
 
@@ -901,10 +899,6 @@ def _torch_result(runs: int, records: Sequence[tuple], expected: np.ndarray) -> 
     }
 
 
-def _rates(seconds: Sequence[float]) -> dict[str, Any]:
-    return {"ms_per_run_step": in_ms(seconds), "model_steps_per_second": in_rates(seconds)}
-
-
 def processes_section(settings: Settings) -> dict[str, Any]:
     """Plain PyTorch loops side by side: one single-threaded process a core, or eight on a GPU."""
     if not _version("torch"):
@@ -1153,13 +1147,10 @@ def _show_limits(results: Mapping[str, Any]) -> Iterator[str]:
     yield f"Training a block of {limits.get('runs', '?')}: shares of the summed time of operations"
     for kind, x in limits.get("share_of_summed_op_time", {}).items():
         yield _row(kind, 100 * x, "%")
-    if "bytes_per_run_step" in limits:
-        operations, bytes_moved = limits["operations_per_run_step"], limits["bytes_per_run_step"]
-        yield _row("XLA counts, a run-step", operations / 1e9, "GFLOP")
-        yield _row("  and in memory or cache", bytes_moved / 1e6, "MB")
+    yield _row("XLA counts, a run-step", limits["operations_per_run_step"] / 1e9, "GFLOP")
+    yield _row("  and in memory or cache", limits["bytes_per_run_step"] / 1e6, "MB")
     for key in ("cores_busy", "busy", "in_no_operation"):
-        name = f"{key.replace('_', ' ')}, of the time passed"
-        yield _row(name, 100 * limits[key] if key in limits else None, "%")
+        yield _row(f"{key.replace('_', ' ')}, of the time passed", 100 * limits[key], "%")
     yield _row("operations at once while busy", limits.get("at_once"), "")
 
 

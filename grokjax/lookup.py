@@ -8,7 +8,7 @@ of the data instead of 14.6. Over all pairs (`trace`) W_in and W_U go into the t
 product into the MLP is gone: a neuron mixes one number a head and position.
 
 Arrays are features first, [feature, example]: in that layout all products of the forward and the
-backward pass are fast on a CPU, and none needs a transposed copy.
+backward pass are fast on a CPU, and XLA makes no transposed copy for any.
 """
 
 from collections.abc import Callable
