@@ -1,25 +1,42 @@
-"""Train sweeps of small transformers side by side and measure how each of them groks.
+"""Train sweeps of small networks side by side and measure how each of them groks.
 
 sweep = grokjax.open_sweep("runs/weight_decay")   # a running or finished sweep, read only
 sweep.runs, sweep.steps                           # the table of runs, the checkpointed steps
 sweep.params(run=3, step=10_000)                  # one run's parameters
 sweep.measures()                                  # xarray.Dataset over (run, step)
-grokjax.progress_measures(params, task)           # any stack of networks, in one call
-grokjax.mechanism(params, task)                   # likewise, all evidence for the mechanism
+sweep.measures("mechanism"), sweep.measures(my_function)
+grokjax.progress_measures(params, data)           # any stack of networks, in one call
+grokjax.mechanism(params, data)                   # likewise, all evidence for the mechanism
+
+Parts of one's own: @grokjax.task, @grokjax.operation, @grokjax.network, @grokjax.loss,
+@grokjax.optimizer, @grokjax.measure, @grokjax.summary; their settings: grokjax.setting.
 """
 
-from typing import TYPE_CHECKING
+import importlib
 
-if TYPE_CHECKING:
-    from grokjax.evaluate import Sweep, mechanism, open_sweep, progress_measures
+_PLACES = {
+    "parts": "task operation network loss optimizer measure summary setting",
+    "types": "Data Batch Sizes",
+    "evaluate": "Sweep open_sweep",
+    "stacks": "progress_measures mechanism measures_of",
+}
+_HOME = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-__all__ = ["Sweep", "mechanism", "open_sweep", "progress_measures"]
+_MODULES = ("config", "interop", "parts", "plots", "results", "tasks")
+
+__all__ = sorted([*_HOME, *_MODULES])
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
 
 
 def __getattr__(name: str):
-    # On first use: config files import this package, and jax takes a second to import.
-    if name in __all__:
-        from grokjax import evaluate
-
-        return getattr(evaluate, name)
+    # On first use: jax takes a second to import.
+    if name in _MODULES:
+        return importlib.import_module(f"grokjax.{name}")
+    if name in _HOME:
+        # First, so that a part of one's own never takes the name of one that comes with it.
+        importlib.import_module("grokjax.builtin")
+        return getattr(importlib.import_module(f"grokjax.{_HOME[name]}"), name)
     raise AttributeError(f"module 'grokjax' has no attribute {name!r}")

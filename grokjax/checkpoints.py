@@ -29,7 +29,7 @@ import jax
 import numpy as np
 import tensorstore as ts
 
-from grokjax.config import ConfigError
+from grokjax.errors import DamagedError
 from grokjax.types import Params
 
 _ITEM = "state"  # The name under which Orbax files the one tree of a checkpoint.
@@ -153,9 +153,9 @@ def rewind(directory: str | os.PathLike, step: int) -> None:
     _remove(trajectory, [saved for saved in _finished(trajectory) if saved > step])
 
 
-def bytes_per_step(params: Params) -> int:
-    """Size of one step's parameters on disk, from their shapes; compression saves about 7 %."""
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+def bytes_per_step(tree: Any) -> int:
+    """Size of one step's arrays on disk, from their shapes; compression saves about 7 %."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _trajectory(directory: str | os.PathLike) -> Path:
@@ -238,7 +238,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
+        raise DamagedError(
             f"{path.parent}: the checkpoint of step {path.name} is damaged ({_brief(error)}): "
             f"delete {path} to go on without it"
         ) from error

@@ -11,12 +11,15 @@ import ast
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from grokjax import config as config_lib
-from grokjax.config import ConfigError, SweepConfig
+from grokjax import parts, table
+from grokjax.config import SWEEP_SETTINGS, SweepConfig
+from grokjax.errors import ConfigError, UserError, suggest
 
 _PREFIX = "--config."
 
@@ -54,7 +57,7 @@ def read_sweep(
     config = get_config()
     for path, text in overrides:
         _override(config, path, text)
-    resolved = config_lib.resolve(config, sweep)
+    resolved = table.resolve(config, sweep)
     _refuse_idle_overrides(overrides, config, resolved)
     workdir = options.workdir or str(Path("runs") / Path(options.config).stem)
     return CommandLine(resolved, workdir, options)
@@ -65,13 +68,7 @@ def load(path: str) -> tuple[Callable[[], ConfigDict], Callable | None]:
 
     Whatever goes wrong in either is raised as a ConfigError that names the line of the file.
     """
-    try:
-        source = Path(path).read_bytes()
-    except OSError as error:
-        reason = f"--config {path!r} cannot be read: {error.strerror}; check the path"
-        raise ConfigError(reason) from error
-    names: dict[str, Any] = {"__name__": Path(path).stem, "__file__": path}
-    _blame(path, lambda: exec(compile(source, path, "exec"), names))
+    names = run_file(path)
     get_config, sweep = names.get("get_config"), names.get("sweep")
     if not callable(get_config):
         raise ConfigError(f"{path} defines no get_config(): add one that returns a ConfigDict")
@@ -90,11 +87,26 @@ def load(path: str) -> tuple[Callable[[], ConfigDict], Callable | None]:
     return checked_config, checked_rows if callable(sweep) else None
 
 
+def run_file(path: str) -> dict[str, Any]:
+    """The names that a config file defines; registers the parts in it."""
+    try:
+        source = Path(path).read_bytes()
+    except OSError as error:
+        reason = f"--config {path!r} cannot be read: {error.strerror}; check the path"
+        raise ConfigError(reason) from error
+    # A module of its own, in which Flax and inspect find its classes.
+    module = ModuleType(f"config_{Path(path).stem}")
+    module.__file__ = path
+    sys.modules[module.__name__] = module
+    _blame(path, lambda: exec(compile(source, path, "exec"), module.__dict__))
+    return module.__dict__
+
+
 def run_main(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = None) -> int:
-    """The exit code of `main(argv)`: what it returns, 2 for a ConfigError, 130 for Ctrl-C."""
+    """The exit code of `main(argv)`: what it returns, 2 for a user's error, 130 for Ctrl-C."""
     try:
         return main(list(sys.argv[1:] if argv is None else argv)) or 0
-    except ConfigError as error:
+    except UserError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -121,14 +133,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _field_help() -> str:
-    lines = ["fields of a run, each of which can be swept:"]
-    for name, field in config_lib.SETTINGS.items():
-        if name == config_lib.SWEEP_FIELDS[0]:
-            lines += ["", "fields of the whole sweep:"]
-        default, about = f"{name}={field.default!r}", field.metadata
-        lines.append(f"  --config.{default:<25} {about['meaning']} ({about['allowed']})")
+    """Every setting with its default, meaning and limits, by what it belongs to."""
+    common, own = parts.common_settings(), {}
+    for name, setting in config_lib.run_settings().items():
+        if name not in common:
+            own.setdefault(name.partition(".")[0], {})[name] = setting
+    groups = {f"fields of a run, {section}:": {} for section in parts.SECTIONS}
+    for name, setting in common.items():
+        groups[f"fields of a run, {parts.section_of(name)}:"][name] = setting
+    groups |= {f"fields of {group} alone:": fields for group, fields in own.items()}
+    groups["fields of the whole sweep:"] = SWEEP_SETTINGS
+    lines = []
+    for heading, fields in groups.items():
+        lines += ["", heading]
+        for name, setting in fields.items():
+            allowed = setting.allowed
+            if setting.part:
+                allowed = "one of " + ", ".join(part.name for part in parts.all_of(setting.part))
+            default = f"{name}={setting.default!r}"
+            lines.append(f"  --config.{default:<25} {setting.meaning} ({allowed})")
     example = '--config.axes.weight_decay="(1.0, 3.0)"'
-    return "\n".join([*lines, "", f"A run field becomes an axis by {example}."])
+    about = "python -m grokjax.parts tells what each task, network, optimizer and measure is."
+    return "\n".join([*lines[1:], "", f"A run field becomes an axis by {example}.", about])
 
 
 def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -150,20 +176,25 @@ def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, st
 
 def _override(config: ConfigDict, path: str, text: str) -> None:
     """Sets one field, or one entry of `axes`, of a config from its text."""
-    name = path.removeprefix("axes.")
-    names = config_lib.RUN_FIELDS if name != path else tuple(config_lib.SETTINGS)
+    name, swept = path.removeprefix("axes."), path.startswith("axes.")
+    names = tuple(config_lib.run_settings())
     if path == "axes":
         raise ConfigError(f'{_PREFIX}axes needs a field: write {_PREFIX}axes.FIELD="(VALUE, ...)"')
-    if name not in names:
-        if name in config_lib.SWEEP_FIELDS:
+    if name not in (names if swept else (*names, *SWEEP_SETTINGS)):
+        if name in SWEEP_SETTINGS:
             raise ConfigError(f"{name} cannot be an axis: set {_PREFIX}{name} for the whole sweep")
-        raise ConfigError(f"unknown field {path!r}: {config_lib.suggest(name, names)}")
+        raise ConfigError(f"unknown field {path!r}: {suggest(name, (*names, *SWEEP_SETTINGS))}")
     value = _parse(text)
+    group, dot, short = name.partition(".")
+    checked = table.check_axis if swept else config_lib.check
+    value = None if swept and value is None else checked(name, value)
     with config.unlocked():
-        if name == path:
-            config[name] = config_lib.check(name, value)
-        elif isinstance(config.get("axes"), ConfigDict):
-            config.axes[name] = None if value is None else config_lib.check_axis(name, value)
+        place = config.get("axes") if swept else config
+        if not isinstance(place, ConfigDict):
+            return  # axes was replaced, which `table.resolve` refuses
+        if dot and group not in place:
+            place[group] = ConfigDict(type_safe=False)
+        (place[group] if dot else place)[short if dot else name] = value
 
 
 def _parse(text: str) -> Any:
@@ -178,12 +209,18 @@ def _refuse_idle_overrides(
 ) -> None:
     """Refuses a value for a field that the sweep sets anyway: it would be silently ignored."""
     for name, text in overrides:
+        if name in config_lib.run_settings() and not any(name in run for run in sweep.runs):
+            raise ConfigError(f"{_PREFIX}{name}={text} has no effect: no run uses {name}")
         if name not in sweep.axes:
             continue
         where, remedy = "sweep()", "change it in the config file"
-        if config.axes[name] is not None:
-            where = f"axes.{name}"
-            remedy = f'write {_PREFIX}axes.{name}="({config[name]!r},)", or =None to unsweep it'
+        group, dot, short = name.partition(".")
+        axes, fields = (
+            (config.axes.get(group, {}), config.get(group, {})) if dot else (config.axes, config)
+        )
+        if axes.get(short if dot else name) is not None:
+            where, value = f"axes.{name}", fields.get(short if dot else name)
+            remedy = f'write {_PREFIX}axes.{name}="({value!r},)", or =None to unsweep it'
         raise ConfigError(f"{_PREFIX}{name}={text} has no effect, {where} sets it: {remedy}")
 
 

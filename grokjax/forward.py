@@ -1,58 +1,55 @@
-"""Which evaluation of a network a program uses: tables for one layer, the plain form for more."""
+"""Which evaluation of its network a program uses: a faster form where one serves it, or the plain.
+
+A form is a module with `serves(program)` and the three functions of `Form`.
+"""
 
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-import jax.numpy as jnp
-from jaxtyping import Int
+from grokjax import lookup, networks
+from grokjax.types import Data, Params, Program
 
-from grokjax import lookup, model
-from grokjax.types import Architecture, Array, IntLike, Params, Trace
+FASTER = (lookup,)
+"""Forms of the same functions in less arithmetic; the first that serves a program is taken."""
 
 
-class Network(NamedTuple):
-    """Pure functions of parameters; logits are features first, at the last position.
+class Form(NamedTuple):
+    """Pure functions of parameters; logits are features first.
 
-    batch(inputs [b s], num_tokens) -> what `logits` reads, worth building once
-    logits(params, batch, drop=...) -> [v, b]
-    trace(params, equals) -> Trace over all pairs (a, b)
+    prepare(tokens [b s]) -> what `logits` reads, worth making once where batches stay
+    logits(params, prepared, scored, drop=None) -> [c b*q] at the last `scored` positions
+    scored(params, data) -> logits [c *n q] of all rows of the data
+    trace(params, data) -> Trace of all rows, at the last position
     """
 
-    batch: Callable
+    prepare: Callable
     logits: Callable
+    scored: Callable
     trace: Callable
 
 
-def network(arch: Architecture) -> Network:
-    """The functions that evaluate a network of this architecture."""
-    if arch.num_layers == 1:
-        return Network(
-            lookup.batch, partial(lookup.logits, arch=arch), partial(lookup.trace, arch=arch)
-        )
-    return Network(
-        lambda inputs, num_tokens: inputs,
-        partial(plain_logits, arch=arch),
-        partial(plain_trace, arch=arch),
+def form(program: Program) -> Form:
+    """The functions that evaluate the network of a program."""
+    for faster in FASTER:
+        if faster.serves(program):
+            return _at_the_last_position(faster, program)
+    return Form(
+        lambda tokens: tokens,
+        partial(networks.logits, program=program),
+        partial(networks.scored_logits, program=program),
+        partial(networks.trace, program=program),
     )
 
 
-def plain_logits(
-    params: Params, inputs: Int[Array, "b s"], arch: Architecture, drop=lambda h, _: h
-) -> Array:
-    """`lookup.logits` for any number of layers."""
-    return model.forward(params, inputs, arch, drop)["logits"][:, -1].T
+def _at_the_last_position(faster, program: Program) -> Form:
+    trace = partial(faster.trace, program=program)
 
+    def logits(params: Params, prepared, scored: int, drop=None):
+        dropped = {} if drop is None else {"drop": drop}
+        return faster.logits(params, prepared, program, **dropped)
 
-def plain_trace(params: Params, equals: IntLike, arch: Architecture) -> Trace:
-    """`lookup.trace` for any number of layers; attention and neurons are the last layer's."""
-    p = params["embed"]["W_E"].shape[0] - 1
-    a, b = jnp.repeat(jnp.arange(p), p), jnp.tile(jnp.arange(p), p)
-    out = model.forward(params, jnp.stack([a, b, jnp.full_like(a, equals)], -1), arch)
-    on_grid = lambda x: jnp.moveaxis(x.reshape(p, p, *x.shape[1:]), (0, 1), (-2, -1))  # noqa: E731
-    return Trace(
-        logits=on_grid(out["logits"][:, -1]),
-        neurons=on_grid(out["neurons"][:, -1]),
-        attention=on_grid(out["pattern"][:, :, -1]),
-        residual=on_grid(out["residual"][:, -1]),
-    )
+    def scored(params: Params, data: Data):
+        return trace(params, data).logits[..., None]
+
+    return Form(partial(faster.prepare, program=program), logits, scored, trace)

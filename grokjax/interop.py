@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from grokjax.config import ConfigError
+from grokjax.errors import ConfigError
 from grokjax.types import Array, Params
 
 LEAVES = {  # axes in TransformerLens' layout and in the authors'

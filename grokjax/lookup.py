@@ -19,10 +19,16 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from grokjax.model import ACTIVATIONS, Drop
-from grokjax.types import Architecture, Array, IntLike, Params, Trace
+from grokjax.types import Array, Data, Params, Program, Trace
 
 
-class Batch(NamedTuple):
+def serves(program: Program) -> bool:
+    """Tasks whose rows are all [a, b, "="] with one "=", and transformers of one layer."""
+    of_pairs = program.task.options.get("pairs", False)
+    return of_pairs and program.network.name == "transformer" and program.num_layers == 1
+
+
+class Prepared(NamedTuple):
     """Pairs as one-hot columns: a product looks a table up, and its gradient is no scatter."""
 
     first: Float[Array, "v b"]
@@ -40,14 +46,15 @@ class _Tables(NamedTuple):
     equals_residual: Float[Array, " d"]
 
 
-def batch(inputs: Int[Array, "b s"], num_tokens: int) -> Batch:
+def prepare(tokens: Int[Array, "b s"], program: Program) -> Prepared:
     """Tokens [a, b, "="] in the form that `logits` reads; "=" is the same in every row."""
+    num_tokens = program.vocabulary
     one_hot = lambda token: (jnp.arange(num_tokens)[:, None] == token).astype(jnp.float32)  # noqa: E731
-    return Batch(one_hot(inputs[:, 0]), one_hot(inputs[:, 1]), one_hot(inputs[:1, 2])[:, 0])
+    return Prepared(one_hot(tokens[:, 0]), one_hot(tokens[:, 1]), one_hot(tokens[:1, 2])[:, 0])
 
 
 def logits(
-    params: Params, batch: Batch, arch: Architecture, drop: Drop = lambda h, _: h
+    params: Params, batch: Prepared, program: Program, drop: Drop = lambda h, _: h
 ) -> Float[Array, "v b"]:
     """Logits at "=" for every pair of the batch."""
     tables = _tables(params, batch.equals)
@@ -61,16 +68,13 @@ def logits(
     mixed = w[0] * heads(first[:hk]) + w[1] * heads(second[:hk])
     mixed = (mixed + w[2] * heads(tables.equals_values[:, None])).reshape(hk, -1)
     through = lambda W, bias: (_W_O(params) @ W).T @ mixed + bias[:, None]  # noqa: E731
-    return _read_out(params, tables, through, arch, drop)[0]
+    return _read_out(params, tables, through, program, drop)[0]
 
 
-def trace(params: Params, equals: IntLike, arch: Architecture) -> Trace:
-    """The forward pass over all pairs of tokens (a, b) below the last token of the vocabulary.
-
-    `equals` is the token of "=", which may be traced; pairs with a or b from it on are padding.
-    """
+def trace(params: Params, data: Data, program: Program) -> Trace:
+    """The forward pass over all pairs (a, b) of the data, whose rows are listed along both."""
     num_tokens = params["embed"]["W_E"].shape[0]
-    p = num_tokens - 1
+    p, equals = data.tokens.shape[0], data.tokens[0, 0, 2]
     tables = _tables(params, (jnp.arange(num_tokens) == equals).astype(jnp.float32))
     over_b = lambda x: jnp.broadcast_to(x[:, :p, None], (len(x), p, p))  # noqa: E731
     over_a = lambda x: jnp.broadcast_to(x[:, None, :p], (len(x), p, p))  # noqa: E731
@@ -87,7 +91,7 @@ def trace(params: Params, equals: IntLike, arch: Architecture) -> Trace:
             for w, x, y, z in zip(weights.swapaxes(0, 1), first, second, third, strict=True)
         )
 
-    out, neurons = _read_out(params, tables, through, arch, lambda h, _: h)
+    out, neurons = _read_out(params, tables, through, program, lambda h, _: h)
     residual = through(jnp.eye(len(tables.equals_residual)), tables.equals_residual)
     return Trace(out, neurons, weights.swapaxes(0, 1), residual)
 
@@ -123,12 +127,12 @@ def _read_out(
     params: Params,
     tables: _Tables,
     through: Callable[[Float[Array, "d n"], Float[Array, " n"]], Float[Array, "n ..."]],
-    arch: Architecture,
+    program: Program,
     drop: Drop,
 ) -> tuple[Float[Array, "v ..."], Float[Array, "m ..."]]:
     """Logits and neurons; `through(W, bias)` is the heads' output times W, plus bias."""
     mlp, W_U, x = params["blocks"]["0"]["mlp"], params["unembed"]["W_U"], tables.equals_residual
-    neurons = ACTIVATIONS[arch.activation](through(mlp["W_in"], x @ mlp["W_in"] + mlp["b_in"]))
+    neurons = ACTIVATIONS[program.activation](through(mlp["W_in"], x @ mlp["W_in"] + mlp["b_in"]))
     neurons = drop(neurons.T, 0).T
     out = jnp.tensordot(mlp["W_out"] @ W_U, neurons, (0, 0))
     return out + through(W_U, (x + mlp["b_out"]) @ W_U), neurons

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from grokjax import parts
 from grokjax.types import Array, IntLike
 
 
+@parts.loss("exact")
 def cross_entropy(
     logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: IntLike
 ) -> Float[Array, "..."]:
@@ -53,6 +55,7 @@ def against_others(
     return Against(_pick(logits, correct), best, exps)
 
 
+@parts.loss("low_precision", source="Nanda et al. 2023, D.2")
 def low_precision_cross_entropy(
     logits: Float[Array, "c ..."], labels: Int[Array, "..."], num_classes: IntLike
 ) -> Float[Array, "..."]:
@@ -69,8 +72,10 @@ def accuracy(
     return against_others(logits, labels, num_classes).accuracy
 
 
-LOSSES = {"exact": cross_entropy, "low_precision": low_precision_cross_entropy}
-"""The training loss by the name that a configuration gives it."""
+def masked_mean(x: Float[Array, "..."], mask: Bool[Array, "..."]) -> Float[Array, "..."]:
+    """Mean of x over the entries of a mask, which has the last axes of x."""
+    axes = tuple(range(-mask.ndim, 0))
+    return jnp.sum(jnp.where(mask, x, 0.0), axes) / jnp.sum(mask)
 
 
 def _split_classes(

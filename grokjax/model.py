@@ -1,8 +1,8 @@
 """The transformer as the paper writes it: learned positions, no LayerNorm, biases only in the MLP.
 
-The only file that imports flax. Modules exist to hold the formulas; everywhere else a network is a
-nested dict of arrays under TransformerLens' names and shapes, which `init` draws and `forward`
-reads. Nothing here knows a task.
+Modules exist to hold the formulas; everywhere else a network is a nested dict of arrays under
+TransformerLens' names and shapes, which `init` draws and `forward` reads. Nothing here knows a
+task.
 """
 
 import math
@@ -15,7 +15,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from grokjax.types import Architecture, Array, Params
+from grokjax import parts
+from grokjax.errors import ConfigError
+from grokjax.parts import setting
+from grokjax.types import Array, Params, Program
 
 Draw = Callable[[tuple[int, ...]], Array]
 """Gives standard normal numbers of a shape, new ones at every call."""
@@ -23,33 +26,42 @@ Draw = Callable[[tuple[int, ...]], Array]
 Drop = Callable[[Float[Array, "..."], int], Float[Array, "..."]]
 """Maps the neurons of a layer to what is left of them (dropout); features last."""
 
-VOCABULARY_AXES = {("embed", "W_E"): 0, ("unembed", "W_U"): 1}
-"""The leaves whose size depends on the modulus, with the axis that does, counted without runs."""
-
 ACTIVATIONS = {"relu": jax.nn.relu, "gelu": partial(jax.nn.gelu, approximate=False)}
+
+parts.common(
+    "network",
+    d_model=setting(128, "width of the residual stream", low=1, static=True),
+    num_heads=setting(4, "attention heads; divides d_model where d_head is 0", low=1, static=True),
+    d_head=setting(0, "width of a head; 0: d_model / num_heads", low=0, static=True),
+    d_mlp=setting(512, "MLP neurons in a layer", low=1, static=True),
+    num_layers=setting(1, "transformer layers", low=1, static=True),
+    activation=setting("relu", "of the MLP", choices=ACTIVATIONS, static=True),
+)
 
 
 class Embed(nnx.Module):
-    def __init__(self, num_tokens: int, arch: Architecture, draw: Draw):
-        self.W_E = _gaussian(draw, (num_tokens, arch.d_model), arch.d_model)
+    def __init__(self, program: Program, draw: Draw):
+        d = program.d_model
+        self.W_E = _gaussian(draw, (program.vocabulary, d), d)
 
     def __call__(self, tokens: Int[Array, "b s"]) -> Float[Array, "b s d"]:
         return self.W_E[...][tokens]
 
 
 class PosEmbed(nnx.Module):
-    def __init__(self, num_positions: int, arch: Architecture, draw: Draw):
-        self.W_pos = _gaussian(draw, (num_positions, arch.d_model), arch.d_model)
+    def __init__(self, program: Program, draw: Draw):
+        d = program.d_model
+        self.W_pos = _gaussian(draw, (program.positions, d), d)
 
     def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
         return x + self.W_pos[...][: x.shape[1]]
 
 
 class Attention(nnx.Module):
-    def __init__(self, arch: Architecture, draw: Draw):
-        shape = (arch.num_heads, arch.d_model, arch.d_head)
-        self.W_Q, self.W_K, self.W_V = (_gaussian(draw, shape, arch.d_model) for _ in range(3))
-        self.W_O = _gaussian(draw, (arch.num_heads, arch.d_head, arch.d_model), arch.d_model)
+    def __init__(self, program: Program, draw: Draw):
+        h, d, k = program.num_heads, program.d_model, width_of_head(program)
+        self.W_Q, self.W_K, self.W_V = (_gaussian(draw, (h, d, k), d) for _ in range(3))
+        self.W_O = _gaussian(draw, (h, k, d), d)
 
     def __call__(
         self, x: Float[Array, "b s d"]
@@ -63,13 +75,14 @@ class Attention(nnx.Module):
 
 
 class MLP(nnx.Module):
-    def __init__(self, arch: Architecture, draw: Draw):
-        self.W_in = _gaussian(draw, (arch.d_model, arch.d_mlp), arch.d_model)
-        self.b_in = nnx.Param(jnp.zeros(arch.d_mlp))
+    def __init__(self, program: Program, draw: Draw):
+        d, m = program.d_model, program.d_mlp
+        self.W_in = _gaussian(draw, (d, m), d)
+        self.b_in = nnx.Param(jnp.zeros(m))
         # Scaled by the residual width, not by d_mlp, as in the authors' code.
-        self.W_out = _gaussian(draw, (arch.d_mlp, arch.d_model), arch.d_model)
-        self.b_out = nnx.Param(jnp.zeros(arch.d_model))
-        self.activation = ACTIVATIONS[arch.activation]
+        self.W_out = _gaussian(draw, (m, d), d)
+        self.b_out = nnx.Param(jnp.zeros(d))
+        self.activation = ACTIVATIONS[program.activation]
 
     def neurons(self, x: Float[Array, "b s d"]) -> Float[Array, "b s m"]:
         return self.activation(x @ self.W_in[...] + self.b_in[...])
@@ -79,89 +92,71 @@ class MLP(nnx.Module):
 
 
 class Block(nnx.Module):
-    def __init__(self, arch: Architecture, draw: Draw):
-        self.attn, self.mlp = Attention(arch, draw), MLP(arch, draw)
+    def __init__(self, program: Program, draw: Draw, mlp: bool):
+        self.attn = Attention(program, draw)
+        if mlp:
+            self.mlp = MLP(program, draw)
 
 
 class Unembed(nnx.Module):
-    def __init__(self, num_tokens: int, arch: Architecture, draw: Draw):
-        self.W_U = _gaussian(draw, (arch.d_model, num_tokens), num_tokens)
+    def __init__(self, program: Program, draw: Draw):
+        classes = program.num_classes
+        self.W_U = _gaussian(draw, (program.d_model, classes), classes)
 
-    def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s v"]:
+    def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s c"]:
         return x @ self.W_U[...]
 
 
 class Transformer(nnx.Module):
-    def __init__(self, num_tokens: int, num_positions: int, arch: Architecture, draw: Draw):
-        self.embed = Embed(num_tokens, arch, draw)
-        self.pos_embed = PosEmbed(num_positions, arch, draw)
-        self.blocks = nnx.Dict({str(i): Block(arch, draw) for i in range(arch.num_layers)})
-        self.unembed = Unembed(num_tokens, arch, draw)
+    def __init__(self, program: Program, draw: Draw, mlp: bool):
+        self.embed = Embed(program, draw)
+        self.pos_embed = PosEmbed(program, draw)
+        layers = range(program.num_layers)
+        self.blocks = nnx.Dict({str(i): Block(program, draw, mlp) for i in layers})
+        self.unembed = Unembed(program, draw)
 
     def __call__(self, tokens: Int[Array, "b s"], drop: Drop) -> dict[str, Array]:
         x = self.pos_embed(self.embed(tokens))
+        seen = {}
         for i, block in enumerate(self.blocks.values()):
-            attended, pattern = block.attn(x)
-            mid = x + attended
-            neurons = drop(block.mlp.neurons(mid), i)
-            x = mid + block.mlp.write(neurons)
-        return dict(logits=self.unembed(x), pattern=pattern, residual=mid, neurons=neurons)
+            attended, seen["attention"] = block.attn(x)
+            x = x + attended
+            if hasattr(block, "mlp"):
+                seen["residual"] = x
+                seen["neurons"] = drop(block.mlp.neurons(x), i)
+                x = x + block.mlp.write(seen["neurons"])
+        return {"logits": self.unembed(x), **seen}
 
 
-def init(
-    key: PRNGKeyArray, arch: Architecture, num_tokens: int, init_scale=1.0, num_positions: int = 3
-) -> Params:
-    """Initial parameters: Gaussians of the authors' scales times `init_scale`, biases zero.
+def width_of_head(program: Program) -> int:
+    return program.d_head or program.d_model // program.num_heads
 
-    Standard deviation 1/sqrt(d_model) for every matrix, W_out included, and 1/sqrt(num_tokens) for
+
+def init(key: PRNGKeyArray, program: Program, mlp: bool = True) -> Params:
+    """Initial parameters: Gaussians of the authors' scales, biases zero.
+
+    Standard deviation 1/sqrt(d_model) for every matrix, W_out included, and 1/sqrt(classes) for
     W_U (paper notes, section 1). Pure and vmap-safe over the key.
     """
-    build = partial(Transformer, num_tokens, num_positions, arch)
+    build = partial(Transformer, program, mlp=mlp)
     shapes: list[tuple[int, ...]] = []
-    nnx.eval_shape(lambda: build(lambda shape: shapes.append(shape) or jnp.zeros(shape)))
+    nnx.eval_shape(lambda: build(draw=lambda shape: shapes.append(shape) or jnp.zeros(shape)))
     # All matrices from one draw: eleven draws take ten times as long to compile.
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     pieces = iter(jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1]))
-    network = build(lambda shape: next(pieces).reshape(shape))
-    params = nnx.to_pure_dict(nnx.state(network, nnx.Param))
-    return jax.tree.map(lambda x: x * init_scale, params)
+    network = build(draw=lambda shape: next(pieces).reshape(shape))
+    return nnx.to_pure_dict(nnx.state(network, nnx.Param))
 
 
 def forward(
-    params: Params, tokens: Int[Array, "b s"], arch: Architecture, drop: Drop = lambda h, _: h
+    params: Params,
+    tokens: Int[Array, "b s"],
+    program: Program,
+    drop: Drop = lambda h, _: h,
+    mlp: bool = True,
 ) -> dict[str, Array]:
     """Logits at every position, with the last layer's attention, MLP input and neurons."""
-    num_tokens, num_positions = (
-        params["embed"]["W_E"].shape[0],
-        params["pos_embed"]["W_pos"].shape[0],
-    )
-    return nnx.merge(_structure(arch, num_tokens, num_positions), params)(tokens, drop)
-
-
-def pad(params: Params, num_tokens: int) -> Params:
-    """The same network with a vocabulary of `num_tokens`: zeros behind its own tokens."""
-    return _resize(params, lambda x, axis: _pad_axis(x, axis, num_tokens))
-
-
-def unpad(params: Params, num_tokens: int) -> Params:
-    """Undo `pad`. Leaves may carry leading axes."""
-    return _resize(
-        params, lambda x, axis: jax.lax.slice_in_dim(jnp.asarray(x), 0, num_tokens, axis=axis)
-    )
-
-
-def _resize(params: Params, resize) -> Params:
-    changed = {group: dict(leaves) for group, leaves in params.items()}
-    for (group, name), axis in VOCABULARY_AXES.items():
-        leaf = changed[group][name]
-        changed[group][name] = resize(leaf, leaf.ndim - 2 + axis)
-    return changed
-
-
-def _pad_axis(x, axis: int, size: int):
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (0, size - x.shape[axis])
-    return jnp.pad(x, widths)
+    return nnx.merge(_structure(program, mlp), params)(tokens, drop)
 
 
 def _gaussian(draw: Draw, shape: tuple[int, ...], width: int) -> nnx.Param:
@@ -169,6 +164,38 @@ def _gaussian(draw: Draw, shape: tuple[int, ...], width: int) -> nnx.Param:
 
 
 @cache
-def _structure(arch: Architecture, num_tokens: int, num_positions: int) -> nnx.GraphDef:
-    build = partial(Transformer, num_tokens, num_positions, arch, jnp.zeros)
-    return nnx.split(nnx.eval_shape(build))[0]
+def _structure(program: Program, mlp: bool) -> nnx.GraphDef:
+    return nnx.split(nnx.eval_shape(lambda: Transformer(program, jnp.zeros, mlp)))[0]
+
+
+# --- As networks by name --------------------------------------------------------------------------
+
+_ATTENTION = ("d_model", "num_heads", "d_head", "num_layers")
+
+
+def _check(run) -> None:
+    if not run.d_head and run.d_model % run.num_heads:
+        raise ConfigError(
+            f"num_heads={run.num_heads} does not divide d_model={run.d_model}: "
+            f"make d_model a multiple of {run.num_heads}, or change num_heads or d_head"
+        )
+
+
+@parts.network(
+    uses=(*_ATTENTION, "d_mlp", "activation", "dropout"),
+    padded=True,
+    check=_check,
+    source="Nanda et al. 2023, appendix A",
+)
+def transformer(program: Program):
+    "Attention and an MLP in every layer, learned positions, no LayerNorm, biases in the MLP alone."
+    return partial(init, program=program), partial(forward, program=program)
+
+
+@parts.network(uses=_ATTENTION, padded=True, check=_check, source="Nanda et al. 2023, D.3")
+def attention_only(program: Program):
+    "The transformer without its MLPs."
+    return (
+        partial(init, program=program, mlp=False),
+        partial(forward, program=program, mlp=False),
+    )

@@ -1,23 +1,107 @@
-"""Optax transformations whose hyperparameters may be traced."""
+"""Optax transformations whose hyperparameters may be traced.
+
+An optimiser is a function of `hyper`, the run's hyperparameters as attributes: those that runs may
+differ in are traced numbers, the others Python's. `hyper.learning_rate` is a schedule that warms
+up; hand it to optax as it is.
+
+    @grokjax.optimizer
+    def my_lion(hyper):
+        return optax.lion(hyper.learning_rate, weight_decay=hyper.weight_decay)
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import jax.numpy as jnp
 import optax
 
-from grokjax.types import Hyperparameters
+from grokjax import parts
+from grokjax.errors import ConfigError
+from grokjax.parts import Part, setting
+from grokjax.types import Hyper, Program
+
+_ZERO_TO_ONE = lambda pair: all(0 <= x < 1 for x in pair)  # noqa: E731
+parts.common(
+    "optimizer",
+    learning_rate=setting(1e-3, "after warm-up", above=0, traced=True),
+    warmup_steps=setting(10, "steps of linear warm-up", low=0, traced=True),
+    betas=setting(
+        (0.9, 0.98),
+        "of AdamW: decay rates of both moments",
+        accepts=("a pair of numbers from 0 to below 1, such as (0.9, 0.98)", _ZERO_TO_ONE),
+        static=True,
+    ),
+    weight_decay=setting(1.0, "decoupled, times the learning rate", low=0, traced=True),
+)
 
 
-def adamw(hyper: Hyperparameters, betas: tuple[float, float]) -> optax.GradientTransformation:
-    """AdamW as the authors run it: decoupled decay on every parameter, eps 1e-8, linear warm-up.
+class Settings:
+    """What an optimiser is handed: hyperparameters and its static settings as attributes."""
 
-    The rate of update i (from 0) is learning_rate * min(i / warmup_steps, 1): the first update has
-    rate 0 (paper notes, section 1). The betas are Python floats on purpose: 1 - beta2 taken in
-    float32 is off by 1e-6.
+    def __init__(self, part: Part, values: Callable[[str], Any]):
+        self._part, self._values = part, values
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        own = name in self._part.settings
+        value = self._values(f"{self._part.name}.{name}" if own else name)
+        if name != "learning_rate" or own:
+            return value
+        return warmed_up(value, self._values("warmup_steps"))
+
+
+def warmed_up(learning_rate, warmup_steps) -> Callable:
+    """The rate of update i, from 0: learning_rate * min(i / warmup_steps, 1).
+
+    The first update has rate 0 (paper notes, section 1); with 0 warm-up steps all have the same.
     """
 
     def rate(count):
-        warmup = jnp.maximum(hyper.warmup_steps, 1e-9)  # 0 means none
-        return hyper.learning_rate * jnp.minimum(
-            jnp.where(hyper.warmup_steps > 0, count, 1) / warmup, 1.0
-        )
+        warmup = jnp.maximum(warmup_steps, 1e-9)
+        return learning_rate * jnp.minimum(jnp.where(warmup_steps > 0, count, 1) / warmup, 1.0)
 
-    return optax.adamw(rate, *betas, eps=1e-8, weight_decay=hyper.weight_decay)
+    return rate
+
+
+def make(hyper: Hyper, program: Program) -> optax.GradientTransformation:
+    """The program's optimiser for one run."""
+    values = dict(program.settings)
+    return program.optimizer.function(
+        Settings(program.optimizer, lambda name: hyper[name] if name in hyper else values[name])
+    )
+
+
+class _Unknown(AttributeError):
+    """An optimiser asks for a setting that there is not; its name."""
+
+
+@cache
+def used(part: Part) -> tuple[str, ...]:
+    """The common settings that an optimiser reads, found by making one."""
+    if part.uses is not None:
+        return part.uses
+    common, seen = parts.common_settings(), {}
+
+    def look_up(name: str) -> Any:
+        if name not in common | part.own:
+            raise _Unknown(name)
+        seen[name] = True
+        return (common | part.own)[name].default
+
+    try:
+        part.function(Settings(part, look_up))
+    except _Unknown as error:
+        raise ConfigError(
+            f"optimizer {part.name!r} asks for {error}, which is no setting: declare it in its "
+            f"decorator, as {error}=grokjax.setting(...)"
+        ) from error
+    return tuple(name for name in common if name in seen)
+
+
+@parts.optimizer
+def adamw(hyper):
+    "AdamW as the authors run it: decoupled decay on every parameter, eps 1e-8."
+    # The betas are Python floats on purpose: 1 - beta2 taken in float32 is off by 1e-6.
+    return optax.adamw(hyper.learning_rate, *hyper.betas, eps=1e-8, weight_decay=hyper.weight_decay)

@@ -1,9 +1,8 @@
 """One run: its initial state, one update, a stretch of updates, its scores.
 
-Knows no run axis and no disk; every function is pure and vmap-safe.
+Knows no run axis, no disk and no task; every function is pure and vmap-safe.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,20 +11,21 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Float, Int
 
-from grokjax import losses, optimizers
-from grokjax.forward import network
-from grokjax.types import Architecture, Array, Examples, Hyperparameters, Params, Scores, Task
+from grokjax import losses, optimizers, parts
+from grokjax.forward import form
+from grokjax.parts import setting
+from grokjax.types import Array, Batch, Data, Hyper, Params, Program
 
+parts.common(
+    "training",
+    init_scale=setting(1.0, "factor on the initial weights", above=0, static=False),
+    steps=setting(40_000, "optimiser updates", low=1, traced=True),
+    loss=setting("exact", "what is minimised", part="loss"),
+    dropout=setting(0.0, "probability of dropping a neuron", low=0, below=1, traced=True, off=0.0),
+    l1=setting(0.0, "L1 penalty on the parameters", low=0, traced=True, off=0.0),
+)
 
-@dataclass(frozen=True)
-class Program:
-    """What is fixed when a trainer is compiled; runs that agree on it may share a block."""
-
-    arch: Architecture
-    loss: str = "exact"
-    betas: tuple[float, float] = (0.9, 0.98)
-    dropout: bool = False
-    l1: bool = False
+DRAWS = 0x6472  # sets the keys of batches apart from those of dropout
 
 
 class State(NamedTuple):
@@ -37,27 +37,29 @@ class State(NamedTuple):
     diverged_at: Int[Array, ""]  # the update whose loss was not finite, -1 if none
 
 
-def initial_state(params: Params, hyper: Hyperparameters, program: Program) -> State:
+def initial_state(params: Params, hyper: Hyper, program: Program) -> State:
     """The state before the first update."""
-    opt_state = optimizers.adamw(hyper, program.betas).init(params)
+    opt_state = optimizers.make(hyper, program).init(params)
     return State(params, opt_state, jnp.int32(0), jnp.int32(-1))
 
 
 def train(
-    state: State, hyper: Hyperparameters, examples: Examples, num_steps, program: Program
+    state: State, hyper: Hyper, data: Data, batch: Batch | None, num_steps, program: Program
 ) -> State:
-    """`num_steps` (may be traced) full-batch updates, fewer where the run ends or has diverged.
+    """`num_steps` (may be traced) updates, fewer where the run ends or has diverged.
 
-    A run whose loss is not finite keeps the state it had and is marked with the step.
+    Every update is on `batch`, or where that is None on one that the task draws. A run whose loss
+    is not finite keeps the state it had and is marked with the step.
     """
-    num_tokens = state.params["embed"]["W_E"].shape[0]
-    batch = network(program.arch).batch(examples.inputs, num_tokens)
-    optimizer = optimizers.adamw(hyper, program.betas)
+    optimizer = optimizers.make(hyper, program)
+    prepare = form(program).prepare
+    kept_batch = None if batch is None else (prepare(batch.tokens), batch)
 
     def update(carry):
         i, state = carry
-        loss, grads = jax.value_and_grad(_objective)(
-            state.params, state.step, hyper, batch, examples, program
+        prepared, batch = kept_batch or _drawn(state.step, hyper, data, program)
+        loss, grads = jax.value_and_grad(objective)(
+            state.params, state.step, hyper, prepared, batch, data, program
         )
         finite = jnp.isfinite(loss)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -72,47 +74,66 @@ def train(
     return jax.lax.while_loop(goes_on, update, (0, state))[1]
 
 
-def scores(params: Params, task: Task, program: Program) -> Scores:
-    """Losses as the run trains on, over its p + 1 classes, and accuracies, over both splits."""
-    logits = network(program.arch).trace(params, task.modulus).logits
-    num_classes = task.modulus + 1
-    loss = losses.LOSSES[program.loss](logits, task.labels, num_classes)
-    correct = losses.accuracy(logits, task.labels, num_classes)
-    test = test_set(task)
-    return Scores(
-        masked_mean(loss, task.train),
-        masked_mean(loss, test),
-        masked_mean(correct, task.train),
-        masked_mean(correct, test),
-    )
+def _drawn(step, hyper: Hyper, data: Data, program: Program) -> tuple[Any, Batch]:
+    batch = draw(step, hyper, data, program)
+    return form(program).prepare(batch.tokens), batch
 
 
-def test_set(task: Task):
-    """Mask of the pairs that are neither padding nor in the training set."""
-    exists = jnp.arange(task.labels.shape[-1]) < task.modulus
-    return exists[:, None] & exists[None, :] & ~task.train
+def draw(step, hyper: Hyper, data: Data, program: Program) -> Batch:
+    """The batch of one update, of a task that draws them."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(hyper.split_seed), step), DRAWS)
+    return program.task.draw(program, data, key)
 
 
-def masked_mean(x: Float[Array, "... p p"], mask) -> Float[Array, "..."]:
-    """Mean of x[..., a, b] over the pairs of a mask."""
-    return jnp.sum(jnp.where(mask, x, 0.0), (-2, -1)) / jnp.sum(mask)
-
-
-def _objective(
-    params: Params, step, hyper: Hyperparameters, batch, examples: Examples, program: Program
+def objective(
+    params: Params, step, hyper: Hyper, prepared, batch: Batch, data: Data, program: Program
 ) -> Float[Array, ""]:
-    drop = _dropout(hyper, step) if program.dropout else lambda h, _: h
-    logits = network(program.arch).logits(params, batch, drop=drop)
-    num_classes = examples.inputs[0, -1] + 1  # "=" is the last token
-    loss = losses.LOSSES[program.loss](logits, examples.labels, num_classes) @ examples.weights
-    if program.l1:
+    """What an update lowers: the mean loss of a batch, and penalties on the parameters."""
+    drop = _dropout(hyper, step) if "dropout" in program.on else None
+    logits = form(program).logits(params, prepared, batch.targets.shape[-1], drop=drop)
+    loss = loss_function(program, hyper)(logits, batch.targets.reshape(-1), data.num_classes)
+    loss = loss @ batch.weights.reshape(-1)
+    if "l1" in program.on:
         # The derivative of jnp.abs at 0 is 1: it would move padding and biases off 0.
         absolute = lambda x: x * jax.lax.stop_gradient(jnp.sign(x))  # noqa: E731
         loss += hyper.l1 * sum(absolute(x).sum() for x in jax.tree.leaves(params))
     return loss
 
 
-def _dropout(hyper: Hyperparameters, step):
+def loss_function(program: Program, hyper: Hyper):
+    """(logits, targets, num_classes) -> losses; a loss with settings of its own is handed them."""
+    part = program.loss
+    if not part.settings:
+        return part.function
+    values = dict(program.settings) | dict(hyper)
+    own = {name: values[f"{part.name}.{name}"] for name in part.settings}
+    return partial(part.function, **own)
+
+
+def scores(params: Params, hyper: Hyper, data: Data, program: Program) -> dict[str, Array]:
+    """Mean loss, as the run trains on, and accuracy over each split: `{split}_loss`, ..."""
+    logits = squeezed(form(program).scored(params, data))
+    targets = squeezed(data.targets)
+    loss = loss_function(program, hyper)(logits, targets, data.num_classes)
+    correct = losses.accuracy(logits, targets, data.num_classes)
+    found = {}
+    for name, values in (("loss", loss), ("accuracy", correct)):
+        for split, mask in data.splits.items():
+            found[f"{split}_{name}"] = losses.masked_mean(values, squeezed(mask))
+    return found
+
+
+def score_names(splits) -> tuple[str, ...]:
+    """The names of `scores`, sorted as JAX sorts a dict."""
+    return tuple(sorted(f"{split}_{name}" for split in splits for name in ("loss", "accuracy")))
+
+
+def squeezed(x: Array) -> Array:
+    """Without its last axis where only one position is scored."""
+    return x[..., 0] if x.shape[-1] == 1 else x
+
+
+def _dropout(hyper: Hyper, step):
     """Inverted dropout of the MLP's neurons; the mask is drawn from (seed, step, layer)."""
     key = jax.random.fold_in(jax.random.key(hyper.seed), step)
 

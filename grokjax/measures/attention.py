@@ -4,15 +4,28 @@ One layer: the query at "=" is then one vector, and scores and what a head write
 (token, position) alone.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from grokjax import fourier
-from grokjax.measures import grids, neurons
+from grokjax import fourier, parts
+from grokjax.measures import grids, neurons, spectra
+from grokjax.measures.network import Network
+from grokjax.tasks.modular import PAPER
 from grokjax.types import Array, IntLike, Params
+
+_of_heads = partial(
+    parts.measure,
+    dims=("head",),
+    family="mechanism",
+    task="modular",
+    padded=True,
+    source=PAPER,
+    applies=spectra.has_one_layer,
+)
 
 
 class Heads(NamedTuple):
@@ -117,35 +130,83 @@ def fitted(fit: AttentionFit, p: IntLike, size: int) -> Float[Array, "h p p"]:
     return 0.5 + wave[:, :, None] - wave[:, None, :]
 
 
-def score_coefficients(params: Params, p: IntLike) -> Float[Array, "h p"]:
-    """W_attn by Fourier component: the scores C_j that "=" gives each token, position left out.
-
-    Without 1/sqrt(d_head), as the paper defines it.
-    """
-    scores = _score_directions(params, p) @ params["embed"]["W_E"][:-1].T
-    return fourier.transform(scores, p)
-
-
-def pattern_correlation(to_first: Float[Array, "h p p"], p: IntLike) -> Float[Array, "h h"]:
-    """Correlation over the pairs of every two heads' attention to a.
-
-    -1 for heads of opposite patterns, which together amplify the embedding (C.1).
-    """
-    maps = grids.centred(to_first, p).reshape(len(to_first), -1)
-    norms = jnp.linalg.norm(maps, axis=1)
-    return grids.share(maps @ maps.T, norms[:, None] * norms)
-
-
-def ov_norms(params: Params, p: IntLike) -> Float[Array, "h p"]:
-    """Norm over the neurons of each Fourier component of W_neur = W_in W_O W_V W_E, by head."""
-    attn, W_in = params["blocks"]["0"]["attn"], params["blocks"]["0"]["mlp"]["W_in"]
-    embedded = fourier.transform(params["embed"]["W_E"][:-1], p, axis=0)
-    OV = jnp.einsum("hdk,hke,em->hdm", attn["W_V"], attn["W_O"], W_in)
-    return jnp.linalg.norm(jnp.einsum("pd,hdm->hpm", embedded, OV), axis=-1)
-
-
 def _score_directions(params: Params, equals: IntLike) -> Float[Array, "h d"]:
     """What a residual stream is multiplied with to be scored by "=", but for 1/sqrt(d_head)."""
     attn = params["blocks"]["0"]["attn"]
     x_equals = jnp.asarray(params["embed"]["W_E"])[equals] + params["pos_embed"]["W_pos"][2]
     return jnp.einsum("d,hdk,hek->he", x_equals, attn["W_Q"], attn["W_K"])
+
+
+# --- Of a network ---------------------------------------------------------------------------------
+
+
+def fit_of(network: Network) -> AttentionFit:
+    return fit(network.trace.attention[:, 0], network.p)
+
+
+@_of_heads
+def attention_fit_frequency(network: Network) -> Int[Array, " h"]:
+    """frequency at which constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) explains
+    most of the attention of = to a (Table 2)"""
+    return network.once(fit_of).frequency
+
+
+@_of_heads
+def attention_fit_fve(network: Network) -> Float[Array, " h"]:
+    """share of the variance of the attention of = to a that constant + alpha (cos w a - cos w b) +
+    beta (sin w a - sin w b) of its best frequency explains, the constant fitted (Table 2)"""
+    return network.once(fit_of).fve
+
+
+@_of_heads
+def attention_fit_fve_half(network: Network) -> Float[Array, " h"]:
+    "the same with the constant 1/2"
+    return network.once(fit_of).fve_half
+
+
+@_of_heads
+def attention_fit_alpha(network: Network) -> Float[Array, " h"]:
+    "alpha of that fit"
+    return network.once(fit_of).alpha
+
+
+@_of_heads
+def attention_fit_beta(network: Network) -> Float[Array, " h"]:
+    "beta of that fit"
+    return network.once(fit_of).beta
+
+
+@_of_heads
+def equals_attention(network: Network) -> Float[Array, " h"]:
+    "mean weight that = gives itself"
+    return grids.mean(network.trace.attention[:, 2], network.p)
+
+
+@_of_heads(dims=("head", "other_head"))
+def pattern_correlation(network: Network) -> Float[Array, "h h"]:
+    """correlation over the pairs of every two heads' attention to a; -1 for heads of opposite
+    patterns, which together amplify the embedding (C.1)"""
+    maps = grids.centred(network.trace.attention[:, 0], network.p)
+    maps = maps.reshape(len(maps), -1)
+    norms = jnp.linalg.norm(maps, axis=1)
+    return grids.share(maps @ maps.T, norms[:, None] * norms)
+
+
+@_of_heads(dims=("head", "component"))
+def score_coefficients(network: Network) -> Float[Array, "h p"]:
+    """W_attn by Fourier component: the scores C_j that = gives each token, position left out and
+    without 1/sqrt(d_head), as the paper defines it"""
+    W_E = network.params["embed"]["W_E"]
+    scores = _score_directions(network.params, network.p) @ W_E[:-1].T
+    return fourier.transform(scores, network.p)
+
+
+@_of_heads(dims=("head", "component"))
+def ov_norms(network: Network) -> Float[Array, "h p"]:
+    "norm over the neurons of each Fourier component of W_neur = W_in W_O W_V W_E"
+    block = network.params["blocks"]["0"]
+    embedded = fourier.transform(network.params["embed"]["W_E"][:-1], network.p, axis=0)
+    OV = jnp.einsum(
+        "hdk,hke,em->hdm", block["attn"]["W_V"], block["attn"]["W_O"], block["mlp"]["W_in"]
+    )
+    return jnp.linalg.norm(jnp.einsum("pd,hdm->hpm", embedded, OV), axis=-1)

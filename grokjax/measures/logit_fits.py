@@ -1,13 +1,19 @@
 """Logits as a sum of cos(w_k (a + b - c)) over the key frequencies (Nanda et al. 2023, 4.2)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from grokjax import fourier
-from grokjax.measures import grids
-from grokjax.types import Array, IntLike, Task
+from grokjax import fourier, parts
+from grokjax.measures import grids, spectra
+from grokjax.measures.network import Network
+from grokjax.tasks.modular import PAPER
+from grokjax.types import Array, IntLike
+
+_of_logits = partial(parts.measure, family="mechanism", task="modular", padded=True, source=PAPER)
+_of_fit = partial(_of_logits, applies=spectra.has_neuron_logit_map)
 
 
 class LogitFit(NamedTuple):
@@ -43,6 +49,19 @@ def shares(
         products=grids.share(power(terms[1:, 1:]), total),
         sums=grids.share(power(grids.sum_coefficients(terms, p, sign)), total),
     )
+
+
+def cos_coefficients(
+    coefficients: Float[Array, "2 c f"], p: IntLike, size: int
+) -> Float[Array, " f"]:
+    """Inner products of the logits with cos(w_k (a + b - c)), of unit norm over its p^3 entries.
+
+    From the coefficients of the logits on the directions: cos(x - y) = cos x cos y + sin x sin y.
+    """
+    over_classes = fourier.waves(p, size)
+    inner = jnp.einsum("icf,ifc->f", coefficients[:, :size], over_classes)
+    root_p = jnp.sqrt(jnp.asarray(p, jnp.float32))
+    return inner * root_p * jnp.where(2 * fourier.frequencies(size) == p, 1.0, jnp.sqrt(0.5))
 
 
 def fit(
@@ -82,15 +101,108 @@ def wave_sum(amplitudes: Float[Array, " f"], p: IntLike, size: int) -> Float[Arr
     return jnp.where(jnp.arange(size) < p, amplitudes @ cos, 0.0)
 
 
-def logits_of(amplitudes: Float[Array, " f"], task: Task) -> Float[Array, "p p p"]:
-    """The logits sum_k amplitudes[k] cos(w_k (a + b - c)), classes first."""
-    p, size = task.modulus, task.labels.shape[-1]
+def waves_of(
+    amplitudes: Float[Array, " f"], p: IntLike, sign: IntLike, size: int
+) -> Float[Array, "p p p"]:
+    """The logits sum_k amplitudes[k] cos(w_k (a + sign b - c)), classes first."""
     # cos(x - y) = cos x cos y + sin x sin y: a wave over the classes for each over the pairs.
     norm = jnp.where(2 * fourier.frequencies(size) == p, 1.0, 0.5) * jnp.float32(p) ** 2
     over_classes = jnp.moveaxis(fourier.waves(p, size), -1, 1)
-    return grids.from_sums(over_classes * amplitudes * norm, p, task.sign, size)
+    return grids.from_sums(over_classes * amplitudes * norm, p, sign, size)
 
 
 def spectrum(logits: Float[Array, "c p p"], p: IntLike) -> Float[Array, "p p"]:
     """Norm over the classes of each component of the 2-D transform over (a, b) (Figure 4)."""
     return jnp.sqrt(jnp.sum(jnp.square(fourier.transform2d(logits, p)), 0))
+
+
+# --- Of a network ---------------------------------------------------------------------------------
+
+
+def logits(network: Network) -> Float[Array, "c p p"]:
+    """Over the p classes; 0 for classes and pairs that are padding."""
+    return jnp.where(inside(network), network.logits[: network.size], 0.0)
+
+
+def inside(network: Network) -> Bool[Array, "c p p"]:
+    """Classes and pairs that are no padding."""
+    answers = jnp.arange(network.size) < network.p
+    return answers[:, None, None] & grids.valid_pairs(network.p, network.size)
+
+
+def logit_terms(network: Network) -> Float[Array, "3 3 c f"]:
+    return grids.terms(network.once(logits), network.p)
+
+
+def fitted(network: Network) -> LogitFit:
+    """The fit on the key frequencies."""
+    p, size = network.p, network.size
+    along = grids.sum_coefficients(network.once(logit_terms), p, network.sign)
+    inner = cos_coefficients(along, p, size)
+    return fit(network.once(logits), inner, network.key_frequency, p)
+
+
+def fitted_logits(network: Network) -> Float[Array, "c p p"]:
+    """The logits that the fit says."""
+    amplitudes = network.once(fitted).amplitudes
+    return waves_of(amplitudes, network.p, network.sign, network.size)
+
+
+def _shares(network: Network) -> LogitShares:
+    terms = network.once(logit_terms)
+    return shares(network.once(logits), terms, network.p, network.sign)
+
+
+@_of_fit(dims=("frequency",), units="logits")
+def logit_fit_amplitudes(network: Network) -> Float[Array, " f"]:
+    """alpha_k of the logits as sum_k alpha_k cos(w_k (a + b - c)) over the key frequencies; 0 for
+    the others"""
+    return network.once(fitted).amplitudes
+
+
+@_of_fit
+def logit_fve(network: Network) -> Float[Array, ""]:
+    """share of the variance of the logits about the mean of all that sum_k alpha_k
+    cos(w_k (a + b - c)) explains"""
+    return network.once(fitted).fve
+
+
+@_of_fit
+def logit_fve_uncentred(network: Network) -> Float[Array, ""]:
+    "share of the sum of squares of the logits that the same fit explains"
+    return network.once(fitted).fve_uncentred
+
+
+@_of_fit
+def logit_fve_class_centred(network: Network) -> Float[Array, ""]:
+    """share of the variance of the logits about each class's mean over the pairs that the same
+    fit explains"""
+    return network.once(fitted).fve_class_centred
+
+
+@_of_fit
+def logit_fve_input_centred(network: Network) -> Float[Array, ""]:
+    """share of the variance of the logits about each pair's mean over the classes that the same
+    fit explains"""
+    return network.once(fitted).fve_input_centred
+
+
+@_of_logits(dims=("frequency",))
+def logit_share_block(network: Network) -> Float[Array, " f"]:
+    """share of the variance of the logits about each class's mean in the 8 terms of each
+    frequency's 3x3 block, without the constant"""
+    return network.once(_shares).block
+
+
+@_of_logits(dims=("frequency",))
+def logit_share_products(network: Network) -> Float[Array, " f"]:
+    """share of the variance of the logits about each class's mean in the four products of each
+    frequency"""
+    return network.once(_shares).products
+
+
+@_of_logits(dims=("frequency",))
+def logit_share_sums(network: Network) -> Float[Array, " f"]:
+    """share of the variance of the logits about each class's mean along cos and sin of
+    w_k (a + b)"""
+    return network.once(_shares).sums

@@ -1,11 +1,24 @@
 """Neurons as polynomials of one frequency, and their clusters (Nanda et al. 2023, section 4.3)."""
 
+from functools import partial
+
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from grokjax import fourier
-from grokjax.measures import grids
+from grokjax import fourier, parts
+from grokjax.measures import grids, spectra
+from grokjax.measures.network import Network
+from grokjax.tasks.modular import PAPER
 from grokjax.types import Array, IntLike
+
+_of_neurons = partial(
+    parts.measure,
+    family="mechanism",
+    task="modular",
+    padded=True,
+    source=PAPER,
+    applies=spectra.is_transformer,
+)
 
 EXPLAINED = 0.85
 """A neuron belongs to a frequency that explains more than this share of its variance."""
@@ -49,20 +62,53 @@ def key_frequencies_of_neurons(shares: Float[Array, "m f"]) -> Bool[Array, " f"]
     return jnp.any(membership(shares, threshold=0.0), axis=0)
 
 
-def cluster_logit_norms(
-    W_L: Float[Array, "v m"], members: Bool[Array, "m f"], p: IntLike
-) -> Float[Array, "f p"]:
-    """Norm of each Fourier component, over the outputs, of the columns of W_L of each cluster.
-
-    One row a cluster; in the paper only cos and sin of its own frequency are not negligible.
-    """
-    squares = jnp.square(fourier.transform(W_L[:-1], p, axis=0))
-    return jnp.sqrt(members.T.astype(jnp.float32) @ squares.T)
-
-
 def polynomials(
     coefficients: Float[Array, "3 3 m f"], members: Bool[Array, "m f"], W: Float[Array, "v m"]
 ) -> Float[Array, "3 3 v f"]:
     """Terms of W @ neurons when each explained neuron is the terms of its cluster's frequency."""
     chosen = jnp.where(members, coefficients, 0.0)
     return jnp.einsum("vm,ijmf->ijvf", W, chosen)
+
+
+# --- Of a network ---------------------------------------------------------------------------------
+
+
+def neuron_terms(network: Network) -> Float[Array, "3 3 m f"]:
+    return grids.terms(network.trace.neurons, network.p)
+
+
+def neuron_shares(network: Network) -> Float[Array, "m f"]:
+    terms = network.once(neuron_terms)
+    return shares(terms, variance(network.trace.neurons, terms[0, 0, :, 0], network.p))
+
+
+def members(network: Network) -> Bool[Array, "m f"]:
+    """The clusters."""
+    return membership(network.once(neuron_shares))
+
+
+@_of_neurons(dims=("neuron",))
+def neuron_frequency(network: Network) -> Int[Array, " m"]:
+    "frequency k whose 8 terms explain most of each neuron's variance; 0 for a constant neuron"
+    return best_frequency(network.once(neuron_shares))
+
+
+@_of_neurons(dims=("neuron",))
+def neuron_share(network: Network) -> Float[Array, " m"]:
+    "share of each neuron's variance that the 8 terms of its best frequency explain"
+    return jnp.max(network.once(neuron_shares), -1)
+
+
+@_of_neurons(dims=("frequency",))
+def neuron_clusters(network: Network) -> Int[Array, " f"]:
+    """number of neurons of whose variance the 8 terms of each frequency explain more than 0.85"""
+    return jnp.sum(network.once(members), 0)
+
+
+@_of_neurons(dims=("frequency", "component"))
+def cluster_logit_norms(network: Network) -> Float[Array, "f p"]:
+    """norm of each Fourier component, over the outputs, of the columns of W_L of each frequency's
+    neurons; in the paper only cos and sin of their own frequency are not negligible"""
+    W_L = network.once(spectra.W_L)
+    squares = jnp.square(fourier.transform(W_L[:-1], network.p, axis=0))
+    return jnp.sqrt(network.once(members).T.astype(jnp.float32) @ squares.T)

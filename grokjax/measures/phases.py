@@ -4,10 +4,14 @@ The paper reads the boundaries 1,400 / 9,400 / 14,000 off its Figure 7 and state
 (paper notes, 4). Host-side numpy: a rule looks at a whole run at once.
 """
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from grokjax import parts
+from grokjax.tasks.modular import PAPER
 
 MEMORIZED = 0.99  # train accuracy
 MOVED = 0.1  # fall and rise of the excluded loss, as a share of the loss of a uniform guess, ln p
@@ -60,3 +64,31 @@ def phase_ends(
             if len(slow) and rate[fastest] > 0:
                 cleanup_end = float(steps[formed + fastest + slow[0]])
     return PhaseEnds(memorization_end, circuit_formation_end, cleanup_end)
+
+
+_SERIES = ("train_accuracy", "test_loss", "excluded_loss", "total_sum_squared_weights")
+_phase = partial(parts.summary, units="steps", needs=_SERIES, task="modular", source=PAPER)
+
+
+def _ends(run: Any) -> PhaseEnds:
+    """Of what was recorded of one run, an `xarray.Dataset` over `step`."""
+    series = (run[name].values.astype(np.float64) for name in _SERIES)
+    return phase_ends(run["step"].values, *series, p=int(run["modulus"]))
+
+
+@_phase
+def memorization_end(run: Any) -> float:
+    "see grokjax.measures.phases; NaN: not reached"
+    return _ends(run).memorization_end
+
+
+@_phase
+def circuit_formation_end(run: Any) -> float:
+    "see grokjax.measures.phases; NaN: not reached"
+    return _ends(run).circuit_formation_end
+
+
+@_phase
+def cleanup_end(run: Any) -> float:
+    "see grokjax.measures.phases; NaN: not reached"
+    return _ends(run).cleanup_end

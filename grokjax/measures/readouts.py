@@ -5,15 +5,28 @@ frequencies, the waves being of unit norm over the classes c; u_k . MLP(a, b) is
 multiple of cos w_k (a + b), v_k . MLP(a, b) to one of sin w_k (a + b) (Nanda et al. 2023, 4.2).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from grokjax import fourier
-from grokjax.measures import grids, neurons
+from grokjax import fourier, parts
+from grokjax.measures import grids, logit_fits, neurons, spectra
+from grokjax.measures.network import Network
+from grokjax.tasks.modular import PAPER
 from grokjax.types import Array, IntLike
+
+_of_map = partial(
+    parts.measure,
+    family="mechanism",
+    task="modular",
+    padded=True,
+    source=PAPER,
+    applies=spectra.has_neuron_logit_map,
+)
+_of_mlp = partial(_of_map, applies=spectra.is_transformer)
 
 DEPENDENT = 1e-4
 """A unit direction with less than this outside of the span of others is in their span."""
@@ -95,3 +108,65 @@ def span(W_L: Float[Array, "v m"], key: Bool[Array, " f"], p: IntLike) -> Float[
         return rows.at[i].set(jnp.where(norm > DEPENDENT, left / norm, 0.0))
 
     return jax.lax.fori_loop(0, len(u), add, jnp.zeros_like(u))
+
+
+# --- Of a network ---------------------------------------------------------------------------------
+
+
+def skip_logits(network: Network) -> Float[Array, "c p p"]:
+    """What the logits are around the last MLP, its b_out included; 0 in the padding."""
+    W_U = network.params["unembed"]["W_U"][:, : network.size]
+    bias = spectra.last_block(network.params)["mlp"]["b_out"] @ W_U
+    skip = W_U.T @ network.trace.residual.reshape(len(W_U), -1) + bias[:, None]
+    skip = skip.reshape(-1, network.size, network.size)
+    return jnp.where(logit_fits.inside(network), skip, 0.0)
+
+
+def mlp_logits(network: Network) -> Float[Array, "c p p"]:
+    """What the neurons add to the logits: W_L MLP(a, b)."""
+    return network.once(logit_fits.logits) - network.once(skip_logits)
+
+
+def mlp_terms(network: Network) -> Float[Array, "3 3 c f"]:
+    """Terms of `mlp_logits`."""
+    answers = jnp.arange(network.size) < network.p
+    W_L = jnp.where(answers[:, None], network.once(spectra.W_L)[: network.size], 0.0)
+    return jnp.einsum("cm,ijmf->ijcf", W_L, network.once(neurons.neuron_terms))
+
+
+def _explained(network: Network) -> Readouts:
+    terms = network.once(mlp_terms)
+    return explained(network.once(mlp_logits), terms, network.p, network.sign)
+
+
+@_of_map
+def neuron_logit_map_residual(network: Network) -> Float[Array, ""]:
+    """Frobenius norm of W_L less sum_k cos(w_k) u_k^T + sin(w_k) v_k^T over the key frequencies,
+    as a share of W_L's"""
+    return residual(network.once(spectra.neuron_logit_map_norms), network.key_frequency)
+
+
+@_of_map
+def neuron_logit_map_residual_centred(network: Network) -> Float[Array, ""]:
+    "the same with what W_L adds to all classes alike left out of both norms"
+    norms = network.once(spectra.neuron_logit_map_norms)
+    return residual(norms, network.key_frequency, constant=False)
+
+
+@_of_mlp(dims=("part", "frequency"))
+def mlp_readout_fve(network: Network) -> Float[Array, "2 f"]:
+    """share of the variance of u_k . MLP and v_k . MLP that cos and sin of w_k (a + b) explain"""
+    return network.once(_explained).fve
+
+
+@_of_mlp(dims=("part", "frequency"))
+def mlp_readout_fve_products(network: Network) -> Float[Array, "2 f"]:
+    "the same with the two products of each wave fitted apart"
+    return network.once(_explained).fve_products
+
+
+@_of_mlp(dims=("part", "product", "frequency"))
+def mlp_readout_coefficients(network: Network) -> Float[Array, "2 2 f"]:
+    """coefficients of the products that each readout was fitted on: cos cos and sin sin of w_k a
+    and w_k b for u_k, sin cos and cos sin for v_k"""
+    return network.once(_explained).coefficients

@@ -1,11 +1,12 @@
-"""What the weights alone show: spectra of W_E and W_L, their Gini, key frequencies, norms."""
+"""What the weights alone show: spectra of W_E and W_L, their Gini, key frequencies."""
 
-import jax
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from grokjax import fourier
-from grokjax.types import Array, IntLike, Params
+from grokjax import fourier, networks
+from grokjax.types import Array, IntLike, Params, Program
 
 KEY_THRESHOLD = 0.25
 """A frequency is key if its norm is above this share of the strongest one's."""
@@ -47,11 +48,6 @@ def key_frequencies(
     return norms > threshold * jnp.max(norms)
 
 
-def own_key_frequencies(params: Params, p: IntLike) -> Bool[Array, " f"]:
-    """The key frequencies of a network by its own neuron-logit map."""
-    return key_frequencies(frequency_norms(component_norms(neuron_logit_map(params), p)))
-
-
 def gini(values: Float[Array, " p"], count: IntLike) -> Float[Array, ""]:
     """Gini coefficient of the first `count` values, the rest being zeros (Hurley and Rickard 2009).
 
@@ -63,12 +59,46 @@ def gini(values: Float[Array, " p"], count: IntLike) -> Float[Array, ""]:
     return 1 - 2 * jnp.sum(share * (count - rank + 0.5)) / count
 
 
-def matrix_names(params: Params) -> tuple[str, ...]:
-    """Dotted names of all leaves, in the order of `sum_squared_weights`."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return tuple(".".join(entry.key for entry in path) for path, _ in leaves)
+# --- Of a network ---------------------------------------------------------------------------------
 
 
-def sum_squared_weights(params: Params) -> Float[Array, " w"]:
-    """Sum of squares of each matrix and bias, in the order of `matrix_names`."""
-    return jnp.stack([jnp.sum(jnp.square(x)) for x in jax.tree.leaves(params)])
+def embedding_norms(network: Any) -> Float[Array, " p"]:
+    """Norms of the Fourier components of W_E."""
+    return component_norms(network.params["embed"]["W_E"], network.p)
+
+
+def W_L(network: Any) -> Float[Array, "v m"]:
+    return neuron_logit_map(network.params)
+
+
+def neuron_logit_map_norms(network: Any) -> Float[Array, " p"]:
+    """Norms of the Fourier components of W_L."""
+    return component_norms(network.once(W_L), network.p)
+
+
+def embeds(program: Program) -> bool:
+    """Whether networks of the program have a matrix W_E of their tokens."""
+    return "W_E" in _group(networks.shapes(program), "embed")
+
+
+def has_neuron_logit_map(program: Program) -> bool:
+    """Whether they have a W_L: neurons that write into what W_U reads."""
+    params = networks.shapes(program)
+    blocks = _group(params, "blocks")
+    last = _group(blocks, str(len(blocks) - 1))
+    return "W_out" in _group(last, "mlp") and "W_U" in _group(params, "unembed")
+
+
+def is_transformer(program: Program) -> bool:
+    """Whether they are the paper's, of any depth."""
+    return program.network.name == "transformer"
+
+
+def has_one_layer(program: Program) -> bool:
+    """Whether they are the paper's with one layer: the query of "=" is then one vector."""
+    return is_transformer(program) and program.num_layers == 1
+
+
+def _group(params: Params, name: str) -> Params:
+    found = params.get(name) if isinstance(params, dict) else None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,10 @@
+"""The parts that come with grokjax: importing this registers them."""
+
+from grokjax import (  # noqa: F401
+    losses,
+    measures,
+    model,
+    optimizers,
+    tasks,
+    training,
+)

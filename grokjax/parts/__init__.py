@@ -1,0 +1,55 @@
+"""Parts by name: tasks, operations, networks, losses, optimisers, measures, summaries.
+
+A part is a function (a network may be a Flax module) that a config or a call asks for by its name.
+Parts of one's own are made with the same decorators as the built-in ones, in the config file or in
+a notebook; the rest of the program handles parts without knowing any of them.
+
+    @grokjax.task(bits=grokjax.setting(20, "length of the input", low=2))
+    def sparse_parity(run): ...           # run.bits; in a config: config.sparse_parity.bits
+
+A part's docstring is its definition. Settings that it alone has are keywords of its decorator;
+settings that parts share (`common`) are named in `uses`.
+"""
+
+from grokjax.parts.decorators import loss, measure, network, operation, optimizer, summary, task
+from grokjax.parts.registry import (
+    FROM_A_FILE,
+    KINDS,
+    SECTIONS,
+    Part,
+    all_of,
+    common,
+    common_settings,
+    get,
+    is_registered,
+    part_of,
+    register,
+    reserve,
+    section_of,
+)
+from grokjax.parts.settings import Setting, setting
+
+__all__ = [
+    "FROM_A_FILE",
+    "KINDS",
+    "SECTIONS",
+    "Part",
+    "Setting",
+    "all_of",
+    "common",
+    "common_settings",
+    "get",
+    "is_registered",
+    "loss",
+    "measure",
+    "network",
+    "operation",
+    "optimizer",
+    "part_of",
+    "register",
+    "reserve",
+    "section_of",
+    "setting",
+    "summary",
+    "task",
+]

@@ -1,0 +1,124 @@
+"""The data of a run: made by its task, checked, cut into training examples, resized."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+
+from grokjax.errors import ConfigError
+from grokjax.types import Batch, Data, Sizes
+
+
+def data_of(run: Any) -> Data:
+    """What the task of a run makes, in the types that a program takes.
+
+    Raises:
+        ConfigError: the arrays do not fit together; names the task.
+    """
+    part = run.part("task")
+    with jax.ensure_compile_time_eval():  # also where shapes are asked for, within a trace
+        made = part.function(run.view(part))
+    if not isinstance(made, Data):
+        raise ConfigError(f"task {part.name!r} returned a {type(made).__name__}, not a Data")
+    tokens, targets = np.asarray(made.tokens), np.asarray(made.targets)
+    splits = {name: np.asarray(x, bool) for name, x in made.splits.items()}
+    rows = tokens.shape[:-1]
+    _require(part, tokens.ndim > 1, "tokens need rows and positions, [n, s]")
+    _require(part, targets.shape[:-1] == rows, "targets must have the rows of tokens, [n, q]")
+    _require(part, targets.shape[-1] <= tokens.shape[-1], "more answers than positions")
+    _require(part, bool(splits), 'splits are empty: name at least "test"')
+    for name, mask in splits.items():
+        _require(part, name.isidentifier(), f"{name!r} is no name of a split")
+        _require(
+            part, mask.shape == targets.shape, f"split {name!r} must have the shape of targets"
+        )
+        _require(part, bool(mask.any()), f"split {name!r} is empty")
+    scored = targets[np.any(list(splits.values()), axis=0)]
+    for what, values, size in (
+        ("tokens", tokens, made.vocabulary),
+        ("targets", scored, made.num_classes),
+    ):
+        least, most = (int(x) for x in (values.min(initial=0), values.max(initial=0)))
+        _require(
+            part, 0 <= least and most < size, f"{what} from {least} to {most}, not below {size}"
+        )
+    if draws(part):
+        _require(part, bool(set(splits) - {"train"}), "it draws its batches: score it on a split")
+    else:
+        _require(part, "train" in splits, 'it needs a split "train", or draw=')
+    answers = made.num_classes if made.num_answers is None else made.num_answers
+    return made._replace(
+        vocabulary=np.array(made.vocabulary, np.int32),
+        num_classes=np.array(made.num_classes, np.int32),
+        tokens=tokens.astype(np.int32),
+        targets=targets.astype(np.int32),
+        splits=splits,
+        num_answers=np.array(answers, np.int32),
+        extra={name: np.asarray(x) for name, x in made.extra.items()},
+    )
+
+
+def _require(part: Any, holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(f"the data of task {part.name!r}: {message}")
+
+
+def draws(part: Any) -> bool:
+    """Whether a task draws a fresh batch for every update."""
+    return part.options.get("draw") is not None
+
+
+def examples(data: Data, split: str = "train", count: int | None = None) -> Batch:
+    """The rows of a split as one batch, in their order, padded to `count` with weight 0."""
+    mask = np.asarray(data.splits[split])
+    mask = mask.reshape(-1, mask.shape[-1])
+    rows = np.nonzero(mask.any(-1))[0]
+    pad = (len(rows) if count is None else count) - len(rows)
+    if pad < 0:
+        raise ValueError(f"{len(rows)} examples do not fit into {count}")
+    pick = lambda x: np.pad(np.reshape(x, (-1, x.shape[-1]))[rows], ((0, pad), (0, 0)))  # noqa: E731
+    weights = mask[rows].astype(np.float64) / mask.sum()
+    weights = np.pad(weights, ((0, pad), (0, 0))).astype(np.float32)
+    return Batch(pick(data.tokens), pick(data.targets), weights)
+
+
+def sizes_of(run: Any) -> Sizes:
+    """The sizes of a run, from its task's `sizes` where there are such, else from its data."""
+    return _sizes_of(run.part("task"), run)
+
+
+@lru_cache(10_000)
+def _sizes_of(part: Any, run: Any) -> Sizes:
+    if "sizes" in part.options:
+        return part.options["sizes"](run.view(part))
+    data = data_of(run)
+    trained = 0
+    if not draws(part):
+        mask = data.splits["train"]
+        trained = int(mask.reshape(-1, mask.shape[-1]).any(-1).sum())
+    return Sizes(int(data.vocabulary), int(data.num_classes), data.tokens.shape[-1], trained)
+
+
+def padded(trees: Sequence[Any]) -> list[Any]:
+    """The trees with every leaf zero-padded to the largest of its place, axis by axis."""
+    leaves, structures = zip(*map(jax.tree.flatten, trees), strict=True)
+    kinds = {(x, *map(np.ndim, own)) for x, own in zip(structures, leaves, strict=True)}
+    if len(kinds) > 1:
+        raise ConfigError("runs of one program have data of different structure")
+    shapes = [
+        tuple(map(max, zip(*map(np.shape, same), strict=True)))
+        for same in zip(*leaves, strict=True)
+    ]
+    return [
+        jax.tree.unflatten(structure, [resized(x, n) for x, n in zip(own, shapes, strict=True)])
+        for own, structure in zip(leaves, structures, strict=True)
+    ]
+
+
+def resized(x: Any, shape: Sequence[int]) -> np.ndarray:
+    """An array zero-padded, or cut, to `shape` behind its own entries."""
+    x = np.asarray(x)[(..., *(slice(0, n) for n in shape))]
+    grow = [(0, n - m) for n, m in zip(shape, x.shape, strict=True)]
+    return np.pad(x, grow) if any(n for _, n in grow) else x

@@ -1,0 +1,131 @@
+"""Binary operations on Z_p over all pairs (a, b), with the authors' split (Nanda et al. 2023).
+
+An operation is a part of its own: from a and b, arrays of all pairs, and p it gives the answers,
+which are then taken mod p. With `partial` answers below 0 are pairs that do not exist. `sign` says
+that the waves of the circuit are functions of a + sign b.
+"""
+
+import inspect
+import random
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from grokjax import parts
+from grokjax.errors import ConfigError
+from grokjax.parts import operation, setting
+from grokjax.types import Data, Sizes
+
+PAPER = "Nanda et al., Progress measures for grokking via mechanistic interpretability, ICLR 2023"
+
+parts.common(
+    "task",
+    modulus=setting(
+        113, "p: operands and answers are integers modulo p", low=3, high=1000, static=False
+    ),
+    operation=setting("add", "what to compute", part="operation", static=False),
+    train_fraction=setting(
+        0.3, "share of the pairs that is trained on", above=0, below=1, static=False
+    ),
+)
+
+
+@operation
+def add(a, b, p):
+    "a + b"
+    return a + b
+
+
+@operation(sign=-1)
+def subtract(a, b, p):
+    "a - b"
+    return a - b
+
+
+@operation
+def x2_xy_y2(a, b, p):
+    "a^2 + a b + b^2"
+    return a * a + a * b + b * b
+
+
+@operation("random")
+def random_table(a, b, p, seed):
+    "One fixed random table of answers, drawn from the run's split_seed."
+    return np.random.default_rng(seed).integers(p, size=a.shape)
+
+
+def modular(p: int, train_fraction: float = 0.3, seed: int = 0, operation: str = "add") -> Data:
+    """An operation mod p on the tokens a, b, "=" (which is p), with the authors' split of a seed.
+
+    Rows are listed along (a, b); trained over p + 1 classes and analysed over p, as in the paper.
+    """
+    part = parts.get("operation", operation)
+    answers = labels(p, operation, seed)
+    train = shuffled_split(p, train_fraction, seed, answers >= 0)
+    a, b = np.indices((p, p))
+    return Data(
+        vocabulary=p + 1,
+        num_classes=p + 1,
+        num_answers=p,
+        tokens=np.stack([a, b, np.full_like(a, p)], -1).astype(np.int32),
+        targets=np.maximum(answers, 0)[..., None],
+        splits={"train": train[..., None], "test": ((answers >= 0) & ~train)[..., None]},
+        extra={"modulus": np.array(p, np.int32), "sign": np.array(part.sign, np.int32)},
+    )
+
+
+def labels(p: int, operation: str = "add", seed: int = 0) -> Int[np.ndarray, "p p"]:
+    """The class of every pair (a, b); below 0 where the operation has none."""
+    part = parts.get("operation", operation)
+    seeded = {"seed": seed} if "seed" in inspect.signature(part.function).parameters else {}
+    answers = np.asarray(part.function(*np.indices((p, p)), p, **seeded))
+    missing = (answers < 0) & part.options.get("partial", False)
+    return np.where(missing, -1, answers % p).astype(np.int32)
+
+
+def shuffled_split(
+    p: int, train_fraction: float, seed: int, exists: Bool[np.ndarray, "p p"] | None = None
+) -> Bool[np.ndarray, "p p"]:
+    """The authors' training set: the first int(fraction p^2) pairs after Python's own shuffle.
+
+    Pairs are listed in lexicographic order before the shuffle (paper notes, section 1), so the same
+    seed gives the same split as the published code. Pairs that do not exist are not listed.
+    """
+    pairs = list(range(p * p)) if exists is None else np.flatnonzero(exists).tolist()
+    count = int(train_fraction * len(pairs))
+    random.Random(seed).shuffle(pairs)
+    train = np.zeros(p * p, bool)
+    train[pairs[:count]] = True
+    return train.reshape(p, p)
+
+
+def _sizes(run: Any) -> Sizes:
+    p, pairs = run.modulus, run.modulus**2
+    if parts.get("operation", run.operation).options.get("partial"):
+        pairs = int((labels(p, run.operation, run.split_seed) >= 0).sum())
+    return Sizes(p + 1, p + 1, 3, int(run.train_fraction * pairs))
+
+
+def _check(run: Any) -> None:
+    # A fraction below 1 always leaves a test pair, but a small one may leave no training pair.
+    if _sizes(run).num_examples == 0:
+        raise ConfigError(
+            f"train_fraction={run.train_fraction!r} leaves no training pair at "
+            f"modulus={run.modulus}: raise either"
+        )
+
+
+@parts.task(
+    "modular",
+    uses=("modulus", "operation", "train_fraction"),
+    padded=True,
+    pairs=True,
+    family="paper",
+    sizes=_sizes,
+    check=_check,
+    source=PAPER,
+)
+def _of_run(run) -> Data:
+    'A binary operation modulo p, from the tokens a, b, "=", over all pairs (a, b).'
+    return modular(run.modulus, run.train_fraction, run.split_seed, run.operation)

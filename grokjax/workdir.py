@@ -1,0 +1,190 @@
+"""The files of a sweep, and reading them.
+
+<workdir>/config.json     the sweep as resolved, its blocks, versions, device, format
+<workdir>/runs.csv        one row a run
+<workdir>/blocks/<n>/     checkpoints, see `grokjax.checkpoints`
+<workdir>/curves.nc       losses and accuracies recorded while training
+<workdir>/measures.nc     measures at every checkpoint
+<workdir>/figures/*.png
+
+Reading a workdir never runs code from it.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from grokjax import checkpoints, networks, results
+from grokjax.blocks import Block, block_of, program_of
+from grokjax.config import SweepConfig
+from grokjax.errors import ConfigError, DamagedError
+from grokjax.tasks.data import data_of
+from grokjax.types import Data, Params, Program
+
+FORMAT = 2
+"""Of config.json and what lies beside it. 1 had no format, no parts by name, one task."""
+
+
+def block_directory(workdir: str | os.PathLike, block: int) -> Path:
+    return Path(workdir) / "blocks" / str(block)
+
+
+def config_path(workdir: str | os.PathLike) -> Path:
+    return Path(workdir) / "config.json"
+
+
+def measures_path(workdir: str | os.PathLike) -> Path:
+    return Path(workdir) / "measures.nc"
+
+
+def curves_path(workdir: str | os.PathLike) -> Path:
+    return Path(workdir) / "curves.nc"
+
+
+def read_config(
+    workdir: str | os.PathLike,
+) -> tuple[SweepConfig, tuple[tuple[int, ...], ...], dict[str, Any]]:
+    """The sweep of a workdir, the runs of each of its blocks, and what it was started with.
+
+    Raises:
+        ConfigError: there is no sweep, or it is of a later format.
+        DamagedError: its config.json cannot be read.
+    """
+    path = config_path(workdir)
+    try:
+        saved = json.loads(path.read_text())
+        if (found := saved.get("format", 1)) > FORMAT:
+            raise ConfigError(
+                f"{path} has format {found}, this grokjax reads up to {FORMAT}: install a later one"
+            )
+        blocks = tuple(tuple(indices) for indices in saved["blocks"])
+        return SweepConfig.from_dict(saved["sweep"]), blocks, saved["made_with"]
+    except ConfigError:
+        raise
+    except FileNotFoundError:
+        message = f"{workdir} holds no sweep: it has no config.json; name a sweep's workdir"
+        raise ConfigError(message) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def write_config(
+    workdir: str | os.PathLike,
+    sweep: SweepConfig,
+    blocks: Sequence[Sequence[int]],
+    made_with: Mapping[str, Any],
+) -> None:
+    """Writes config.json and runs.csv."""
+    saved = {"format": FORMAT, "sweep": sweep.to_dict(), "blocks": blocks, "made_with": made_with}
+    results.replace(config_path(workdir), lambda path: path.write_text(json.dumps(saved, indent=1)))
+    results.replace(Path(workdir) / "runs.csv", results.runs_table(sweep).to_csv)
+
+
+class Workdir:
+    """A running or finished sweep in a folder; reads only."""
+
+    def __init__(self, workdir: str | os.PathLike):
+        self.workdir = Path(workdir)
+        self.config, indices, self.made_with = read_config(workdir)
+        self.blocks = tuple(block_of(self.config.runs, part) for part in indices)
+
+    def __repr__(self) -> str:
+        saved = self.steps
+        upto = f"{len(saved)} checkpoints to step {saved[-1]}" if saved else "no checkpoint yet"
+        return f"{type(self).__name__}({str(self.workdir)!r}: {len(self.config.runs)} runs, {upto})"
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a run, a column for every field of its configuration."""
+        return results.runs_table(self.config)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps at which parameters of at least one run are on disk, ascending."""
+        return tuple(sorted(set().union(*map(self.steps_of, range(len(self.blocks))))))
+
+    def steps_of(self, block: int) -> tuple[int, ...]:
+        """The steps of which a block's parameters are on disk, ascending."""
+        return checkpoints.steps(self.directory(block))
+
+    def directory(self, block: int) -> Path:
+        """Where a block's checkpoints are."""
+        return block_directory(self.workdir, block)
+
+    def params(self, run: int, step: int) -> Params:
+        """One run's parameters after `step` updates, unpadded NumPy arrays; reads no other run.
+
+        A transformer's names and shapes are TransformerLens', e.g. ["blocks"]["0"]["mlp"]["W_in"]
+        is [d_model, d_mlp] and ["embed"]["W_E"] is [p + 1, d_model].
+
+        Raises:
+            ValueError: there is no such run or checkpoint, or it is damaged.
+        """
+        block, place = self._place(run)
+        params = checkpoints.read(self.directory(block), step, place)
+        return jax.tree.map(np.asarray, networks.unpad(params, self.program(run)))
+
+    def data(self, run: int) -> Data:
+        """Inputs, answers and splits of one run."""
+        self._place(run)
+        return data_of(self.config.runs[run])
+
+    def program(self, run: int) -> Program:
+        """The static settings and sizes of one run."""
+        self._place(run)
+        return program_of(self.config.runs[run])
+
+    def curves(self) -> xr.Dataset:
+        """Losses and accuracies recorded while training, over all classes, over (run, step)."""
+        recorded = [_block_curves(b, self.directory(i)) for i, b in enumerate(self.blocks)]
+        recorded = [ds for ds in recorded if ds is not None]
+        everything = xr.Dataset(coords={"run": np.arange(len(self.config.runs))})
+        if not recorded:
+            recorded = [everything.expand_dims(step=np.zeros(0, int))]
+        ds = xr.concat(recorded, "run", join="outer").sortby("run")
+        ds = ds.reindex(run=everything["run"])
+        return results.label(ds, self.config, self.workdir.name, {n: _about(n) for n in ds})
+
+    def _place(self, run: int) -> tuple[int, int]:
+        """The block of a run, and its place in it."""
+        for i, block in enumerate(self.blocks):
+            if run in block.indices:
+                return i, block.indices.index(run)
+        raise ValueError(f"no run {run}: the sweep has runs 0 to {len(self.config.runs) - 1}")
+
+
+def _about(name: str) -> dict[str, str]:
+    """What a recorded variable is."""
+    if name == "diverged_at":
+        return {
+            "units": "steps",
+            "definition": "step whose training loss was not finite; NaN: none",
+        }
+    split, _, kind = name.rpartition("_")
+    over = f"over the {split} split, over all classes and as the run trains on"
+    if kind == "loss":
+        return {"units": "nats", "definition": f"mean loss {over}"}
+    return {"units": "1", "definition": f"share answered correctly {over}"}
+
+
+def _block_curves(block: Block, directory: Path) -> xr.Dataset | None:
+    """What one block has recorded while training, with labels; None before its first save."""
+    saved = checkpoints.state_steps(directory)
+    if not saved:
+        return None
+    latest = checkpoints.restore(directory, saved[-1])
+    recorded, diverged_at = latest["recorded"], latest["state"]["diverged_at"]
+    steps = recorded.pop("step")
+    ended = steps > np.array([run.steps for run in block.runs])[:, None]
+    variables = {
+        name: (("run", "step"), np.where(ended, np.nan, x)) for name, x in recorded.items()
+    }
+    variables["diverged_at"] = ("run", np.where(diverged_at >= 0, diverged_at, np.nan))
+    return xr.Dataset(variables, {"run": list(block.indices), "step": steps})
