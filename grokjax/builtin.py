@@ -5,6 +5,7 @@ from grokjax import (  # noqa: F401
     measures,
     model,
     optimizers,
+    perceptron,
     sgd,
     tasks,
     training,
