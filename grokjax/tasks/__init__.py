@@ -26,4 +26,5 @@ task's own settings are attributes of `program`. What the decorator takes beside
 from grokjax.tasks import (  # noqa: F401
     data,
     modular,
+    multiplication,
 )
