@@ -27,4 +27,5 @@ from grokjax.tasks import (  # noqa: F401
     data,
     modular,
     multiplication,
+    skip_trigram,
 )
