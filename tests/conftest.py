@@ -1,3 +1,4 @@
+import importlib
 import os
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from jaxtyping import install_import_hook
 
 # Shapes and types of everything that handles arrays are checked. What reads users' input checks it
 # itself, and its tests hand it wrong types on purpose.
-CHECKED = "evaluate forward fourier interop lookup losses measures model optimizers tasks training"
+CHECKED = (
+    "fourier forward interop lookup losses measures model networks optimizers perceptron stacks "
+    "tasks training"
+)
 install_import_hook(
     [f"grokjax.{module}" for module in CHECKED.split()],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
@@ -16,6 +20,15 @@ install_import_hook(
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # test processes share a GPU
 jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """Parts that a test registers are gone when it ends."""
+    importlib.import_module("grokjax.config")  # with the parts that come with grokjax
+    parts = importlib.import_module("grokjax.parts.registry")
+    kept = {kind: dict(known) for kind, known in parts._parts.items()}
+    monkeypatch.setattr(parts, "_parts", kept)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from scipy.special import logsumexp
 class Float64:
     """One network; everything that is worth computing once."""
 
-    def __init__(self, params, task, keys):
-        p, cast = int(task.modulus), lambda x: np.asarray(x, np.float64)
+    def __init__(self, params, data, keys):
+        p, cast = int(data.extra["modulus"]), lambda x: np.asarray(x, np.float64)
         block = params["blocks"]["0"]
         self.attn = {name: cast(x) for name, x in block["attn"].items()}
         self.mlp = {name: cast(x) for name, x in block["mlp"].items()}
@@ -24,8 +24,8 @@ class Float64:
         self.W_L = self.W_U.T @ self.mlp["W_out"].T
         self.p, self.keys = p, list(keys)
         self.a, self.b = (x.reshape(-1) for x in np.indices((p, p)))
-        self.sum = self.a + int(task.sign) * self.b
-        self.labels, self.train = task.labels.reshape(-1), task.train.reshape(-1)
+        self.sum = self.a + int(data.extra["sign"]) * self.b
+        self.labels, self.train = data.targets.reshape(-1), data.splits["train"].reshape(-1)
         self.x_equals = self.W_E[p] + self.W_pos[2]
         tokens = np.stack([self.a, self.b, np.full_like(self.a, p)], -1)
         self.x = self.W_E[tokens] + self.W_pos[:3]
@@ -212,10 +212,13 @@ class Float64:
             "equals_attention_zero": attend(self.shared(sigmoid, 0.0)),
             "equals_attention_zero_unscaled": attend(masked),
         }
-        for i in range(len(self.attention)):
-            kept = np.delete(np.arange(len(self.attention)), i)
-            streams[f"attention_zero_head_{i}"] = attend(self.attention, heads=kept)
         return streams
+
+    def without_each_head(self):
+        """Losses without the output of each head."""
+        heads = np.arange(len(self.attention))
+        streams = (self.attend(self.attention, heads=np.delete(heads, i)) for i in heads)
+        return [self.losses(self.read_out(stream)[1]) for stream in streams]
 
     def without_frequency(self, ks):
         """Losses without each frequency, by the library's name of what is removed."""

@@ -1,22 +1,18 @@
-import jax
 import numpy as np
 import pytest
 from hand_built import periodic_neurons, waves_of_the_sum
 from scipy.special import logsumexp
 
-from grokjax import tasks
-from grokjax.measures import mechanism
-from grokjax.types import Architecture
+import grokjax.builtin  # noqa: F401
+from grokjax.stacks import mechanism
+from grokjax.tasks.modular import modular
 
 AMPLITUDES = {3: 5.0, 7: 4.0, 12: 3.0}
 P = 31
 
 
 def analysed(params, keys):
-    key = np.isin(np.arange(1, P // 2 + 1), list(keys))
-    task = tasks.modular(P, 0.5)
-    analyse = jax.jit(lambda x: mechanism.mechanism(x, task, Architecture(), key, variants=True))
-    return jax.device_get(analyse(params))
+    return mechanism(params, modular(P, 0.5), list(keys), variants=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +49,17 @@ UNCHANGED = [
     "attention_mean",
     "equals_attention_zero",  # it is 0
     "equals_attention_zero_unscaled",
-    "attention_zero_head_1",  # head 0 does all
 ]
 
 
 @pytest.mark.parametrize("name", UNCHANGED)
 def test_what_the_algorithm_does_not_use_costs_nothing(algorithm, name):
-    np.testing.assert_allclose(algorithm.ablations[name], loss(AMPLITUDES), rtol=5e-3)
+    np.testing.assert_allclose(algorithm[f"loss_{name}"], loss(AMPLITUDES), rtol=5e-3)
+
+
+def test_only_the_first_head_is_used(algorithm):
+    others = algorithm.loss_attention_zero_head[1:]
+    np.testing.assert_allclose(others, loss(AMPLITUDES), rtol=5e-3)
 
 
 UNIFORM = [
@@ -73,15 +73,15 @@ UNIFORM = [
 
 @pytest.mark.parametrize("name", UNIFORM)
 def test_without_the_key_frequencies_every_class_is_alike(algorithm, name):
-    np.testing.assert_allclose(algorithm.ablations[name], np.log(P), rtol=1e-3)
-    np.testing.assert_allclose(algorithm.excluded_loss, np.log(P), rtol=1e-3)
+    np.testing.assert_allclose(algorithm[f"loss_{name}"], np.log(P), rtol=1e-3)
+    np.testing.assert_allclose(algorithm.excluded_loss_by_split, np.log(P), rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["attention_zero", "attention_zero_head_0"])
-def test_without_attention_the_answer_is_that_of_0_and_0(algorithm, name):
+def test_without_attention_the_answer_is_that_of_0_and_0(algorithm):
     g = logits(AMPLITUDES)
     expected = np.mean(logsumexp(g) - g)  # all labels are equally frequent
-    np.testing.assert_allclose(algorithm.ablations[name].all, expected, rtol=1e-3)
+    np.testing.assert_allclose(algorithm.loss_attention_zero[0], expected, rtol=1e-3)
+    np.testing.assert_allclose(algorithm.loss_attention_zero_head[0, 0], expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -90,24 +90,23 @@ def test_without_attention_the_answer_is_that_of_0_and_0(algorithm, name):
 def test_one_frequency_less(algorithm, name):
     for k in AMPLITUDES:
         rest = {key: a for key, a in AMPLITUDES.items() if key != k}
-        found = algorithm.frequency_ablated[name].all[k - 1]
+        found = algorithm[f"loss_without_frequency_{name}"][0, k - 1]
         np.testing.assert_allclose(found, loss(rest), rtol=5e-3)
-    others = algorithm.frequency_ablated[name].all[[0, 4]]
-    if name == "logit_block":
-        np.testing.assert_allclose(others, loss(AMPLITUDES), rtol=5e-3)
-    else:
-        assert np.isnan(others).all()
+    others = np.array([0, 4])
+    assert np.isnan(algorithm[f"loss_without_frequency_{name}"][0, others]).all()
+    found = algorithm.loss_without_other_frequency_logit_block[0, others]
+    np.testing.assert_allclose(found, loss(AMPLITUDES), rtol=5e-3)
 
 
 def test_linear_neurons_are_their_own_polynomials():
     heads = [(5, 0.1, 0.4, 11), (11, 0.1, -1.0, 3)]
     found = analysed(periodic_neurons(P, {3: 4, 5: 7, 11: 6}, heads, strength=0.3), [3, 5, 11])
     for name in ("neurons_as_polynomials", "key_blocks_only", "attention_linearised"):
-        np.testing.assert_allclose(found.ablations[name], found.loss, rtol=1e-4)
-    assert found.loss.all > np.log(P)
+        np.testing.assert_allclose(found[f"loss_{name}"], found.full_loss, rtol=1e-4)
+    assert found.full_loss[0] > np.log(P)
     # Their logits hold nothing of the sum, so only each class's mean is left of them.
-    means = found.ablations["sum_directions_only"].all
-    np.testing.assert_allclose(found.ablations["key_products_only"].all, means, rtol=1e-4)
+    means = found.loss_sum_directions_only[0]
+    np.testing.assert_allclose(found.loss_key_products_only[0], means, rtol=1e-4)
     c, mean = np.arange(P), 0.0
     for k, count in {3: 4, 5: 7, 11: 6}.items():
         waves = np.cos(2 * np.pi * k * c / P - np.arange(count)[:, None])

@@ -2,11 +2,11 @@ import jax
 import numpy as np
 import pytest
 from hand_built import periodic_neurons
+from programs import initial, network_of, program
 
-from grokjax import model
-from grokjax.lookup import trace
-from grokjax.measures import ablations, attention
-from grokjax.types import Architecture
+from grokjax.measures import attention
+from grokjax.measures.attention_ablations import logits_after
+from grokjax.tasks.modular import modular
 
 KS = {3: 4, 5: 7, 11: 6}
 # (frequency of the scores, their amplitude, their phase, frequency that the head passes on)
@@ -17,7 +17,8 @@ HEADS = [(5, 0.1, 0.4, 11), (11, 0.1, -1.0, 3), (11, 0.1, -1.0 + np.pi, 5)]
 def network(request):
     p = request.param
     params = periodic_neurons(p, KS, HEADS)
-    return p, params, trace(params, p, Architecture())
+    made = network_of(params, modular(p))
+    return p, made, made.trace
 
 
 def test_the_sigmoid_of_every_head_is_recovered(network):
@@ -36,9 +37,9 @@ def test_the_sigmoid_of_every_head_is_recovered(network):
 
 
 def test_scores_have_the_components_that_were_built(network):
-    p, params, _ = network
-    width = params["blocks"]["0"]["attn"]["W_K"].shape[-1]
-    found = np.asarray(attention.score_coefficients(params, p))
+    p, made, _ = network
+    width = made.params["blocks"]["0"]["attn"]["W_K"].shape[-1]
+    found = np.asarray(attention.score_coefficients(made))
     expected = np.zeros_like(found)
     for h, (k, beta, phase, _) in enumerate(HEADS, start=1):
         # Unlike the scores of the softmax, W_attn has no 1/sqrt(d_head).
@@ -48,8 +49,8 @@ def test_scores_have_the_components_that_were_built(network):
 
 
 def test_ov_circuits_pass_the_frequencies_that_they_were_given(network):
-    p, params, _ = network
-    found = np.asarray(attention.ov_norms(params, p))
+    p, made, _ = network
+    found = np.asarray(attention.ov_norms(made))
     for h, (_, _, _, j) in enumerate(HEADS, start=1):
         expected = np.zeros(p)
         expected[2 * j - 1] = 2 * np.sqrt(p / 2)  # one neuron reads twice the cosine
@@ -62,8 +63,8 @@ def test_ov_circuits_pass_the_frequencies_that_they_were_given(network):
 
 
 def test_opposite_heads_are_seen_to_be_opposite(network):
-    p, _, traced = network
-    correlation = attention.pattern_correlation(traced.attention[:, 0], p)
+    _, made, traced = network
+    correlation = attention.pattern_correlation(made)
     assert correlation[2, 3] == pytest.approx(-1, abs=1e-3)
     assert abs(correlation[1, 2]) < 1e-3 and not correlation[0].any()
     np.testing.assert_allclose(traced.attention[2, 0] + traced.attention[3, 0], 1.0, atol=1e-5)
@@ -82,11 +83,11 @@ def test_the_line_through_a_sigmoid():
 
 
 def test_the_stream_and_the_logits_are_those_of_the_network():
-    params = model.init(jax.random.key(0), arch := Architecture(16, 2, 24), 12, init_scale=2.0)
-    traced, heads = trace(params, 11, arch), attention.heads(params, 11)
+    network = network_of(initial(0, program(p=11), init_scale=2.0), modular(11))
+    traced, heads = network.trace, attention.heads(network.params, 11)
     stream = attention.residual(heads, traced.attention)
     np.testing.assert_allclose(stream, traced.residual, atol=1e-5)
-    logits = ablations.logits_after(params, stream, arch)
+    logits = logits_after(network, stream)
     np.testing.assert_allclose(logits, traced.logits, atol=1e-4)
     alone = jax.nn.sigmoid(attention.score_difference(heads))
     shared = attention.between_operands(alone, traced.attention[:, 2])

@@ -1,10 +1,6 @@
-import dataclasses
-import os
-import subprocess
-import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +9,11 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax import export
 
-from grokjax import blocks, model, training
-from grokjax.blocks import MAX_WASTE, Block
-from grokjax.config import PRECISIONS, RunConfig
+from grokjax import blocks, networks, parts, training
+from grokjax.blocks import MAX_RUNS, MAX_WASTE, Block, Load, program_of
+from grokjax.config import RunConfig
+from grokjax.forward import form
 
 SMALL = RunConfig(modulus=7, train_fraction=0.5, d_model=16, num_heads=2, d_mlp=24, steps=60)
 """Takes little to compile and next to nothing to train."""
@@ -26,7 +22,7 @@ SMALL = RunConfig(modulus=7, train_fraction=0.5, d_model=16, num_heads=2, d_mlp=
 def small_runs(**columns):
     """One small run for every entry of the columns."""
     rows = zip(*columns.values(), strict=True)
-    return tuple(dataclasses.replace(SMALL, **dict(zip(columns, row, strict=True))) for row in rows)
+    return tuple(SMALL.replace(**dict(zip(columns, row, strict=True))) for row in rows)
 
 
 def block_of(*runs):
@@ -75,7 +71,7 @@ def losses_over_training(block, marks):
     for mark in marks:
         state = trainer.train(state, data, mark - done)
         scores, done = trainer.scores(state.params, data), mark
-        rows.append(np.stack([scores.train_loss, scores.test_loss], -1))
+        rows.append(np.stack([scores["train_loss"], scores["test_loss"]], -1))
     return np.stack(rows, 1)
 
 
@@ -126,18 +122,21 @@ def test_a_plan_holds_every_run_once_in_blocks_that_may_share_a_program(runs, ma
     assert sorted(i for block in plan for i in block.indices) == list(range(len(runs)))
     for block in plan:
         assert block.runs == tuple(runs[i] for i in block.indices)
-        assert {blocks.program_of([run]) for run in block.runs} == {block.program}
+        own = [program_of(run) for run in block.runs]
+        for name in ("vocabulary", "num_classes"):
+            assert getattr(block.program, name) == max(getattr(x, name) for x in own)
+        sizes = {"vocabulary": block.program.vocabulary, "num_classes": block.program.num_classes}
+        assert {replace(program, **sizes) for program in own} == {block.program}
         assert block.indices == tuple(sorted(block.indices))
-        assert not max_block or len(block.runs) <= max_block
+        assert len(block.runs) <= (max_block or MAX_RUNS)
         assert -1e-9 < block.load.waste <= MAX_WASTE
     assert [block.indices for block in plan] == sorted(block.indices for block in plan)
 
 
-@settings(deadline=None, max_examples=50)
-@given(some_runs, st.sampled_from([0, 1, 4]), st.floats(1e6, 1e10))
-def test_blocks_fit_into_memory_unless_a_single_run_does_not(runs, width, memory):
-    for block in blocks.plan(runs, memory=memory, width=width):
-        assert len(block.runs) == 1 or block.load.memory(width) <= memory
+def test_a_block_has_at_most_128_runs_unless_told_otherwise():
+    runs = small_runs(seed=range(200))
+    assert [len(block.runs) for block in blocks.plan(runs)] == [128, 72]
+    assert [len(block.runs) for block in blocks.plan(runs, 150)] == [150, 50]
 
 
 def test_runs_that_differ_in_nothing_static_share_one_block():
@@ -150,15 +149,19 @@ def test_runs_of_very_different_cost_are_kept_apart():
     assert [block.indices for block in blocks.plan(runs)] == [(0, 2), (1,)]
 
 
-def test_a_mainline_step_takes_three_billion_operations():
-    assert block_of(RunConfig()).load.step_flops == pytest.approx(3.2e9, rel=0.02)
+def test_work_is_parameters_times_examples_times_updates():
+    p, d, m = 113, 128, 512
+    params = 2 * (p + 1) * d + 3 * d + 4 * d * d + 2 * d * m + m + d
+    assert networks.num_params(program_of(RunConfig())) == params
+    assert Load.of(RunConfig()).work == float(params) * 3830 * 40_000
+    assert block_of(RunConfig(), RunConfig(seed=1, steps=20_000)).load.waste == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("fraction", [0.29, 0.58, 0.47, 0.83])
 def test_the_planned_number_of_examples_is_the_number_there_are(fraction):
-    block = block_of(dataclasses.replace(SMALL, modulus=10, train_fraction=fraction))
-    examples = blocks.block_data(block).examples
-    assert block.load.num_examples == np.sum(examples.weights[0] > 0)
+    block = block_of(SMALL.replace(modulus=10, train_fraction=fraction))
+    weights = np.asarray(blocks.block_data(block).batch.weights[0])
+    assert block.load.num_examples == len(weights) == np.sum(weights > 0)
 
 
 # --- Training -------------------------------------------------------------------------------------
@@ -168,7 +171,7 @@ def test_a_run_trains_among_others_as_it_does_alone():
     """At the paper's widths, over updates in which the training loss falls a hundredfold."""
     run = RunConfig(modulus=59, train_fraction=0.05, seed=3, steps=200)
     fellows = [
-        dataclasses.replace(run, seed=seed, weight_decay=decay)
+        run.replace(seed=seed, weight_decay=decay)
         for seed, decay in zip(range(4, 11), (0, 0.1, 0.3, 0.5, 2, 3, 5), strict=True)
     ]
     marks = (1, 20, 50, 100, 200)
@@ -180,8 +183,8 @@ def test_a_run_trains_among_others_as_it_does_alone():
 
 def test_a_run_trains_padded_as_it_does_at_its_own_size():
     """In float64: in float32 training itself enlarges rounding, to 1 % of the loss in 200 steps."""
-    run = dataclasses.replace(SMALL, modulus=59, train_fraction=0.1, learning_rate=1e-2, steps=200)
-    larger = dataclasses.replace(run, modulus=113, train_fraction=0.03)
+    run = SMALL.replace(modulus=59, train_fraction=0.1, learning_rate=1e-2, steps=200)
+    larger = run.replace(modulus=113, train_fraction=0.03)
     with jax.enable_x64(True):
         alone = losses_over_training(block_of(run), (1, 50, 200))[0]
         padded = losses_over_training(block_of(larger, run), (1, 50, 200))[1]
@@ -190,13 +193,13 @@ def test_a_run_trains_padded_as_it_does_at_its_own_size():
 
 
 def test_initial_weights_depend_on_the_runs_own_seed_and_size_alone():
-    draw = jax.jit(partial(model.init, arch=MIXED.program.arch, num_tokens=8))
+    draw = jax.jit(partial(networks.init, program=program_of(MIXED.runs[1])))
     for i in (1, SHORT):
         alone = draw(jax.random.key(MIXED.runs[i].seed), init_scale=MIXED.runs[i].init_scale)
         jax.tree.map(
             lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-6, atol=1e-9),
             mixed_start().params,
-            model.pad(alone, 12),
+            networks.pad(alone, MIXED.program),
         )
 
 
@@ -225,17 +228,20 @@ def test_every_run_of_a_block_stops_at_its_own_steps_and_diverges_alone():
     assert state.step[SHORT] == 5 and np.all(state.step[CALM] == 30)
     assert 0 < state.diverged_at[DIVERGING] == state.step[DIVERGING] < 5
     assert np.all(np.delete(state.diverged_at, DIVERGING) == -1)
-    assert all(np.isfinite(x[[SHORT, *CALM]]).all() for x in scores)
+    assert all(np.isfinite(x[[SHORT, *CALM]]).all() for x in scores.values())
 
 
 def test_scores_of_a_block_are_those_of_each_run_at_its_own_size():
     params = mixed_after(30).params
     scores = jax.device_get(mixed_trainer().scores(params, mixed_data()))
-    own_scores = jax.jit(partial(training.scores, program=MIXED.program))
+    own_scores = jax.jit(partial(training.scores, program=program_of(MIXED.runs[1])))
     for i in (1, 4):
-        task = blocks.task_of(MIXED.runs[i])
-        own = own_scores(model.unpad(one_run(params, i), 8), task)
-        np.testing.assert_allclose([x[i] for x in scores], own, rtol=1e-5)
+        hyper, data, _ = one_run(blocks.own_data([MIXED.runs[i]]), 0)
+        own_params = networks.unpad(one_run(params, i), program_of(MIXED.runs[i]))
+        own = own_scores(own_params, hyper, data)
+        assert own.keys() == scores.keys() == set(training.score_names(data.splits))
+        for name, value in own.items():
+            np.testing.assert_allclose(scores[name][i], value, rtol=1e-5)
 
 
 @pytest.mark.parametrize("width", [0, 1])
@@ -250,101 +256,222 @@ def test_a_block_is_traced_and_compiled_once(width):
     assert state.step[0] == 41
 
 
-# --- Accelerators, for which the program is lowered here but not run -----------------------------
+# --- Seeds ----------------------------------------------------------------------------------------
 
 
-def lowered(function, platform, *args):
-    """The program in StableHLO as an accelerator's compiler gets it."""
-    return export.export(function, platforms=(platform,))(*args).mlir_module()
+def same_bits(tree, other):
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, tree, other)))
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_training_asks_an_accelerator_for_nothing_slow(platform):
-    trainer, start = blocks.trainer(MIXED, width=0), blocks.initial_states(MIXED)
-    train = lowered(trainer.train, platform, start, mixed_data(), 5)
-    for program in (train, lowered(trainer.scores, platform, start.params, mixed_data())):
-        for slow in ("gather", "scatter", "sort", "custom_call", "f64", "callback", "stablehlo.if"):
-            assert slow not in program
-        products = [line for line in program.splitlines() if "stablehlo.dot_general" in line]
-        assert products and all("precision = [HIGHEST, HIGHEST]" in line for line in products)
-    state = len(jax.tree.leaves(start))
-    assert train.count("tf.aliasing_output") + train.count("jax.buffer_donor") == state
+def test_weights_follow_the_init_seed_and_the_split_the_split_seed():
+    runs = small_runs(
+        seed=(1, 1, 1, 2), init_seed=(None, 2, None, 1), split_seed=(None, None, 2, 2)
+    )
+    block = block_of(*runs)
+    params = jax.device_get(blocks.initial_states(block).params)
+    data = jax.device_get(blocks.block_data(block))
+    params = [one_run(params, i) for i in range(4)]
+    data = [one_run((data.data, data.batch), i) for i in range(4)]
+    same = {
+        (i, j): (same_bits(params[i], params[j]), same_bits(data[i], data[j]))
+        for i in range(4)
+        for j in range(i)
+    }
+    weights = {pair for pair, (of_weights, _) in same.items() if of_weights}
+    splits = {pair for pair, (_, of_data) in same.items() if of_data}
+    assert weights == {(2, 0), (3, 0), (3, 2)} and splits == {(1, 0), (3, 2)}
+    for i, apart in ((0, SMALL.replace(seed=1)), (1, SMALL.replace(seed=2))):
+        assert same_bits(params[i], one_run(blocks.initial_states(block_of(apart)).params, 0))
+
+
+def test_the_seed_itself_is_that_of_dropout_alone():
+    runs = small_runs(seed=(2, 1), init_seed=(None, 2), split_seed=(None, 2))
+    block = block_of(*runs)
+    state = blocks.initial_states(block)
+    state = blocks.trainer(block, width=1).train(state, blocks.block_data(block), 15)
+    assert same_bits(*(one_run(state.params, i) for i in (0, 1)))
+
+    run = SMALL.replace(dropout=0.5)
+    hyper, data, batch = own_run(run)
+    params = networks.init(jax.random.key(0), program_of(run))
+
+    @jax.jit
+    def loss(hyper):
+        prepared = form(program_of(run)).prepare(batch.tokens)
+        return training.objective(params, 3, hyper, prepared, batch, data, program_of(run))
+
+    assert loss(hyper) == loss(hyper.replace(split_seed=jnp.int32(7)))
+    assert loss(hyper) != loss(hyper.replace(seed=jnp.int32(7)))
+
+
+# --- Several programs -----------------------------------------------------------------------------
+
+
+@cache
+def alone(program, num_steps):
+    """Compiled (key, hyper, data, batch), with a run axis of one -> the state of a run."""
+
+    def one(given):
+        key, hyper, data, batch = given
+        state = training.initial_state(networks.init(key, program), hyper, program)
+        return training.train(state, hyper, data, batch, num_steps, program)
+
+    # Mapped as a block is on a CPU: a loop over runs, so that the arithmetic is the same.
+    return jax.jit(lambda *given: jax.lax.map(one, given))
+
+
+def by_hand(run, num_steps):
+    """One run alone at its own size, from the functions of `training`."""
+    key = jnp.stack([jax.random.key(run.init_seed)])
+    return one_run(
+        jax.device_get(alone(program_of(run), num_steps)(key, *blocks.own_data([run]))), 0
+    )
+
+
+def test_networks_that_are_not_padded_get_a_block_for_each_vocabulary(registry):
+    @parts.network
+    def linear(program):
+        "The sum of a row for each token."
+        shape = (program.vocabulary, program.num_classes)
+        init = lambda key: {"W": jax.random.normal(key, shape)}  # noqa: E731
+        return init, lambda params, tokens: params["W"][tokens].sum(1)
+
+    runs = tuple(
+        RunConfig(network="linear", modulus=p, train_fraction=0.5, steps=9, seed=seed)
+        for seed in (0, 1)
+        for p in (11, 12)
+    )
+    plan = blocks.plan(runs)
+    assert [block.indices for block in plan] == [(0, 2), (1, 3)]
+    assert [block.program.vocabulary for block in plan] == [12, 13]
+    for block in plan:
+        data = blocks.block_data(block)
+        state = blocks.trainer(block).train(blocks.initial_states(block), data, 5)
+        assert state.params["W"].shape == (2, *2 * (block.program.vocabulary,))
+        assert np.all(state.step == 5)
+
+
+def test_a_part_that_is_registered_again_is_another_program(registry):
+    def register(scale):
+        parts.network("linear", padded=False)(
+            lambda program: (
+                lambda key: {"W": jnp.full((program.vocabulary, program.num_classes), scale)},
+                lambda params, tokens: params["W"][tokens].sum(1),
+            )
+        )
+
+    found = []
+    for scale in (1.0, 2.0):
+        register(scale)
+        block = block_of(RunConfig(network="linear", modulus=7, train_fraction=0.5))
+        found.append(float(blocks.initial_states(block).params["W"][0, 0, 0]))
+    assert found == [1.0, 2.0]
+
+
+# --- Tasks that draw their batches ----------------------------------------------------------------
+
+DRAWING = RunConfig(
+    **{
+        "task": "skip_trigram",
+        "network": "attention_only",
+        "d_model": 16,
+        "num_heads": 2,
+        "steps": 60,
+        "skip_trigram.noise": 6,
+        "skip_trigram.batch_size": 16,
+    }
+)
+
+
+def drawn(run, step):
+    hyper, data, batch = own_run(run)
+    assert batch is None
+    return jax.device_get(training.draw(step, hyper, data, program_of(run)))
+
+
+def own_run(run):
+    return jax.tree.map(lambda x: jnp.asarray(x)[0], blocks.own_data([run]))
+
+
+def test_a_drawn_batch_depends_on_the_split_seed_and_the_step_alone():
+    batch = drawn(DRAWING, 3)
+    assert batch.tokens.shape == (16, 8) and batch.targets.shape == (16, 1)
+    assert batch.weights.sum() == pytest.approx(1)
+    for other in (
+        DRAWING.replace(seed=5, split_seed=0),
+        DRAWING.replace(init_seed=5, learning_rate=0.1, steps=7, l1=0.1),
+        DRAWING.replace(d_model=32, optimizer="sgd", loss="low_precision"),
+    ):
+        assert same_bits(drawn(other, 3), batch)
+    assert not same_bits(drawn(DRAWING, 4).tokens, batch.tokens)
+    assert not same_bits(drawn(DRAWING.replace(split_seed=1), 3).tokens, batch.tokens)
+    assert same_bits(drawn(DRAWING.replace(seed=1), 3), drawn(DRAWING.replace(split_seed=1), 3))
+
+
+def test_what_is_drawn_is_not_what_is_scored():
+    _, data, _ = own_run(DRAWING)
+    assert set(data.splits) == {"test"}
+    scored = {tuple(row) for row in np.asarray(data.tokens)}
+    fresh = [tuple(row) for row in drawn(DRAWING, 0).tokens]
+    assert len(set(fresh)) == 16 and len(scored & set(fresh)) < 2
+
+
+def test_two_stretches_on_drawn_batches_are_one_of_twice_the_length_bit_for_bit():
+    block = block_of(DRAWING, DRAWING.replace(seed=1), DRAWING.replace(split_seed=1))
+    trainer, data = blocks.trainer(block), blocks.block_data(block)
+    start = jax.device_get(blocks.initial_states(block))
+    begin = lambda: blocks.put(jax.tree.map(jnp.array, start))  # noqa: E731
+    assert data.batch is None
+    whole = jax.device_get(trainer.train(begin(), data, 10))
+    halves = jax.device_get(trainer.train(trainer.train(begin(), data, 5), data, 5))
+    assert np.all(whole.step == 10) and same_bits(whole, halves)
+    params = [one_run(whole.params, i) for i in range(3)]
+    assert not same_bits(params[0], params[1]) and not same_bits(params[0], params[2])
+    assert same_bits(one_run(start.params, 0), one_run(start.params, 2))  # one init_seed
+
+
+def test_a_run_that_draws_trains_among_others_as_by_hand(assert_trees_close):
+    runs = (DRAWING, DRAWING.replace(seed=3, weight_decay=0.1))
+    block = block_of(*runs)
+    state = blocks.initial_states(block)
+    state = blocks.trainer(block, width=1).train(state, blocks.block_data(block), 8)
+    for place, run in enumerate(runs):
+        assert_trees_close(one_run(state.params, place), by_hand(run, 8).params, 1e-5)
+
+
+def test_runs_that_draw_batches_of_another_shape_have_another_program():
+    runs = [
+        DRAWING.replace(**{f"skip_trigram.{name}": n})
+        for name, n in (("noise", 6), ("noise", 7), ("batch_size", 8), ("num_sequences", 40))
+    ]
+    assert len(blocks.plan(runs)) == 4
+    assert len(blocks.plan([run.replace(split_seed=9) for run in runs] + runs)) == 4
+
+
+# --- Memory ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("precision", "asked_for"),
-    [
-        ("float32", "[HIGHEST, HIGHEST]"),
-        ("bfloat16_3x", "num_primitive_operations = 3"),
-        ("tensorfloat32", "[HIGH, HIGH]"),
-        ("bfloat16", "rhs_precision_type = bf16"),
-    ],
+    "run", [RunConfig(network="mlp", modulus=7, train_fraction=0.5), DRAWING], ids=["kept", "drawn"]
 )
-def test_every_precision_is_asked_for_on_accelerators_and_trains_here(
-    precision, asked_for, monkeypatch
-):
-    assert precision in PRECISIONS and len(PRECISIONS) == 4
-    block = block_of(SMALL)
-    start, data = blocks.initial_states(block), blocks.block_data(block)
-    with monkeypatch.context() as there:
-        there.setattr(jax, "default_backend", lambda: "tpu")
-        assert asked_for in lowered(
-            blocks.trainer(block, precision, 0).train, "tpu", start, data, 5
-        )
-    assert blocks.precision_here(precision) == "float32"
-    trained = blocks.trainer(block, precision, 1).train(start, data, 20)
-    assert trained.step[0] == 20 and trained.diverged_at[0] == -1
-
-
-# --- Several devices ------------------------------------------------------------------------------
-
-
-def save_trained(path):
-    """Train on whatever devices there are, and count what the last of three stretches compiles."""
-    trainer, data = blocks.trainer(MIXED), mixed_data()
-    state = blocks.initial_states(MIXED)
-    for num_steps in (10, 10):
-        state = trainer.train(state, data, num_steps)
-    with recorded_compilations() as compilations:
-        state = trainer.train(state, data, 10)
-    np.savez(
-        path,
-        *jax.device_get(jax.tree.leaves(state)),
-        devices=jax.local_device_count(),
-        halves=blocks.mapped(lambda x, y: x / y)(np.arange(11.0), 2.0),
-        compilations=len(compilations),
-    )
-
-
-def test_runs_spread_over_four_devices_train_as_on_one(tmp_path):
-    """Six runs take three devices; eleven take four, and a copy the place that is left."""
-    path = tmp_path / "four.npz"
-    subprocess.run(
-        [sys.executable, "-c", f"import test_blocks; test_blocks.save_trained({str(path)!r})"],
-        check=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4"},
-        cwd=Path(__file__).parent,
-    )
-    four = dict(np.load(path))
-    assert four.pop("devices") == 4 and four.pop("compilations") == 0
-    np.testing.assert_array_equal(four.pop("halves"), np.arange(11) / 2)
-    here = jax.tree.leaves(mixed_after(30))
-    assert len(four) == len(here)
-    for expected, actual in zip(here, four.values(), strict=True):
-        for i in (*CALM, SHORT):
-            tolerance = 1e-4 * np.max(np.abs(expected[i]))
-            np.testing.assert_allclose(actual[i], expected[i], rtol=0, atol=tolerance)
-
-
-def test_the_memory_that_a_block_needs_is_known_beforehand():
-    block = block_of(*(RunConfig(seed=seed) for seed in range(3)))
-    compiled = (
-        blocks.trainer(block, width=0)
-        .train.lower(
-            jax.eval_shape(lambda: blocks.initial_states(block)), blocks.block_data(block), 1
-        )
-        .compile()
-    )
+def test_the_memory_that_a_block_needs_is_known_beforehand(run):
+    block = block_of(*(run.replace(seed=seed) for seed in range(3)))
+    needed = blocks.bytes_needed(block, width=1)
+    state, data = blocks.initial_states(block), blocks.block_data(block)
+    compiled = blocks.trainer(block, width=1).train.lower(state, data, 1).compile()
     sizes = compiled.memory_analysis()
-    needed = sizes.argument_size_in_bytes + sizes.temp_size_in_bytes
-    assert 0.75 < block.load.memory() / needed < 1.35
+    held = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    assert needed == held + sizes.temp_size_in_bytes
+    assert needed > sum(x.nbytes for x in jax.tree.leaves(state))
+
+
+def test_as_many_runs_are_taken_at_a_time_as_fit(monkeypatch):
+    block = block_of(*small_runs(seed=range(6)))
+    needed = {0: 600, 3: 300, 2: 200, 1: 100}  # by the number of runs at a time
+    monkeypatch.setattr(blocks, "bytes_needed", lambda block, precision, width: needed[width])
+    assert blocks.fitting_width(block, memory=1000) == 1  # as on every CPU
+    monkeypatch.setattr(blocks, "default_width", lambda: 0)
+    for memory, width in ((600, 0), (599, 3), (300, 3), (299, 2), (199, 1), (0, 1)):
+        assert blocks.fitting_width(block, memory=memory) == width
+        monkeypatch.setattr(blocks, "device_memory", lambda memory=memory: memory)
+        assert blocks.fitting_width(block) == width

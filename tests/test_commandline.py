@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from grokjax import commandline, config
+from grokjax import commandline, parts
 from grokjax.commandline import read_sweep, run_main
-from grokjax.config import ConfigError
+from grokjax.config import SWEEP_SETTINGS, run_settings
+from grokjax.errors import ConfigError, DamagedError
+
+pytestmark = pytest.mark.usefixtures("registry")
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 
@@ -27,6 +30,22 @@ def sweep(config):
     yield from zipped(axis("steps", (5, 6)), axis("l1", (0.0, 0.1)))
 """
 )
+
+
+WITH_A_TASK = """
+import grokjax
+import grokjax.config
+
+@grokjax.task(bits=grokjax.setting(20, "length of the input", low=2))
+def sparse_parity(run):
+    "The parity of the first three bits."
+
+def get_config():
+    config = grokjax.config.default()
+    config.task = "sparse_parity"
+    config.network = "attention_only"
+    return config
+"""
 
 
 @pytest.fixture
@@ -81,6 +100,7 @@ def test_values_have_the_types_of_their_fields(write):
         ("axes.weight_decay=(1, 3.0)", "weight_decay", [1.0, 3.0]),
         ("axes.seed=(4, 5)", "seed", [4, 5]),
         ("axes.seed=4,5", "seed", [4, 5]),
+        ("axes.seed=[4, 5]", "seed", [4, 5]),
         ("axes.operation=('add', 'random')", "operation", ["add", "random"]),
         ("axes.betas=((0.9, 0.98), (0.9, 0.99))", "betas", [(0.9, 0.98), (0.9, 0.99)]),
     ],
@@ -147,12 +167,17 @@ def test_callers_can_add_options(write):
         (["--config.l1=1e999"], "l1", "a number of at least 0"),
         (["--config.betas=0.5"], "betas", "a pair of numbers"),
         (["--config.betas=[0.5, 0.6]"], "betas", "write a tuple, (0.5, 0.6)"),
-        (["--config.axes.seed=[1, 2]"], "axes.seed", "write tuple([1, 2])"),
+        (["--config.axes.seed={1, 2}"], "axes.seed", "write tuple({1, 2})"),
+        (["--config.axes.seed=[]"], "axes.seed", "None to leave it unswept"),
         (["--config.axes.seed=7"], "axes.seed", "write (7,)"),
         (["--config.axes.seed=()"], "axes.seed", "None to leave it unswept"),
         (["--config.axes.operation=random"], "axes.operation", "write ('random',)"),
         (["--config.weight_decay=3.0"], "weight_decay", '--config.axes.weight_decay="(3.0,)"'),
         (["--config.num_heads=3"], "num_heads", "multiple of 3"),
+        (["--config.momentum=0.5"], "momentum", "used by optimizer sgd"),
+        (["--config.momentum=0.9"], "momentum", "has no effect: no run uses momentum"),
+        (["--config.axes.momentum=(0.9,)"], "momentum", "no run uses momentum"),
+        (["--config.task=sparse_parity"], "'sparse_parity'", "--config FILE"),
         (["stray"], "'stray'", "quote a value"),
         (["--config.axes.seed=(1,", "2)"], "'2)'", "quote a value"),
         (["--wrkdir=x"], "'--wrkdir=x'", "--help"),
@@ -220,14 +245,20 @@ def test_help_lists_every_option_and_field_with_its_default(capsys):
         read_sweep(["--help"])
     assert not caught.value.code
     printed = capsys.readouterr().out
-    for name, field in config.SETTINGS.items():
-        assert f"--config.{name}={field.default!r} " in printed
+    for name, setting in (run_settings() | SWEEP_SETTINGS).items():
+        assert f"--config.{name}={setting.default!r} " in printed
+        assert setting.meaning in printed
+    for kind in ("task", "operation", "network", "loss", "optimizer"):
+        assert f"one of {', '.join(part.name for part in parts.all_of(kind))})" in printed
     assert "--workdir" in printed and "--config.axes.weight_decay=" in printed
 
 
 def test_run_main_turns_errors_into_exit_codes(capsys):
     def fail(argv):
         raise ConfigError(f"got {argv[0]}\n  and more")
+
+    def damaged(argv):
+        raise DamagedError("a file")
 
     def interrupt(argv):
         raise KeyboardInterrupt
@@ -236,6 +267,8 @@ def test_run_main_turns_errors_into_exit_codes(capsys):
     assert run_main(len, ["a", "b", "c"]) == 3
     assert run_main(fail, ["x"]) == 2
     assert capsys.readouterr().err == "error: got x and more\n"
+    assert run_main(damaged, []) == 2
+    assert capsys.readouterr().err == "error: a file\n"
     assert run_main(interrupt, []) == 130
     with pytest.raises(ZeroDivisionError):
         run_main(lambda argv: 1 / 0, [])
@@ -255,6 +288,7 @@ def test_run_main_reads_the_arguments_of_the_process(monkeypatch):
         ("data_fraction", 27, ("train_fraction", "seed")),
         ("moduli", 18, ("modulus", "seed")),
         ("phase_diagram", 126, ("train_fraction", "weight_decay", "seed")),
+        ("parity", 30, ("seed",)),
     ],
 )
 def test_the_sweeps_that_are_shipped(name, runs, axes):
@@ -270,3 +304,79 @@ def test_no_shipped_sweep_goes_untested():
     cases = test_the_sweeps_that_are_shipped.pytestmark[0].args[1]
     assert {name for name, _, _ in cases} == names
     assert callable(commandline.load(str(SWEEPS / "mainline.py"))[0])
+
+
+# --- Parts that a config file defines -------------------------------------------------------------
+
+
+def test_settings_of_a_part_of_the_file_are_overridden_and_swept(write):
+    file = ["--config", write(WITH_A_TASK)]
+    (run,) = read_sweep([*file, "--config.sparse_parity.bits=24"]).sweep.runs
+    assert run.task == "sparse_parity" and run["sparse_parity.bits"] == 24
+    swept = read_sweep([*file, "--config.axes.sparse_parity.bits", "(4, 8)"]).sweep
+    assert swept.axes == ("sparse_parity.bits",)
+    assert swept.column("sparse_parity.bits") == (4, 8)
+    (run,) = read_sweep([*file, "--config.axes.sparse_parity.bits=None"]).sweep.runs
+    assert run["sparse_parity.bits"] == 20
+
+
+def test_a_config_made_before_the_part_can_be_overridden_too(write):
+    before, after = WITH_A_TASK.split("@grokjax.task")
+    early = before + "config = grokjax.config.default()\n\n@grokjax.task" + after
+    early = early.replace("    config = grokjax.config.default()\n", "")
+    (run,) = read_sweep(["--config", write(early), "--config.sparse_parity.bits=24"]).sweep.runs
+    assert run["sparse_parity.bits"] == 24
+
+
+@pytest.mark.parametrize(
+    "extra, name, remedy",
+    [
+        (["--config.sparse_parity.bits=1"], "sparse_parity.bits", "an integer of at least 2"),
+        (["--config.sparse_parity.bitz=8"], "'sparse_parity.bitz'", "'sparse_parity.bits'?"),
+        (["--config.axes.sparse_parity.bits=8"], "axes.sparse_parity.bits", "write (8,)"),
+        (["--config.axes.sparse_parity.bits=(8, 1)"], "sparse_parity.bits", "at least 2"),
+        (["--config.modulus=7"], "modulus=7", "task sparse_parity"),
+        (
+            ["--config.task=modular", "--config.sparse_parity.bits=8"],
+            "sparse_parity.bits",
+            "sparse_parity alone uses it",
+        ),
+        (
+            ["--config.sparse_parity.bits=8", "--config.axes.sparse_parity.bits=(8, 9)"],
+            "sparse_parity.bits=8",
+            'write --config.axes.sparse_parity.bits="(8,)"',
+        ),
+    ],
+)
+def test_wrong_settings_of_a_part_of_the_file_are_refused(write, extra, name, remedy):
+    message = message_of(["--config", write(WITH_A_TASK), *extra])
+    assert name in message and remedy in message
+
+
+def test_a_file_may_be_read_twice_and_two_files_may_not_share_a_name(write):
+    first, second = write(WITH_A_TASK, "first.py"), write(WITH_A_TASK, "second.py")
+    for _ in range(2):
+        read_sweep(["--config", first])
+    message = message_of(["--config", second])
+    assert f"registered twice, in {first} and in {second}" in message
+    assert message.startswith(f"{second}:") and "give one of them another name" in message
+
+
+def test_parts_of_a_file_that_is_changed_are_those_it_has_now(write):
+    read_sweep(["--config", write(WITH_A_TASK)])
+    before = parts.get("task", "sparse_parity")
+    read_sweep(["--config", write(WITH_A_TASK.replace("three bits", "four bits"))])
+    after = parts.get("task", "sparse_parity")
+    assert after.definition == "The parity of the first four bits."
+    assert after.fingerprint != before.fingerprint
+
+
+def test_the_parts_of_the_shipped_sweep_take_the_overrides_of_its_docstring():
+    argv = ["--config", str(SWEEPS / "parity.py"), "--config.task=sparse_parity"]
+    argv += ["--config.network=Perceptron", "--config.axes.sparse_parity.bits=(20, 30)"]
+    sweep = read_sweep(argv).sweep
+    assert sweep.axes == ("sparse_parity.bits", "seed") and len(sweep.runs) == 60
+    run = sweep.runs[-1]
+    assert run["sparse_parity.bits"] == 30 and run["Perceptron.width"] == 200
+    assert (run.optimizer, run.weight_decay) == ("my_lion", 1.0)
+    assert "betas" not in run and "modulus" not in run

@@ -1,55 +1,44 @@
-import dataclasses
-import itertools
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
+from configs import SMALL, config_with, message_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokjax import config as config_lib
-from grokjax.config import ConfigError, RunConfig, SweepConfig, axis, chain, product, zipped
-
-SMALL = RunConfig(modulus=7, steps=10)
-
-
-def config_with(**fields):
-    """The default config with some fields, or entries of `axes` given as axes_NAME, replaced."""
-    config = config_lib.default()
-    for name, value in fields.items():
-        if name.startswith("axes_"):
-            config.axes[name.removeprefix("axes_")] = value
-        else:
-            config[name] = value
-    return config
-
-
-def message_of(function, *args, **kwargs) -> str:
-    with pytest.raises(ConfigError) as caught:
-        function(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < 300
-    return message
+from grokjax import parts, runs
+from grokjax.blocks import program_of
+from grokjax.config import SWEEP_SETTINGS, RunConfig, SweepConfig, run_settings
+from grokjax.model import width_of_head
+from grokjax.table import resolve
 
 
 def test_the_default_is_the_papers_mainline_run():
-    sweep = config_lib.resolve(config_lib.default())
+    sweep = resolve(config_lib.default())
     assert sweep == SweepConfig(runs=(RunConfig(),))
     (run,) = sweep.runs
     assert (run.modulus, run.operation, run.train_fraction) == (113, "add", 0.3)
     assert (run.learning_rate, run.weight_decay, run.betas) == (1e-3, 1.0, (0.9, 0.98))
-    assert (run.d_model, run.num_heads, run.d_head, run.d_mlp) == (128, 4, 32, 512)
+    assert (run.task, run.network, run.optimizer) == ("modular", "transformer", "adamw")
+    assert (run.d_model, run.num_heads, run.d_mlp) == (128, 4, 512)
+    assert width_of_head(program_of(run)) == 32
     assert sweep.axes == () and sweep.precision == "float32"
 
 
 def test_every_field_is_in_the_default_config_and_only_run_fields_are_axes():
     config = config_lib.default()
-    assert set(config) == {*config_lib.RUN_FIELDS, *config_lib.SWEEP_FIELDS, "axes"}
-    assert set(config.axes) == set(config_lib.RUN_FIELDS)
-    assert set(config_lib.SWEEP_FIELDS) == {
-        field.name for field in dataclasses.fields(SweepConfig)
-    } - {"runs", "axes"}
+    shared = [name for name in run_settings() if "." not in name]
+    groups = {name.partition(".")[0] for name in run_settings()} - {*shared}
+    assert set(config) == {*shared, *groups, *SWEEP_SETTINGS, "axes"}
+    assert set(config.axes) == {*shared, *groups}
+    for name in run_settings().keys() - {*shared}:
+        group, _, short = name.partition(".")
+        assert short in config[group] and short in config.axes[group]
+    attributes = set(vars(SweepConfig(runs=(SMALL,))))
+    assert set(SWEEP_SETTINGS) == attributes - {"runs", "axes", "names"}
 
 
 def test_default_gives_independent_configs_that_can_be_locked():
@@ -58,62 +47,6 @@ def test_default_gives_independent_configs_that_can_be_locked():
     with pytest.raises(AttributeError):
         config.stpes = 3
     assert config_lib.default().axes.seed is None
-
-
-def test_axes_multiply_in_field_order_with_the_seed_fastest():
-    config = config_with(axes_weight_decay=(0.1, 1), axes_seed=(3, 4), axes_modulus=(5, 7))
-    sweep = config_lib.resolve(config)
-    assert sweep.axes == ("modulus", "weight_decay", "seed")
-    rows = [(run.modulus, run.weight_decay, run.seed) for run in sweep.runs]
-    assert rows == list(itertools.product((5, 7), (0.1, 1.0), (3, 4)))
-
-
-def test_an_axis_of_one_value_is_an_axis():
-    sweep = config_lib.resolve(config_with(axes_operation=("subtract",)))
-    assert sweep.axes == ("operation",)
-    assert [run.operation for run in sweep.runs] == ["subtract"]
-
-
-def test_an_axis_of_betas_holds_pairs():
-    sweep = config_lib.resolve(config_with(axes_betas=((0.9, 0.98), (0, 0.999))))
-    assert [run.betas for run in sweep.runs] == [(0.9, 0.98), (0.0, 0.999)]
-
-
-def test_sweep_rows_apply_to_the_base_and_multiply_with_the_axes():
-    def sweep(config):
-        yield {"modulus": 5, "train_fraction": config.train_fraction / 2}
-        yield {"modulus": 11}
-
-    resolved = config_lib.resolve(config_with(train_fraction=0.8, axes_seed=(0, 1)), sweep)
-    assert resolved.axes == ("modulus", "train_fraction", "seed")
-    rows = [(run.modulus, run.train_fraction, run.seed) for run in resolved.runs]
-    assert rows == [(5, 0.4, 0), (5, 0.4, 1), (11, 0.8, 0), (11, 0.8, 1)]
-
-
-def test_sweep_cannot_change_the_config_it_is_given():
-    def sweep(config):
-        config.steps = 3
-        config.axes.seed = (0, 1)
-        return [{}]
-
-    config = config_with(axes_seed=(5,))
-    (run,) = config_lib.resolve(config, sweep).runs
-    assert (run.steps, run.seed) == (40_000, 5)
-
-
-def test_references_between_fields_follow():
-    config = config_lib.default()
-    config.eval_every = config.get_ref("checkpoint_every")
-    config.checkpoint_every = 7
-    assert config_lib.resolve(config).eval_every == 7
-
-
-def test_numbers_become_plain_python_of_the_fields_type():
-    config = config_with(weight_decay=2, axes_seed=(np.int64(3),))
-    config.axes.train_fraction = tuple(np.linspace(0.25, 0.5, 2))
-    for run in config_lib.resolve(config).runs:
-        assert type(run.weight_decay) is float and type(run.train_fraction) is float
-        assert type(run.seed) is int
 
 
 WRONG_VALUES = [
@@ -135,9 +68,9 @@ WRONG_VALUES = [
     ("seed", -1, "at least 0"),
     ("modulus", 2, "from 3 to 1000"),
     ("modulus", 1001, "from 3 to 1000"),
-    ("operation", "multiply", "'x2_xy_y2'"),
-    ("operation", 3, "'subtract'"),
-    ("loss", "float16", "'low_precision'"),
+    ("operation", "multipli", "did you mean 'multiply'?"),
+    ("operation", 3, "choose from add, subtract"),
+    ("loss", "float16", "choose from exact, low_precision"),
     ("activation", "tanh", "'gelu'"),
     ("train_fraction", 0, "between 0 and 1"),
     ("train_fraction", 1.0, "between 0 and 1"),
@@ -163,14 +96,24 @@ WRONG_VALUES = [
     ("num_heads", 0, "at least 1"),
     ("d_model", 130, "multiple of 4"),
     ("num_layers", 0, "at least 1"),
+    ("d_head", -1, "at least 0"),
+    ("momentum", 1.0, "from 0 to below 1"),
+    ("init_seed", -1, "at least 0, or None: as seed"),
+    ("split_seed", 1.5, "an integer of at least 0, or None: as seed"),
+    ("measures", 3, "a tuple of names"),
+    ("measures", ("paper", 3), "a tuple of names"),
+    ("stop_test_loss", -1.0, "at least 0"),
+    ("network", "transformr", "did you mean 'transformer'"),
+    ("task", "modula", "did you mean 'modular'"),
+    ("optimizer", "adam", "did you mean 'adamw'"),
 ]
 
 
 @pytest.mark.parametrize("name, value, remedy", WRONG_VALUES)
-def test_a_wrong_value_is_refused_from_a_config_and_from_a_dataclass(name, value, remedy):
-    message = message_of(config_lib.resolve, config_with(**{name: value}))
+def test_a_wrong_value_is_refused_from_a_config_and_from_its_class(name, value, remedy):
+    message = message_of(resolve, config_with(**{name: value}))
     assert name in message and remedy in message
-    kind = RunConfig if name in config_lib.RUN_FIELDS else SweepConfig
+    kind = RunConfig if name in run_settings() else SweepConfig
     fields = {"runs": (SMALL,)} if kind is SweepConfig else {}
     message = message_of(kind, **fields, **{name: value})
     assert name in message and remedy in message
@@ -189,108 +132,8 @@ def test_any_fraction_leaves_a_test_pair(modulus):
     assert int(run.train_fraction * modulus**2) < modulus**2
 
 
-WRONG_AXES = [
-    ("seed", (), "None to leave it unswept"),
-    ("seed", 3, "write (3,)"),
-    ("seed", [0, 1], "write tuple([0, 1])"),
-    ("seed", range(2), "write tuple(range(0, 2))"),
-    ("seed", np.arange(2), "write tuple(array([0, 1]))"),
-    ("operation", "subtract", "write ('subtract',)"),
-    ("seed", (0, 1.5), "an integer"),
-    ("weight_decay", (0.1, -1), "at least 0"),
-    ("weight_decay", (0.1, "x"), "a number"),
-    ("betas", (0.9, 0.98), "such as (0.9, 0.98)"),
-    ("seed", (0, 1, 0), "list each combination once"),
-    ("num_heads", (4, 5), "multiple of 5"),
-]
-
-
-@pytest.mark.parametrize("name, values, remedy", WRONG_AXES)
-def test_a_wrong_axis_is_refused(name, values, remedy):
-    message = message_of(config_lib.resolve, config_with(**{f"axes_{name}": values}))
-    assert name in message and remedy in message
-
-
-def test_duplicates_are_named():
-    config = config_with(axes_weight_decay=(1, 2, 1.0), axes_seed=(0, 5))
-    message = message_of(config_lib.resolve, config)
-    assert "runs 0 and 4" in message and "weight_decay=1.0, seed=0" in message
-
-
-def test_unknown_and_missing_fields_of_a_config_are_named():
-    config = config_lib.default()
-    config.stpes = 3
-    message = message_of(config_lib.resolve, config)
-    assert "'stpes'" in message and "did you mean 'steps'?" in message
-
-    message = message_of(config_lib.resolve, config_with(axes_sed=(0, 1)))
-    assert "'sed'" in message and "did you mean 'seed'?" in message
-
-    message = message_of(config_lib.resolve, config_with(axes_eval_every=(1, 2)))
-    assert "eval_every" in message and "one value for the whole sweep" in message
-
-    message = message_of(config_lib.resolve, config_with(axes=(0, 1)))
-    assert "axes" in message and "axes.seed" in message
-
-    config = config_lib.default()
-    del config.l1
-    message = message_of(config_lib.resolve, config)
-    assert "'l1'" in message and "config.default()" in message
-
-
-WRONG_ROWS = [
-    ([{"wieght_decay": 1.0}], "'wieght_decay'", "did you mean 'weight_decay'?"),
-    ([{"config.seed": 1}], "'config.seed'", "choose from seed"),
-    ([{"zzz": 1}], "'zzz'", "choose from seed, modulus"),
-    ([{"eval_every": 5}], "eval_every", "set it in get_config()"),
-    ([{"steps": 5.0}], "steps", "write 5"),
-    ([{"seed": 1}], "seed", "remove one of the two"),
-    ([{"steps": 5}, {"steps": 5}], "steps=5", "list each combination once"),
-    ([], "sweep()", "yield at least one dict"),
-    (["seed"], "sweep()", "must yield dicts"),
-    ({"modulus": 5}, "sweep()", "must yield dicts"),
-    (None, "sweep()", "must yield dicts"),
-]
-
-
-@pytest.mark.parametrize("rows, name, remedy", WRONG_ROWS)
-def test_wrong_rows_of_sweep_are_refused(rows, name, remedy):
-    message = message_of(config_lib.resolve, config_with(axes_seed=(7,)), lambda config: rows)
-    assert name in message and remedy in message
-
-
-def test_combinators():
-    a, b = axis("seed", range(2)), axis("steps", (5, 6))
-    assert product(a, b) == [
-        {"seed": 0, "steps": 5},
-        {"seed": 0, "steps": 6},
-        {"seed": 1, "steps": 5},
-        {"seed": 1, "steps": 6},
-    ]
-    assert zipped(a, b) == [{"seed": 0, "steps": 5}, {"seed": 1, "steps": 6}]
-    assert chain(a, b) == [{"seed": 0}, {"seed": 1}, {"steps": 5}, {"steps": 6}]
-    assert product(iter(a), chain(iter(b))) == product(a, b)
-    assert product() == [{}]
-
-
-@pytest.mark.parametrize(
-    "build, name, remedy",
-    [
-        (lambda: axis("seed", 3), "'seed'", "write a tuple"),
-        (lambda: axis("operation", "add"), "'operation'", "write a tuple"),
-        (lambda: axis("seed", ()), "'seed'", "at least one value"),
-        (lambda: zipped(axis("seed", (1,)), axis("l1", (0.0, 1.0))), "1, 2", "use product"),
-        (lambda: product(axis("seed", (1,)), axis("seed", (2,))), "'seed'", "keep one"),
-        (lambda: zipped(axis("seed", (1,)), axis("seed", (2,))), "'seed'", "keep one"),
-    ],
-)
-def test_wrong_combinations_are_refused(build, name, remedy):
-    message = message_of(build)
-    assert name in message and remedy in message
-
-
 def test_a_sweep_config_made_by_hand_keeps_the_same_promises():
-    runs = [SMALL, dataclasses.replace(SMALL, seed=1)]
+    runs = [SMALL, SMALL.replace(seed=1)]
     assert SweepConfig(runs=runs).axes == ("seed",)
     assert hash(SweepConfig(runs=runs, axes=("l1",))) and isinstance(SweepConfig(runs).runs, tuple)
     assert SweepConfig(runs=runs, axes=("l1",)).axes == ("l1", "seed")
@@ -300,7 +143,7 @@ def test_a_sweep_config_made_by_hand_keeps_the_same_promises():
 
 def test_a_sweep_survives_json():
     config = config_with(axes_betas=((0.9, 0.98), (0.1 + 0.2, 1 / 3)), axes_l1=(1e-300, 5e-324))
-    sweep = config_lib.resolve(config)
+    sweep = resolve(config)
     plain = sweep.to_dict()
     assert json.loads(json.dumps(plain)) == plain
     assert SweepConfig.from_dict(json.loads(json.dumps(plain))) == sweep
@@ -310,7 +153,8 @@ run_configs = st.builds(
     RunConfig,
     seed=st.integers(0, 2**31 - 1),
     modulus=st.integers(3, 1000),
-    operation=st.sampled_from(["add", "subtract", "x2_xy_y2", "random"]),
+    init_seed=st.none() | st.integers(0, 2**31 - 1),
+    operation=st.sampled_from(["add", "subtract", "x2_xy_y2", "random", "multiply"]),
     train_fraction=st.floats(0.12, 0.99),
     learning_rate=st.floats(0, 1e3, exclude_min=True),
     weight_decay=st.floats(0, 1e308),
@@ -335,14 +179,14 @@ def test_plain_fields_of_another_version_have_their_default_or_are_refused():
 def test_checkpoint_steps_are_the_first_the_multiples_the_spaced_and_the_last():
     sweep = SweepConfig(runs=(SMALL,), checkpoint_every=4)
     assert config_lib.checkpoint_steps(sweep) == (0, 4, 8, 10)
-    assert config_lib.checkpoint_steps(dataclasses.replace(sweep, checkpoint_every=99)) == (0, 10)
-    run = dataclasses.replace(SMALL, steps=1000)
+    assert config_lib.checkpoint_steps(sweep.replace(checkpoint_every=99)) == (0, 10)
+    run = SMALL.replace(steps=1000)
     sweep = SweepConfig(runs=(run,), checkpoint_every=5000, checkpoint_log_steps=3)
     assert config_lib.checkpoint_steps(sweep) == (0, 1, 10, 100, 1000)
 
 
 def test_every_run_keeps_its_last_step():
-    runs = tuple(dataclasses.replace(SMALL, steps=steps) for steps in (7, 25))
+    runs = tuple(SMALL.replace(steps=steps) for steps in (7, 25))
     sweep = SweepConfig(runs=runs, checkpoint_every=10, eval_every=20)
     assert config_lib.checkpoint_steps(sweep) == (0, 7, 10, 20, 25)
     assert config_lib.eval_steps(sweep) == (0, 7, 10, 20, 25)
@@ -357,7 +201,7 @@ def test_every_run_keeps_its_last_step():
 )
 def test_steps_are_sorted_unique_and_within_the_run(steps, eval_every, checkpoint_every, log_steps):
     sweep = SweepConfig(
-        runs=(dataclasses.replace(SMALL, steps=steps),),
+        runs=(SMALL.replace(steps=steps),),
         eval_every=eval_every,
         checkpoint_every=checkpoint_every,
         checkpoint_log_steps=log_steps,
@@ -372,8 +216,8 @@ def test_steps_are_sorted_unique_and_within_the_run(steps, eval_every, checkpoin
 
 
 def test_differing_fields_say_what_changed():
-    old = config_lib.resolve(config_with(axes_weight_decay=(0.1, 1.0)))
-    new = config_lib.resolve(
+    old = resolve(config_with(axes_weight_decay=(0.1, 1.0)))
+    new = resolve(
         config_with(axes_weight_decay=(0.1, 3.0), steps=5, eval_every=7, axes_seed=(0, 1))
     )
     assert config_lib.differing_fields(old, old) == ()
@@ -388,12 +232,140 @@ def test_differing_fields_say_what_changed():
 
 def test_differing_fields_see_a_regrouping_but_not_a_relabelling():
     def runs(*pairs):
-        return tuple(dataclasses.replace(SMALL, seed=s, weight_decay=w) for s, w in pairs)
+        return tuple(SMALL.replace(seed=s, weight_decay=w) for s, w in pairs)
 
     a = SweepConfig(runs=runs((0, 1.0), (1, 2.0), (0, 3.0)))
     b = SweepConfig(runs=runs((0, 1.0), (1, 2.0), (1, 3.0)))
     assert config_lib.differing_fields(a, b) == (
         "runs: the same values -> combined or ordered in another way",
     )
-    relabelled = dataclasses.replace(a, axes=("weight_decay", "seed"))
+    relabelled = a.replace(axes=("weight_decay", "seed"))
     assert config_lib.differing_fields(a, relabelled) == ()
+
+
+# --- Settings of the chosen parts -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields, name, owner",
+    [
+        ({"optimizer": "sgd", "betas": (0.5, 0.5)}, "betas", "used by optimizer adamw)"),
+        ({"task": "skip_trigram", "modulus": 7}, "modulus", "used by task modular)"),
+        (
+            {"network": "mlp", "num_heads": 2},
+            "num_heads",
+            "and network attention_only)",
+        ),
+        ({"network": "attention_only", "d_mlp": 8}, "d_mlp", "used by network transformer and"),
+        ({"momentum": 0.5}, "momentum", "used by optimizer sgd)"),
+        ({"skip_trigram.noise": 3}, "skip_trigram.noise", "skip_trigram alone uses it)"),
+    ],
+)
+def test_a_setting_that_the_chosen_parts_do_not_use_is_refused_when_set(fields, name, owner):
+    message = message_of(RunConfig, **fields)
+    assert message.startswith(f"{name}={fields[name]!r} is not used by this run")
+    assert owner in message and message.endswith("leave it out")
+    run = RunConfig(**{**fields, name: run_settings()[name].default})  # as in a default config
+    assert name not in run
+    with pytest.raises(AttributeError, match="has no"):
+        getattr(run, name)
+
+
+def test_a_run_has_the_settings_of_its_parts_and_no_others():
+    run = RunConfig(task="skip_trigram", network="mlp", optimizer="sgd")
+    of_parts = {"skip_trigram.noise", "skip_trigram.batch_size", "skip_trigram.num_sequences"}
+    of_parts |= {"d_mlp", "learning_rate", "warmup_steps", "weight_decay", "momentum"}
+    assert set(run) == {*runs.ALWAYS, *of_parts}
+    with pytest.raises(AttributeError, match="replace"):
+        run.seed = 3
+    with pytest.raises(AttributeError, match="replace"):
+        SweepConfig(runs=(run,)).max_block = 3
+
+
+def test_a_part_sees_what_it_declares_and_nothing_else():
+    run = RunConfig(**{"task": "skip_trigram", "skip_trigram.noise": 5, "seed": 2})
+    view = run.view(run.part("task"))
+    assert (view.noise, view.seed, view.split_seed) == (5, 2, 2)
+    for name in ("steps", "modulus", "nois"):
+        with pytest.raises(AttributeError, match=f"task 'skip_trigram' asks for '{name}'"):
+            getattr(view, name)
+
+
+@pytest.fixture
+def sparse_parity(registry):
+    @parts.task(bits=parts.setting(20, "length of the input", low=2, high=99))
+    def sparse_parity(run):
+        "The parity of the first three bits."
+
+    return sparse_parity
+
+
+def test_settings_of_a_part_stand_in_a_group_of_its_name(sparse_parity):
+    config = config_lib.default("sparse_parity")
+    assert config.task == "sparse_parity" and config.sparse_parity.bits == 20
+    assert config.axes.sparse_parity.bits is None
+    config.sparse_parity.bits = 24
+    (run,) = resolve(config).runs
+    assert run["sparse_parity.bits"] == 24 and run.view(run.part("task")).bits == 24
+    config.axes.sparse_parity.bits = [4, 8]
+    config.axes.seed = range(2)
+    sweep = resolve(config)
+    assert sweep.axes == ("sparse_parity.bits", "seed")
+    assert sweep.column("sparse_parity.bits") == (4, 4, 8, 8)
+    assert sweep.column("modulus") == (None,) * 4 and "modulus" not in sweep.names
+
+    config.axes.sparse_parity.bits = (4, 1)
+    assert "from 2 to 99" in message_of(resolve, config)
+    config.axes.sparse_parity.bits = None
+    config.sparse_parity.bits = 100
+    message = message_of(resolve, config)
+    assert "sparse_parity.bits must be an integer from 2 to 99, got 100" in message
+    config.sparse_parity.bitz = 3
+    message = message_of(resolve, config)
+    assert "'sparse_parity.bitz'" in message and "did you mean 'sparse_parity.bits'?" in message
+    assert "--config FILE" in message
+
+
+def test_init_seed_and_split_seed_follow_the_seed_unless_set():
+    run = RunConfig(seed=3)
+    assert (run.init_seed, run.split_seed) == (3, 3)
+    assert run.to_dict()["init_seed"] is None
+    assert run.replace(seed=4).split_seed == 4
+    apart = run.replace(split_seed=0)
+    assert (apart.seed, apart.init_seed, apart.split_seed) == (3, 3, 0)
+    assert apart.replace(seed=5).split_seed == 0
+    config = config_with(axes_init_seed=(None, 1), axes_seed=(0, 1))
+    found = [(run.seed, run.init_seed, run.split_seed) for run in resolve(config).runs]
+    assert found == [(0, 0, 0), (1, 1, 1), (0, 1, 0), (1, 1, 1)]
+
+
+def test_the_default_of_another_task_is_what_its_paper_trains():
+    (run,) = resolve(config_lib.default("skip_trigram")).runs
+    assert (run.network, run.d_model, run.num_heads, run.d_head) == ("attention_only", 32, 1, 8)
+    assert (run.learning_rate, run.weight_decay, run.steps) == (1e-3, 0.1, 3_000)
+    assert (run["skip_trigram.noise"], run["skip_trigram.num_sequences"]) == (40, 0)
+    assert "did you mean 'skip_trigram'" in message_of(config_lib.default, "skip_trigrams")
+
+
+def test_a_run_whose_task_is_not_registered_can_be_read(sparse_parity):
+    run = RunConfig(**{"task": "sparse_parity", "sparse_parity.bits": 8, "seed": 5, "steps": 3})
+    sweep = SweepConfig(runs=(SMALL, run), axes=("task", "sparse_parity.bits"))
+    saved = json.loads(json.dumps(sweep.to_dict()))
+    del parts.registry._parts["task"]["sparse_parity"]
+    read = SweepConfig.from_dict(saved)
+    found = read.runs[1]
+    assert (found.task, found["sparse_parity.bits"], found.steps) == ("sparse_parity", 8, 3)
+    assert found.split_seed == 5 and found.betas == (0.9, 0.98)
+    assert read.axes[:2] == ("task", "sparse_parity.bits")
+    assert read.column("sparse_parity.bits") == (None, 8)
+    assert json.loads(json.dumps(read.to_dict())) == saved
+    assert found == run and hash(found) == hash(run)
+    message = message_of(found.part, "task")
+    assert "no task 'sparse_parity' is registered" in message and "--config FILE" in message
+
+
+def test_equal_runs_are_equal_however_they_were_made():
+    plain = RunConfig(seed=1, steps=7).to_dict()
+    backwards = RunConfig.from_dict(dict(reversed(plain.items())))
+    assert backwards == RunConfig(steps=7, seed=1) == pickle.loads(pickle.dumps(backwards))
+    assert len({backwards, RunConfig(steps=7, seed=1)}) == 1

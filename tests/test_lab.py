@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import data_fraction, lab, mainline
-from grokjax.config import default, resolve
+from grokjax.config import default
+from grokjax.table import resolve
 
 SCRIPTS = [
     path.stem

@@ -1,36 +1,33 @@
 import numpy as np
 import pytest
 from hand_built import waves_of_the_sum
+from programs import network_of
 from scipy.special import logsumexp
 
-from grokjax import tasks
-from grokjax.lookup import trace
 from grokjax.measures import ablations, grids, logit_fits
-from grokjax.measures.progress import cos_coefficients
-from grokjax.types import Architecture
+from grokjax.measures.logit_fits import cos_coefficients
+from grokjax.tasks.modular import modular
 
 AMPLITUDES = {3: 5.0, 7: 4.0, 12: 3.0}
 
 
 @pytest.fixture(scope="module", params=[31, 24])
 def network(request):
+    """Modulus, network, its logits and their terms."""
     p = request.param
-    task = tasks.modular(p, 0.5)
-    params = waves_of_the_sum(p, AMPLITUDES)
-    traced = trace(params, p, Architecture())
-    terms = grids.terms(traced.neurons, p)
-    return p, task, ablations.parts(params, traced, terms, task)
+    made = network_of(waves_of_the_sum(p, AMPLITUDES), modular(p, 0.5))
+    return p, made, made.once(logit_fits.logits), made.once(logit_fits.logit_terms)
 
 
-def fit(p, parts, keys):
-    along = grids.sum_coefficients(parts.terms, p, 1)
+def fit(p, logits, terms, keys):
+    along = grids.sum_coefficients(terms, p, 1)
     key = np.isin(np.arange(1, p // 2 + 1), keys)
-    return logit_fits.fit(parts.logits, cos_coefficients(along, p, p), key, p)
+    return logit_fits.fit(logits, cos_coefficients(along, p, p), key, p)
 
 
 def test_amplitudes_are_those_that_were_built(network):
-    p, _, parts = network
-    found = fit(p, parts, list(AMPLITUDES))
+    p, _, logits, terms = network
+    found = fit(p, logits, terms, list(AMPLITUDES))
     expected = np.zeros(p // 2)
     expected[np.array(list(AMPLITUDES)) - 1] = list(AMPLITUDES.values())
     np.testing.assert_allclose(found.amplitudes, expected, atol=1e-3)
@@ -38,44 +35,43 @@ def test_amplitudes_are_those_that_were_built(network):
 
 
 def test_the_share_of_some_frequencies(network):
-    p, _, parts = network
+    p, _, logits, terms = network
     power = {k: a**2 * (2 if 2 * k == p else 1) for k, a in AMPLITUDES.items()}
-    found = fit(p, parts, [3, 12])
+    found = fit(p, logits, terms, [3, 12])
     expected = (power[3] + power[12]) / sum(power.values())
     np.testing.assert_allclose(found[1:], expected, atol=1e-4)
-    shares = logit_fits.shares(parts.logits, parts.terms, p, 1)
+    shares = logit_fits.shares(logits, terms, p, 1)
     for share in shares:
         wanted = [power.get(k, 0.0) / sum(power.values()) for k in range(1, p // 2 + 1)]
         np.testing.assert_allclose(share, wanted, atol=1e-4)
 
 
 def test_constants_are_seen_by_the_centrings_that_should(network):
-    p, _, parts = network
+    p, _, logits, terms = network
     of_class = np.arange(p, dtype=np.float32)[:, None, None]
-    shifted = parts._replace(logits=parts.logits + of_class)
-    found = fit(p, shifted, list(AMPLITUDES))
+    found = fit(p, logits + of_class, terms, list(AMPLITUDES))
     assert found.fve_class_centred == pytest.approx(1, abs=1e-4)
     assert found.fve_uncentred < found.fve < 0.9
     of_input = np.random.default_rng(0).normal(size=(p, p)).astype(np.float32) * 9
-    found = fit(p, parts._replace(logits=parts.logits + of_input), list(AMPLITUDES))
+    found = fit(p, logits + of_input, terms, list(AMPLITUDES))
     assert found.fve_input_centred == pytest.approx(1, abs=1e-4)
     assert found.fve < 0.9 and found.fve_class_centred < 0.9
 
 
 def test_the_loss_of_the_fit(network):
-    p, task, parts = network
-    amplitudes = fit(p, parts, list(AMPLITUDES)).amplitudes
-    logits = logit_fits.logits_of(amplitudes, task)
-    np.testing.assert_allclose(logits, parts.logits, atol=5e-3)
+    p, made, logits, terms = network
+    amplitudes = fit(p, logits, terms, list(AMPLITUDES)).amplitudes
+    fitted = logit_fits.waves_of(amplitudes, p, 1, p)
+    np.testing.assert_allclose(fitted, logits, atol=5e-3)
     x = np.arange(1, p)
     g = sum(a * (np.cos(2 * np.pi * k * x / p) - 1) for k, a in AMPLITUDES.items())
     expected = np.logaddexp(0, logsumexp(g))
-    np.testing.assert_allclose(ablations.split_losses(logits, task), expected, rtol=2e-3)
+    np.testing.assert_allclose(ablations.split_losses(made, fitted), expected, rtol=2e-3)
 
 
 def test_the_spectrum_of_the_logits_has_four_components_for_each_frequency(network):
-    p, _, parts = network
-    found = np.asarray(logit_fits.spectrum(parts.logits, p))
+    p, _, logits, terms = network
+    found = np.asarray(logit_fits.spectrum(logits, p))
     rows = {k: [2 * k - 1] if 2 * k == p else [2 * k - 1, 2 * k] for k in AMPLITUDES}
     expected = {(i, j) for of_k in rows.values() for i in of_k for j in of_k}
     assert set(zip(*np.nonzero(found > 1), strict=True)) == expected

@@ -3,27 +3,31 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import programs
 import pytest
 from hand_built import waves_of_the_sum
+from programs import initial, network_of, program
 
-from grokjax import model, tasks
-from grokjax.evaluate import progress_measures
-from grokjax.forward import plain_trace
-from grokjax.measures import progress, spectra
-from grokjax.types import Architecture
-
-SMALL = Architecture(d_model=16, num_heads=2, d_mlp=24)
+from grokjax import networks, parts
+from grokjax.measures import paper, select, spectra
+from grokjax.measures.network import Network
+from grokjax.stacks import measures_of, progress_measures
+from grokjax.tasks.modular import modular
 
 
-def float64_measures(logits, task, keys):
+def float64_measures(logits, data, keys):
     """The losses and coefficients from explicit unit directions over the pairs, in float64.
 
     `logits` are [c, a, b] without "=".
     """
     logits = np.asarray(logits, np.float64)
-    p = int(task.modulus)
+    p, labels, train = (
+        int(data.extra["modulus"]),
+        data.targets[..., 0],
+        data.splits["train"][..., 0],
+    )
     a = np.arange(p)
-    s = (a[:, None] + int(task.sign) * a[None, :]) % p
+    s = (a[:, None] + int(data.extra["sign"]) * a[None, :]) % p
 
     def projection(frequencies):
         total = np.zeros_like(logits)
@@ -38,14 +42,14 @@ def float64_measures(logits, task, keys):
 
     def mean_loss(z, mask):
         z = np.moveaxis(z, 0, -1)[mask]
-        correct = z[np.arange(len(z)), task.labels[mask]]
+        correct = z[np.arange(len(z)), labels[mask]]
         margins = z - correct[:, None]
-        margins[np.arange(len(z)), task.labels[mask]] = -np.inf
+        margins[np.arange(len(z)), labels[mask]] = -np.inf
         top = margins.max(1)
         lse = top + np.log(np.exp(margins - top[:, None]).sum(1))
         return np.logaddexp(0, lse).mean()
 
-    accuracy = lambda z, mask: (z.argmax(0) == task.labels)[mask].mean()  # noqa: E731
+    accuracy = lambda z, mask: (z.argmax(0) == labels)[mask].mean()  # noqa: E731
     everything = np.ones((p, p), bool)
     key_part = projection(keys)
     restricted = logits.mean((1, 2), keepdims=True) + key_part
@@ -55,14 +59,14 @@ def float64_measures(logits, task, keys):
         wave = np.cos(2 * np.pi * k * cube / p)
         coefficients.append((logits * wave).sum() / np.linalg.norm(wave))
     return {
-        "train_loss": mean_loss(logits, task.train),
-        "test_loss": mean_loss(logits, ~task.train),
+        "train_loss": mean_loss(logits, train),
+        "test_loss": mean_loss(logits, ~train),
         "restricted_loss": mean_loss(restricted, everything),
         "restricted_accuracy": accuracy(restricted, everything),
-        "excluded_loss": mean_loss(logits - key_part, task.train),
-        "excluded_accuracy": accuracy(logits - key_part, task.train),
+        "excluded_loss": mean_loss(logits - key_part, train),
+        "excluded_accuracy": accuracy(logits - key_part, train),
         "excluded_loss_by_frequency": [
-            mean_loss(logits - projection([k]), task.train) for k in range(1, p // 2 + 1)
+            mean_loss(logits - projection([k]), train) for k in range(1, p // 2 + 1)
         ],
         "cos_coefficient": coefficients,
     }
@@ -77,11 +81,12 @@ def numpy_gini(x):
 @pytest.mark.parametrize("operation", ["add", "subtract", "x2_xy_y2"])
 @pytest.mark.parametrize("p", [13, 12])
 def test_losses_and_coefficients_are_those_of_an_explicit_float64_projection(p, operation):
-    params = model.init(jax.random.key(p), SMALL, p + 1, init_scale=2.0)
-    task = tasks.modular(p, 0.4, seed=1, operation=operation)
+    params = initial(p, program(p=p), init_scale=2.0)
+    data = modular(p, 0.4, seed=1, operation=operation)
     keys = [1, 3, p // 2]
-    measured = progress_measures(params, task, keys)
-    expected = float64_measures(plain_trace(params, p, SMALL).logits[:p], task, keys)
+    measured = progress_measures(params, data, keys)
+    logits = networks.trace(params, data, program(p=p)).logits[:p]
+    expected = float64_measures(logits, data, keys)
     for name, value in expected.items():
         np.testing.assert_allclose(getattr(measured, name), value, rtol=2e-5, atol=1e-5)
 
@@ -90,47 +95,55 @@ def test_losses_and_coefficients_are_those_of_an_explicit_float64_projection(p, 
 def test_a_single_frequency_may_hold_any_share_of_the_logits(amplitude):
     """Below and above the spread up to which exponentials are multiplied; in nats, 56 and 90."""
     p, keys = 31, {3: amplitude, 7: 4.0, 11: 2.0}
-    params, task = waves_of_the_sum(p, keys), tasks.modular(p, 0.4)
-    assert (2 * amplitude < progress.WIDEST) == (amplitude < 30)
-    measured = progress_measures(params, task, list(keys))
-    logits = plain_trace(params, p, Architecture()).logits[:p]
-    expected = float64_measures(logits, task, list(keys))["excluded_loss_by_frequency"]
+    params, data = waves_of_the_sum(p, keys), modular(p, 0.4)
+    assert (2 * amplitude < paper.WIDEST) == (amplitude < 30)
+    measured = progress_measures(params, data, list(keys))
+    logits = networks.trace(params, data, program(**programs.PAPER, p=p)).logits[:p]
+    expected = float64_measures(logits, data, list(keys))["excluded_loss_by_frequency"]
     np.testing.assert_allclose(measured.excluded_loss_by_frequency, expected, rtol=2e-4)
 
 
 def test_a_wide_frequency_does_not_change_a_network_beside_it():
-    p, arch = 13, Architecture()
-    networks = [waves_of_the_sum(p, {3: amplitude, 5: 4.0}) for amplitude in (2.0, 45.0, 8.0)]
-    task, key = tasks.modular(p, 0.4), jnp.isin(jnp.arange(1, 7), jnp.array([3, 5]))
-    measure = lambda params: progress.progress(params, task, arch, key)  # noqa: E731
-    together = jax.vmap(measure)(jax.tree.map(lambda *x: jnp.stack(x), *networks))
-    for i, network in enumerate(networks):
-        alone = measure(network).excluded_loss_by_frequency
-        np.testing.assert_allclose(together.excluded_loss_by_frequency[i], alone, rtol=2e-5)
+    p = 13
+    several = [waves_of_the_sum(p, {3: amplitude, 5: 4.0}) for amplitude in (2.0, 45.0, 8.0)]
+    data = modular(p, 0.4)
+    measure = lambda params: paper.excluded_loss_by_frequency(network_of(params, data))  # noqa: E731
+    together = jax.vmap(measure)(jax.tree.map(lambda *x: jnp.stack(x), *several))
+    for i, network in enumerate(several):
+        np.testing.assert_allclose(together[i], measure(network), rtol=2e-5)
 
 
 def test_a_padded_network_has_the_measures_of_its_own_size():
     p, size = 12, 17
-    params = model.init(jax.random.key(0), SMALL, p + 1, init_scale=2.0)
-    task = tasks.modular(p, 0.4, seed=1)
-    own = progress_measures(params, task, [2, 6])
+    params = initial(0, program(p=p), init_scale=2.0)
+    data = modular(p, 0.4, seed=1)
+    own = progress_measures(params, data, [2, 6])
     key = jnp.isin(jnp.arange(1, size // 2 + 1), jnp.array([2, 6]))
-    padded = jax.jit(progress.progress, static_argnums=2)(
-        model.pad(params, size + 1), tasks.padded(task, size), SMALL, key
-    )
-    for name in progress.Progress._fields:
-        if name == "key_frequency":
-            continue
-        small, large = getattr(own, name), getattr(padded, name)
-        large = large[..., : small.shape[-1]] if small.ndim else large
+    padded = measured_padded(params, data, size, key, "paper")
+    assert padded.keys() == own.keys()
+    for name, small in own.items():
+        large = padded[name][tuple(map(slice, small.shape))]
         np.testing.assert_allclose(large, small, rtol=2e-5, atol=2e-5, err_msg=name)
+
+
+def measured_padded(params, data, size, key, *families):
+    """Measures of a network in the arrays of a larger modulus."""
+    large = program(p=size)
+    params, data = networks.pad(params, large), programs.padded(data, size)
+
+    @jax.jit
+    def measure(params, data):
+        network = Network(params, data, large, given={"key_frequency": key})
+        return {part.name: part.function(network) for part in select.select(families, large)}
+
+    return measure(params, data)
 
 
 @pytest.mark.parametrize("p", [59, 48])
 def test_the_frequencies_of_hand_built_weights_are_recovered(p):
     amplitudes = {10: 9.0, 13: 8.0, 17: 7.0, 20: 6.0}
-    task = tasks.modular(p, 0.3, seed=0)
-    measured = progress_measures(waves_of_the_sum(p, amplitudes), task)
+    data = modular(p, 0.3, seed=0)
+    measured = progress_measures(waves_of_the_sum(p, amplitudes), data)
     assert list(1 + np.nonzero(measured.key_frequency)[0]) == list(amplitudes)
     assert measured.test_accuracy == 1.0
     np.testing.assert_allclose(measured.restricted_loss, measured.test_loss, rtol=0.02)
@@ -144,8 +157,8 @@ def test_the_published_network_has_its_published_measures(reference):
     name = "wd_10-1_mod_addition_loss_curve"
     expected = json.loads((reference / f"{name}.json").read_text())
     params = _published(np.load(reference / f"{name}.npz"))
-    task = tasks.modular(expected["p"], expected["train_fraction"], expected["seed"])
-    measured = progress_measures(params, task)
+    data = modular(expected["p"], expected["train_fraction"], expected["seed"])
+    measured = progress_measures(params, data)
     keys = 1 + np.nonzero(measured.key_frequency)[0]
     assert list(keys) == expected["keys"]
     pairs = {
@@ -188,26 +201,26 @@ def _published(arrays):
 
 
 def test_leading_axes_are_kept_and_give_each_network_its_own_measures():
-    task = tasks.modular(7, 0.5, seed=3)
-    networks = [model.init(jax.random.key(i), SMALL, 8) for i in range(6)]
-    stacked = jax.tree.map(lambda *x: jnp.stack(x).reshape(2, 3, *x[0].shape), *networks)
-    together = progress_measures(stacked, task)
+    data = modular(7, 0.5, seed=3)
+    several = [initial(i, program()) for i in range(6)]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x).reshape(2, 3, *x[0].shape), *several)
+    together = progress_measures(stacked, data)
     assert together.cos_coefficient.shape == (2, 3, 3)
-    for i, network in enumerate(networks):
-        alone = progress_measures(network, task)
-        for name in progress.Progress._fields:
-            np.testing.assert_allclose(
-                getattr(together, name)[i // 3, i % 3], getattr(alone, name), rtol=1e-5, atol=1e-6
-            )
+    for i, network in enumerate(several):
+        alone = progress_measures(network, data)
+        assert alone.keys() == together.keys()
+        for name, value in alone.items():
+            found = together[name][i // 3, i % 3]
+            np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
 
 
 def test_a_wrong_vocabulary_or_frequency_is_refused():
-    params = model.init(jax.random.key(0), SMALL, 8)
+    params = initial(0, program())
     with pytest.raises(ValueError, match="8 tokens.*needs 10"):
-        progress_measures(params, tasks.modular(9, 0.5))
+        progress_measures(params, modular(9, 0.5))
     for wrong in ([0], [4], np.ones(4, bool)):
         with pytest.raises(ValueError, match="key frequencies mod 7"):
-            progress_measures(params, tasks.modular(7, 0.5), wrong)
+            progress_measures(params, modular(7, 0.5), wrong)
 
 
 @pytest.mark.parametrize("padding", [0, 5])
@@ -231,11 +244,55 @@ def test_component_norms_are_those_of_an_fft():
 
 
 def test_sums_of_squares_carry_the_names_of_the_leaves():
-    params = model.init(jax.random.key(0), SMALL, 8)
-    named = dict(
-        zip(spectra.matrix_names(params), spectra.sum_squared_weights(params), strict=True)
-    )
+    params, data = initial(0, program()), modular(7)
+    found = measures_of(params, data, "sum_squared_weights", "total_sum_squared_weights")
+    named = dict(zip(select.matrix_names(params), found.sum_squared_weights, strict=True))
     assert named["blocks.0.mlp.W_in"] == pytest.approx(
         float(np.sum(np.square(params["blocks"]["0"]["mlp"]["W_in"]))), rel=1e-5
     )
     assert named["blocks.0.mlp.b_in"] == 0 and len(named) == 11
+    np.testing.assert_allclose(found.total_sum_squared_weights, sum(named.values()), rtol=1e-6)
+
+
+def test_measures_are_asked_for_by_name_by_family_and_as_functions():
+    def largest_weight(network):
+        return jnp.max(jnp.abs(network.params["embed"]["W_E"]))
+
+    params, data = initial(0, program()), modular(7)
+    found = measures_of(params, data, "gini_embedding", largest_weight, "general")
+    general = {part.name for part in parts.all_of("measure") if "general" in part.families}
+    assert found.keys() == {"gini_embedding", "largest_weight"} | general
+    assert found.largest_weight == np.max(np.abs(params["embed"]["W_E"]))
+    whole = progress_measures(params, data)
+    assert measures_of(params, data).keys() == whole.keys()  # the task's own family
+    for name in general:
+        np.testing.assert_array_equal(found[name], whole[name])
+    with pytest.raises(AttributeError, match="no_such"):
+        found.no_such  # noqa: B018
+
+
+def test_general_losses_are_those_of_the_task_at_hand():
+    data, network = modular(7, 0.5), program()
+    made = network_of(initial(0, network), data)
+    paper_family = progress_measures(made.params, data)
+    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
+        value = parts.get("measure", name).function(made)
+        np.testing.assert_allclose(value, paper_family[name], rtol=1e-5)
+        assert parts.get("measure", name, "modular") is not parts.get("measure", name)
+
+
+def test_networks_without_mlps_have_the_measures_that_ask_for_none():
+    params = initial(0, program(network="attention_only"))
+    found = progress_measures(params, modular(7))
+    assert {"train_loss", "gini_embedding", "excluded_loss_by_frequency"} <= found.keys()
+    assert not {"key_frequency", "restricted_loss", "gini_neuron_logit_map"} & found.keys()
+
+
+def test_every_array_has_the_axes_that_its_measure_names():
+    params, data = initial(0, program()), modular(7)
+    sizes = dict(frequency=3, component=7, part=2, product=2, split=3, matrix=11, neuron=24)
+    sizes |= dict(head=2, other_head=2)
+    for name, value in measures_of(params, data, "paper", "mechanism", "variants").items():
+        part = parts.get("measure", name, "modular")
+        assert value.shape == tuple(sizes[dim] for dim in part.dims), name
+        assert part.definition and part.source and part.padded

@@ -3,34 +3,33 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import programs
 import pytest
 from float64 import Float64
+from programs import initial, program
 
-import grokjax
-from grokjax import blocks, interop, model, tasks
-from grokjax.measures import mechanism, spectra
-from grokjax.types import Architecture
+from grokjax import interop, networks
+from grokjax.measures import select, spectra
+from grokjax.measures.network import Network
+from grokjax.stacks import measures_of, mechanism
+from grokjax.tasks.modular import modular
 
-SMALL = Architecture(d_model=16, num_heads=2, d_mlp=24)
+OTHERS = "loss_without_other_frequency_logit_block"
 NAME = "wd_10-1_mod_addition_loss_curve"
 
 
-def analysed(params, task, keys, arch, variants=True):
-    key = np.isin(np.arange(1, task.labels.shape[-1] // 2 + 1), keys)
-    analyse = blocks.mapped(
-        lambda run, task: mechanism.mechanism(run[0], task, arch, run[1], variants)
-    )
-    one = jax.tree.map(lambda x: jnp.asarray(x)[None], (params, key))
-    return jax.tree.map(lambda x: np.asarray(x[0]), analyse(one, task))
+def analysed(params, data, keys, variants=True):
+    found = mechanism(params, data, keys, variants=variants)
+    return jax.tree.map(np.asarray, found)
 
 
 def random_network(p, operation):
     """Weights that have learned nothing, with biases, so that no analysis is trivially 0 or 1."""
-    params = model.init(jax.random.key(p), SMALL, p + 1, init_scale=2.0)
+    params = initial(p, program(p=p), init_scale=2.0)
     mlp = params["blocks"]["0"]["mlp"]
     for i, name in enumerate(("b_in", "b_out")):
         mlp[name] = jax.random.normal(jax.random.key(i), mlp[name].shape)
-    return params, tasks.modular(p, 0.4, seed=1, operation=operation), [1, 3, p // 2], SMALL
+    return params, modular(p, 0.4, seed=1, operation=operation), [1, 3, p // 2]
 
 
 @pytest.fixture(scope="module", params=["published", "13 add", "12 subtract"])
@@ -40,12 +39,12 @@ def pair(request):
         reference = request.getfixturevalue("reference")
         expected = json.loads((reference / f"{NAME}.json").read_text())
         params = interop.load_network(reference / f"{NAME}.npz")
-        task = tasks.modular(expected["p"], expected["train_fraction"], expected["seed"])
-        keys, arch = expected["keys"], Architecture()
+        data = modular(expected["p"], expected["train_fraction"], expected["seed"])
+        keys = expected["keys"]
     else:
         p, operation = request.param.split()
-        params, task, keys, arch = random_network(int(p), operation)
-    return analysed(params, task, keys, arch), Float64(params, task, keys)
+        params, data, keys = random_network(int(p), operation)
+    return analysed(params, data, keys), Float64(params, data, keys)
 
 
 def close(actual, expected, rtol=1e-4, **options):
@@ -55,35 +54,47 @@ def close(actual, expected, rtol=1e-4, **options):
 def test_every_ablation_costs_what_it_costs_in_float64(pair):
     found, exact = pair
     expected = exact.ablations()
-    measured = found.ablations | {"excluded": found.excluded_loss}
+    measured = {
+        name.removeprefix("loss_"): value
+        for name, value in found.items()
+        if name.startswith("loss_") and value.shape == (3,)
+    }
+    measured["excluded"] = found.excluded_loss_by_split
     assert measured.keys() == expected.keys()
     for name, losses in expected.items():
         close(measured[name], losses, err_msg=name)
+    close(found.restricted_loss_by_split, expected["sum_directions_only"])
+    close(found.loss_attention_zero_head, exact.without_each_head())
 
 
 def test_losses_of_the_network_and_of_the_logit_fit(pair):
     found, exact = pair
-    close(found.loss, exact.losses(exact.logits))
+    close(found.full_loss, exact.losses(exact.logits))
     fit, amplitudes = exact.cube_fit()
     close(found.logit_fit_loss, exact.losses(fit))
-    close(found.logit_fit.amplitudes[np.array(exact.keys) - 1], amplitudes, atol=1e-5)
+    close(found.logit_fit_amplitudes[np.array(exact.keys) - 1], amplitudes, atol=1e-5)
     z = exact.logits
     for name, centre in {
-        "fve": z.mean(),
-        "fve_uncentred": 0.0,
-        "fve_class_centred": z.mean(1, keepdims=True),
-        "fve_input_centred": z.mean(0),
+        "logit_fve": z.mean(),
+        "logit_fve_uncentred": 0.0,
+        "logit_fve_class_centred": z.mean(1, keepdims=True),
+        "logit_fve_input_centred": z.mean(0),
     }.items():
         left = np.sum((z - centre - fit) ** 2) / np.sum((z - centre) ** 2)
-        close(getattr(found.logit_fit, name), 1 - left, atol=1e-6, err_msg=name)
+        close(found[name], 1 - left, atol=1e-6, err_msg=name)
 
 
 def test_losses_without_each_frequency(pair):
     found, exact = pair
     for name, losses in exact.without_frequency(exact.keys).items():
-        measured = np.array(found.frequency_ablated[name])[:, np.array(exact.keys) - 1]
+        measured = found[f"loss_without_frequency_{name}"][:, np.array(exact.keys) - 1]
         close(measured.T, losses, err_msg=name)
-    assert np.isfinite(found.frequency_ablated["logit_block"].all).all()
+    key, others = found.loss_without_frequency_logit_block, found[OTHERS]
+    assert np.isfinite(np.where(np.isnan(key), others, key)[0]).all()
+    assert np.array_equal(np.isnan(key), ~np.isnan(others))
+    ks = 1 + np.flatnonzero(~found.key_frequency)
+    expected = exact.without_frequency(ks)["logit_block"]
+    close(others[:, ks - 1].T, expected, err_msg=OTHERS)
 
 
 def test_logits_by_frequency(pair):
@@ -93,7 +104,7 @@ def test_logits_by_frequency(pair):
         share = [
             np.sum((exact.fit(centred, rows([k]))[0]) ** 2) / np.sum(centred**2) for k in exact.keys
         ]
-        close(getattr(found.logit_shares, name)[np.array(exact.keys) - 1], share, atol=1e-6)
+        close(found[f"logit_share_{name}"][np.array(exact.keys) - 1], share, atol=1e-6)
 
 
 def test_readouts(pair):
@@ -106,15 +117,15 @@ def test_readouts(pair):
         products = exact.products([k])  # cos cos, cos sin, sin cos, sin sin
         for i, (wave, pair_of) in enumerate(((cos, products[[0, 3]]), (sin, products[[2, 1]]))):
             if np.ptp(wave) < 1e-9:
-                assert found.readouts.fve[i, k - 1] == 0  # the sine of k = p/2
+                assert found.mlp_readout_fve[i, k - 1] == 0  # the sine of k = p/2
                 continue
-            close(found.readouts.fve[i, k - 1], exact.fve(maps[i : i + 1], [wave])[0], atol=1e-6)
+            close(found.mlp_readout_fve[i, k - 1], exact.fve(maps[i : i + 1], [wave])[0], atol=1e-6)
             fve = exact.fve(maps[i : i + 1], pair_of)[0]
-            close(found.readouts.fve_products[i, k - 1], fve, atol=1e-6)
+            close(found.mlp_readout_fve_products[i, k - 1], fve, atol=1e-6)
             coefficients = exact.fit(maps[i : i + 1], pair_of)[1][0, :2]
             varies = np.ptp(pair_of, axis=1) > 1e-9
             close(
-                found.readouts.coefficients[i, varies, k - 1],
+                found.mlp_readout_coefficients[i, varies, k - 1],
                 coefficients[varies],
                 atol=1e-4,
             )
@@ -145,21 +156,20 @@ def test_neurons_and_their_clusters(pair):
 
 def test_attention(pair):
     found, exact = pair
-    fit = found.circuits.fit
     frequencies, fve = zip(*exact.attention_fits(), strict=True)
-    np.testing.assert_array_equal(fit.frequency, frequencies)
-    close(fit.fve, fve, atol=1e-6)
+    np.testing.assert_array_equal(found.attention_fit_frequency, frequencies)
+    close(found.attention_fit_fve, fve, atol=1e-6)
     for h, k in enumerate(frequencies):
         to_first = exact.attention[h : h + 1, 0]
         rows = exact.difference(k)
         left, coefficients = exact.fit(to_first - 0.5, rows, constant=False)
-        close(
-            fit.fve_half[h], 1 - np.mean((to_first - 0.5 - left) ** 2) / to_first.var(), atol=1e-5
-        )
-        close([fit.alpha[h], fit.beta[h]], coefficients[0], atol=1e-6)
-    close(found.circuits.equals_attention, exact.attention[:, 2].mean(1))
+        share = 1 - np.mean((to_first - 0.5 - left) ** 2) / to_first.var()
+        close(found.attention_fit_fve_half[h], share, atol=1e-5)
+        measured = found.attention_fit_alpha[h], found.attention_fit_beta[h]
+        close(measured, coefficients[0], atol=1e-6)
+    close(found.equals_attention, exact.attention[:, 2].mean(1))
     correlation = np.corrcoef(exact.attention[:, 0])
-    close(found.circuits.pattern_correlation, correlation, atol=1e-5)
+    close(found.pattern_correlation, correlation, atol=1e-5)
 
 
 def test_circuits(pair):
@@ -170,9 +180,9 @@ def test_circuits(pair):
     for h, W_Q in enumerate(exact.attn["W_Q"]):
         query = exact.x_equals @ W_Q
         scores = rows @ (W_E @ exact.attn["W_K"][h] @ query)
-        close(found.circuits.score_coefficients[h], scores, atol=1e-4)
+        close(found.score_coefficients[h], scores, atol=1e-4)
         W_neur = W_E @ exact.attn["W_V"][h] @ exact.attn["W_O"][h] @ exact.mlp["W_in"]
-        close(found.circuits.ov_norms[h], np.linalg.norm(rows @ W_neur, axis=1), rtol=1e-3)
+        close(found.ov_norms[h], np.linalg.norm(rows @ W_neur, axis=1), rtol=1e-3)
 
 
 @pytest.mark.parametrize("pair", ["published"], indirect=True)
@@ -180,49 +190,62 @@ def test_the_published_network_has_its_published_mechanism(pair):
     found, _ = pair
     clusters = {k + 1: n for k, n in enumerate(found.neuron_clusters) if n}
     assert clusters == {6: 47, 23: 31, 37: 65, 39: 11, 41: 31}
-    close(found.logit_fit.fve, 0.97477, rtol=1e-5)
-    close(found.logit_fit_loss.all, 1.590e-9, rtol=1e-3)
-    close(found.restricted_loss, [2.2011258699e-09, 2.0924253110e-09, 2.2476996635e-09])
-    close(found.excluded_loss, [9.03829522523, 8.38537041701, 9.31804710077])
+    close(found.logit_fve, 0.97477, rtol=1e-5)
+    close(found.logit_fit_loss[0], 1.590e-9, rtol=1e-3)
+    close(found.restricted_loss_by_split, [2.2011258699e-09, 2.0924253110e-09, 2.2476996635e-09])
+    close(found.excluded_loss_by_split, [9.03829522523, 8.38537041701, 9.31804710077])
 
 
 def test_a_padded_network_has_the_mechanism_of_its_own_size():
-    params, task, keys, arch = random_network(12, "add")
-    own = analysed(params, task, keys, arch, variants=False)
-    padded = analysed(model.pad(params, 18), tasks.padded(task, 17), keys, arch, variants=False)
-    for path, large in jax.tree_util.tree_leaves_with_path(padded):
-        small = own
-        for entry in path:
-            small = getattr(small, entry.name) if hasattr(entry, "name") else small[entry.key]
-        large = large[tuple(slice(size) for size in small.shape)]
-        close(large, small, rtol=1e-3, atol=1e-4, err_msg=jax.tree_util.keystr(path))
+    params, data, keys = random_network(12, "add")
+    own = analysed(params, data, keys, variants=False)
+    large = program(p=17)
+    grown, key = programs.padded(data, 17), np.isin(np.arange(1, 9), keys)
+
+    @jax.jit
+    def measure(params, data):
+        network = Network(params, data, large, given={"key_frequency": key})
+        found = select.select(["mechanism"], large)
+        return {part.name: part.function(network) for part in found}
+
+    padded = measure(networks.pad(params, large), grown)
+    assert padded.keys() == own.keys()
+    for name, small in own.items():
+        cut = padded[name][tuple(slice(size) for size in small.shape)]
+        close(cut, small, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def test_networks_of_two_layers_lack_only_what_is_said_of_one():
-    arch = Architecture(d_model=16, num_heads=2, d_mlp=24, num_layers=2)
-    params = model.init(jax.random.key(0), arch, 8)
-    task = tasks.modular(7, 0.5, seed=0)
-    found = analysed(params, task, [1, 2], arch, variants=False)
-    assert found.circuits is None and "mlp_skip_zero" in found.ablations
-    assert not [name for name in found.ablations if "attention" in name]
-    assert np.isfinite(found.loss.all)
+    params, data = initial(0, program(num_layers=2)), modular(7, 0.5, seed=0)
+    found = analysed(params, data, [1, 2], variants=False)
+    one = analysed(initial(0, program()), data, [1, 2], variants=False)
+    lacking = one.keys() - found.keys()
+    assert "equals_attention" in lacking and "loss_mlp_skip_zero" in found
+    assert not [name for name in found if "attention" in name]
+    circuits = {"pattern_correlation", "score_coefficients", "ov_norms"}
+    assert all("attention" in name for name in lacking - circuits)
+    assert np.isfinite(found.full_loss).all()
 
 
 def test_without_a_key_the_networks_own_is_used():
-    params, task, _, arch = random_network(12, "add")
-    found = jax.jit(lambda x: mechanism.mechanism(x, task, arch).key)(params)
-    np.testing.assert_array_equal(found, spectra.own_key_frequencies(params, 12))
+    params, data, _ = random_network(12, "add")
+    found = measures_of(params, data, "key_frequency").key_frequency
+    norms = spectra.component_norms(spectra.neuron_logit_map(params), 12)
+    own = spectra.key_frequencies(spectra.frequency_norms(norms))
+    np.testing.assert_array_equal(found, own)
 
 
 def test_a_stack_of_networks_is_asked_in_one_call():
-    networks = [model.init(jax.random.key(i), SMALL, 14, init_scale=2.0) for i in range(3)]
-    task = tasks.modular(13, 0.4)
-    stack = jax.tree.map(lambda *x: jnp.stack(x).reshape(3, 1, *x[0].shape), *networks)
-    together = grokjax.mechanism(stack, task, [2, 5])
-    assert together.loss.all.shape == (3, 1) and together.readouts.fve.shape[:2] == (3, 1)
-    for i, network in enumerate(networks):
-        alone = analysed(network, task, [2, 5], SMALL, variants=False)
-        for ours, expected in zip(*map(jax.tree.leaves, (together, alone)), strict=True):
-            np.testing.assert_allclose(ours[i, 0], expected, rtol=1e-5, atol=1e-5)
+    several = [initial(i, program(p=13), init_scale=2.0) for i in range(3)]
+    data = modular(13, 0.4)
+    stack = jax.tree.map(lambda *x: jnp.stack(x).reshape(3, 1, *x[0].shape), *several)
+    together = mechanism(stack, data, [2, 5])
+    assert together.full_loss.shape == (3, 1, 3)
+    assert together.mlp_readout_fve.shape[:2] == (3, 1)
+    for i, network in enumerate(several):
+        alone = analysed(network, data, [2, 5], variants=False)
+        assert alone.keys() == together.keys()
+        for name, expected in alone.items():
+            np.testing.assert_allclose(together[name][i, 0], expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="14 tokens"):
-        grokjax.mechanism(stack, tasks.modular(11, 0.4))
+        mechanism(stack, modular(11, 0.4))

@@ -3,40 +3,24 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import programs
 import pytest
+from programs import all_pairs, program, random_params
 
-from grokjax import losses, model
-from grokjax.types import Architecture
+from grokjax import losses, model, networks
 
-PAPER = Architecture()
-SMALL = Architecture(d_model=16, num_heads=2, d_mlp=24)
-DEEP = Architecture(d_model=16, num_heads=2, d_mlp=24, num_layers=2)
-SMOOTH = Architecture(d_model=16, num_heads=4, d_mlp=24, activation="gelu")
+PAPER = program(**programs.PAPER, p=113)
+SMALL = program(p=5)
+LARGER = program(p=8)
+DEEP = program(p=5, num_layers=2)
+SMOOTH = program(p=5, num_heads=4, activation="gelu")
 
-draw = jax.jit(model.init, static_argnames=("arch", "num_tokens"))
-forward = jax.jit(model.forward, static_argnames="arch")
-
-
-def init(seed, arch, num_tokens, init_scale=1.0):
-    return draw(jax.random.key(seed), arch=arch, num_tokens=num_tokens, init_scale=init_scale)
+draw = jax.jit(networks.init, static_argnames="program")
+forward = jax.jit(model.forward, static_argnames="program")
 
 
-def like(arch, num_tokens):
-    """The tree that `init` makes, with shapes in place of arrays."""
-    return jax.eval_shape(lambda key: model.init(key, arch, num_tokens), jax.random.key(0))
-
-
-def random_params(arch, num_tokens):
-    """Parameters of the size of initial ones, except that the biases are not zero."""
-    rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda x: jnp.asarray(rng.normal(scale=0.3, size=x.shape), x.dtype), like(arch, num_tokens)
-    )
-
-
-def all_pairs(p):
-    a, b = np.divmod(np.arange(p * p), p)
-    return jnp.asarray(np.stack([a, b, np.full_like(a, p)], -1), jnp.int32)
+def init(seed, program, init_scale=1.0):
+    return draw(jax.random.key(seed), program=program, init_scale=init_scale)
 
 
 def names_and_shapes(params):
@@ -71,11 +55,11 @@ def numpy_forward(params, tokens, num_layers, activation):
         results.append((stream @ params["unembed"]["W_U"], mid, neurons))
         attention.append(pattern)
     logits, residual, neurons = map(np.stack, zip(*results, strict=True))
-    return dict(logits=logits, pattern=np.stack(attention), residual=residual, neurons=neurons)
+    return dict(logits=logits, attention=np.stack(attention), residual=residual, neurons=neurons)
 
 
 def test_names_and_shapes_are_those_of_transformerlens():
-    assert names_and_shapes(like(PAPER, 114)) == {
+    assert names_and_shapes(networks.shapes(PAPER)) == {
         "embed.W_E": (114, 128),
         "pos_embed.W_pos": (3, 128),
         "blocks.0.attn.W_Q": (4, 128, 32),
@@ -91,11 +75,11 @@ def test_names_and_shapes_are_those_of_transformerlens():
 
 
 def test_the_papers_network_has_226816_parameters():
-    assert sum(x.size for x in jax.tree.leaves(like(PAPER, 114))) == 226_816
+    assert sum(x.size for x in jax.tree.leaves(networks.shapes(PAPER))) == 226_816
 
 
 def test_initial_weights_are_gaussians_of_the_authors_scales():
-    params = init(3, PAPER, 114)
+    params = init(3, PAPER)
     for path, leaf in jax.tree.leaves_with_path(params):
         name = path[-1].key
         leaf = np.asarray(leaf, np.float64)
@@ -109,7 +93,7 @@ def test_initial_weights_are_gaussians_of_the_authors_scales():
 
 
 def test_no_two_matrices_are_drawn_from_the_same_numbers():
-    params = init(0, DEEP, 8)
+    params = init(0, program(num_layers=2))
     attention = [x for layer in params["blocks"].values() for x in layer["attn"].values()]
     flat = [np.ravel(x) for x in attention]
     correlation = np.corrcoef(flat) - np.eye(len(flat))
@@ -117,8 +101,8 @@ def test_no_two_matrices_are_drawn_from_the_same_numbers():
 
 
 def test_init_scale_multiplies_all_weights():
-    once = init(1, DEEP, 8)
-    thrice = init(1, DEEP, 8, init_scale=3.0)
+    once = init(1, program(num_layers=2))
+    thrice = init(1, program(num_layers=2), init_scale=3.0)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(3 * x, y, rtol=1e-6), once, thrice)
 
 
@@ -126,14 +110,14 @@ def test_the_loss_at_initialisation_is_the_authors():
     tokens = all_pairs(113)[::5]
     labels = (tokens[:, 0] + tokens[:, 1]) % 113
     for seed in range(3):
-        params = init(seed, PAPER, 114)
-        logits = forward(params, tokens, arch=PAPER)["logits"][:, -1]
+        params = init(seed, PAPER)
+        logits = forward(params, tokens, program=PAPER)["logits"][:, -1]
         loss = float(losses.cross_entropy(logits.T, labels, 114).mean())
         assert 4.76 < loss < 4.80
 
 
 @pytest.mark.parametrize(
-    ("arch", "activation"),
+    ("network", "activation"),
     [
         (SMALL, lambda x: np.maximum(x, 0)),
         (DEEP, lambda x: np.maximum(x, 0)),
@@ -141,22 +125,22 @@ def test_the_loss_at_initialisation_is_the_authors():
     ],
     ids=["one layer", "two layers", "gelu"],
 )
-def test_the_network_computes_what_the_paper_writes(arch, activation):
-    params, tokens = random_params(arch, 6), all_pairs(5)
-    actual = forward(params, tokens, arch=arch)
-    expected = numpy_forward(params, tokens, arch.num_layers, activation)
+def test_the_network_computes_what_the_paper_writes(network, activation):
+    params, tokens = random_params(network), all_pairs(5)
+    actual = forward(params, tokens, program=network)
+    expected = numpy_forward(params, tokens, network.num_layers, activation)
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
         scale = np.max(np.abs(value))
         np.testing.assert_allclose(actual[name], value, rtol=0, atol=3e-6 * scale, err_msg=name)
 
 
-@pytest.mark.parametrize("arch", [SMALL, DEEP], ids=["one layer", "two layers"])
-def test_no_position_sees_a_later_one(arch):
-    params, tokens = random_params(arch, 6), jnp.array([[1, 4, 5]])
+@pytest.mark.parametrize("network", [SMALL, DEEP], ids=["one layer", "two layers"])
+def test_no_position_sees_a_later_one(network):
+    params, tokens = random_params(network), jnp.array([[1, 4, 5]])
     jacobian = jax.jit(
         jax.jacrev(
-            lambda W_pos: model.forward({**params, "pos_embed": {"W_pos": W_pos}}, tokens, arch)[
+            lambda W_pos: model.forward({**params, "pos_embed": {"W_pos": W_pos}}, tokens, network)[
                 "logits"
             ][0]
         )
@@ -166,15 +150,15 @@ def test_no_position_sees_a_later_one(arch):
 
 
 def test_a_later_token_leaves_the_logits_of_earlier_positions_alone():
-    params = random_params(DEEP, 6)
-    logits = forward(params, jnp.array([[1, 4, 5], [1, 4, 2], [1, 0, 5]]), arch=DEEP)["logits"]
+    params = random_params(DEEP)
+    logits = forward(params, jnp.array([[1, 4, 5], [1, 4, 2], [1, 0, 5]]), program=DEEP)["logits"]
     np.testing.assert_array_equal(logits[0, :2], logits[1, :2])
     np.testing.assert_array_equal(logits[0, 0], logits[2, 0])
     assert np.any(logits[0, 1] != logits[2, 1]) and np.any(logits[0, 2] != logits[1, 2])
 
 
 def test_drop_receives_the_neurons_of_every_layer_and_replaces_them():
-    params, tokens, seen = random_params(DEEP, 6), all_pairs(5), []
+    params, tokens, seen = random_params(DEEP), all_pairs(5), []
 
     def drop(neurons, layer):
         seen.append((neurons.shape, layer))
@@ -185,38 +169,41 @@ def test_drop_receives_the_neurons_of_every_layer_and_replaces_them():
     for layer in params["blocks"].values():
         layer["mlp"]["W_out"] *= 0
     np.testing.assert_allclose(
-        dropped, forward(params, tokens, arch=DEEP)["logits"], rtol=1e-5, atol=1e-5
+        dropped, forward(params, tokens, program=DEEP)["logits"], rtol=1e-5, atol=1e-5
     )
 
 
 def test_a_padded_network_has_zeros_behind_its_vocabulary_and_the_same_logits():
-    params = random_params(SMALL, 6)
-    padded = model.pad(params, 9)
+    params = random_params(SMALL)
+    padded = networks.pad(params, LARGER)
     shapes = names_and_shapes(padded)
     assert shapes["embed.W_E"] == (9, 16) and shapes["unembed.W_U"] == (16, 9)
     assert not padded["embed"]["W_E"][6:].any() and not padded["unembed"]["W_U"][:, 6:].any()
-    logits = forward(padded, all_pairs(5), arch=SMALL)["logits"]
-    expected = forward(params, all_pairs(5), arch=SMALL)["logits"]
+    logits = forward(padded, all_pairs(5), program=LARGER)["logits"]
+    expected = forward(params, all_pairs(5), program=SMALL)["logits"]
     np.testing.assert_allclose(logits[..., :6], expected, rtol=0, atol=1e-6)
     assert not np.any(logits[..., 6:])
 
 
 def test_unpad_undoes_pad_also_under_leading_axes():
-    params = random_params(SMALL, 6)
+    params = random_params(SMALL)
     stacked = jax.tree.map(lambda x: jnp.stack([x, 2 * x])[None], params)
-    for tree in (params, stacked):
-        back = model.unpad(model.pad(tree, 9), 6)
+    padded = networks.pad(params, LARGER)
+    large = jax.tree.map(lambda x: jnp.stack([x, 2 * x])[None], padded)
+    for tree, grown in ((params, padded), (stacked, large)):
+        back = networks.unpad(grown, SMALL)
         assert jax.tree.structure(back) == jax.tree.structure(tree)
         jax.tree.map(np.testing.assert_array_equal, back, tree)
 
 
 def test_padding_does_not_change_the_tree_it_is_given():
-    params = random_params(SMALL, 6)
-    model.pad(params, 9)
+    params = random_params(SMALL)
+    networks.pad(params, LARGER)
     assert params["embed"]["W_E"].shape == (6, 16)
 
 
-def test_only_the_leaves_named_as_such_depend_on_the_modulus():
-    small, large = (names_and_shapes(like(DEEP, num_tokens)) for num_tokens in (6, 9))
+def test_only_the_embedding_and_the_unembedding_depend_on_the_modulus():
+    shapes = (names_and_shapes(networks.shapes(program(p=p, num_layers=2))) for p in (5, 8))
+    small, large = shapes
     changed = {name for name in small if small[name] != large[name]}
-    assert changed == {".".join(path) for path in model.VOCABULARY_AXES}
+    assert changed == {"embed.W_E", "unembed.W_U"}

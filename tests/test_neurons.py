@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from hand_built import periodic_neurons
+from programs import network_of
 
-from grokjax.lookup import trace
-from grokjax.measures import grids, neurons, spectra
-from grokjax.types import Architecture
+from grokjax.measures import grids, neurons
+from grokjax.tasks.modular import modular
 
 CLUSTERS = {3: 4, 5: 7, 11: 6}
 HEADS = [(5, 0.05, 0.4, 11)]
@@ -12,13 +12,10 @@ HEADS = [(5, 0.05, 0.4, 11)]
 
 @pytest.fixture(scope="module", params=[31, 24])
 def network(request):
-    """Modulus, parameters, terms of the neurons and share of every frequency."""
+    """Modulus, network, terms of the neurons and share of every frequency."""
     p = request.param
-    params = periodic_neurons(p, CLUSTERS, HEADS)
-    maps = trace(params, p, Architecture()).neurons
-    terms = grids.terms(maps, p)
-    variance = neurons.variance(maps, terms[0, 0, :, 0], p)
-    return p, params, terms, neurons.shares(terms, variance)
+    made = network_of(periodic_neurons(p, CLUSTERS, HEADS), modular(p))
+    return p, made, made.once(neurons.neuron_terms), made.once(neurons.neuron_shares)
 
 
 def test_every_neuron_has_the_frequency_that_it_was_given(network):
@@ -46,9 +43,8 @@ def test_clusters_are_those_that_were_built(network):
 
 
 def test_a_cluster_writes_its_own_frequency_to_the_logits(network):
-    p, params, _, shares = network
-    W_L = spectra.neuron_logit_map(params)
-    norms = neurons.cluster_logit_norms(W_L, neurons.membership(shares), p)
+    p, made, _, _ = network
+    norms = neurons.cluster_logit_norms(made)
     for k, count in CLUSTERS.items():
         phi = np.arange(count)
         expected = np.zeros(p)
@@ -58,9 +54,9 @@ def test_a_cluster_writes_its_own_frequency_to_the_logits(network):
 
 
 def test_polynomials_of_linear_neurons_are_the_neurons(network):
-    p, params, terms, shares = network
+    p, made, terms, shares = network
     members = neurons.membership(shares)
-    maps = trace(params, p, Architecture()).neurons[:17]
+    maps = made.trace.neurons[:17]
     W = np.random.default_rng(0).normal(size=(5, 17)).astype(np.float32)
     found = neurons.polynomials(terms[..., :17, :], members[:17], W)
     back = grids.from_terms(found, p, p) + (W @ np.asarray(grids.mean(maps, p)))[:, None, None]

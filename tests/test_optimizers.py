@@ -3,22 +3,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from programs import hyper, program
 
 from grokjax import optimizers
-from grokjax.types import Hyperparameters
 
 STEPS, BETAS = 50, (0.9, 0.98)
+PROGRAM = program(betas=BETAS)
 
 
 def hyperparameters(learning_rate=1e-3, warmup_steps=10, weight_decay=1.0):
     values = dict(learning_rate=learning_rate, warmup_steps=warmup_steps, weight_decay=weight_decay)
-    return Hyperparameters(
-        **{name: jnp.float32(value) for name, value in values.items()},
-        l1=jnp.float32(0),
-        dropout=jnp.float32(0),
-        steps=jnp.int32(STEPS),
-        seed=jnp.int32(0),
-    )
+    return hyper(**values, steps=STEPS)
 
 
 def problem():
@@ -49,7 +44,7 @@ def torch_adamw(x, grads, learning_rate, warmup_steps, weight_decay, betas=BETAS
 @jax.jit
 def updated(hyper, params, grads):
     """Parameters after every one of the updates."""
-    optimizer = optimizers.adamw(hyper, BETAS)
+    optimizer = optimizers.make(hyper, PROGRAM)
 
     def step(carry, grad):
         params, state = carry

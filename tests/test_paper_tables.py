@@ -3,12 +3,12 @@ import json
 import jax
 import numpy as np
 import pytest
+from programs import program
 
-from experiments import paper_tables
-from grokjax import interop, model, runner
+from experiments.paper_tables import __main__ as paper_tables
+from grokjax import interop, networks, runner
 from grokjax.commandline import run_main
 from grokjax.config import RunConfig, SweepConfig
-from grokjax.types import Architecture
 
 NAME = "wd_10-1_mod_addition_loss_curve"
 KEYS = {
@@ -54,7 +54,7 @@ def read(folder):
 def weights(tmp_path_factory):
     """A file of a network that has learned nothing."""
     path = tmp_path_factory.mktemp("weights") / "x.npz"
-    params = model.init(jax.random.key(0), Architecture(8, 2, 16), 8, init_scale=2.0)
+    params = networks.init(jax.random.key(0), program(8, 2, 16), 2.0)
     interop.save_network(jax.tree.map(np.asarray, params), path)
     return path
 

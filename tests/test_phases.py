@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import xarray as xr
 
+from grokjax import parts
 from grokjax.measures.phases import phase_ends
+from grokjax.measures.steps import first_step
 
 STEPS = np.arange(0, 20_001, 100)
 
@@ -71,3 +74,23 @@ def test_a_diverged_run_has_no_later_ends():
         run[name][late] = np.nan
     ends = phase_ends(**run, p=113)
     assert ends.memorization_end == 1_400 and np.isnan(ends[1:]).all()
+
+
+def test_summaries_are_taken_of_what_was_recorded_of_a_run():
+    series = a_run()
+    steps = series.pop("steps")
+    series["total_sum_squared_weights"] = series.pop("sum_squared_weights")
+    series["test_accuracy"] = np.where(steps >= 9_700, 1.0, 0.0)
+    run = xr.Dataset({k: ("step", x) for k, x in series.items()}, {"step": steps, "modulus": 113})
+    found = {}
+    for part in parts.all_of("summary"):
+        assert part.units == "steps" and set(part.needs) <= set(run.data_vars)
+        found[part.name] = part.function(run)
+    ends = phase_ends(**a_run(), p=113)
+    assert found == ends._asdict() | {"steps_to_memorize": 1_000.0, "steps_to_grok": 9_700.0}
+
+
+def test_the_first_step_of_an_accuracy_is_that_of_each_run():
+    accuracy = np.array([[0.1, 0.995, 0.2], [0.99, 1.0, 1.0], [0.5, 0.5, np.nan]])
+    np.testing.assert_array_equal(first_step(np.arange(3) * 10, accuracy), [10, 0, np.nan])
+    assert np.isnan(first_step(np.zeros(0, int), np.zeros((2, 0)))).all()

@@ -1,12 +1,10 @@
-import jax
 import numpy as np
 import pytest
 from hand_built import periodic_neurons, waves_of_the_sum
+from programs import initial, network_of, program
 
-from grokjax import model, tasks
-from grokjax.lookup import trace
-from grokjax.measures import ablations, grids, readouts, spectra
-from grokjax.types import Architecture
+from grokjax.measures import readouts, spectra
+from grokjax.tasks.modular import modular
 
 AMPLITUDES = {3: 5.0, 7: 4.0, 12: 3.0}
 
@@ -15,11 +13,9 @@ def key_mask(p, keys=AMPLITUDES):
     return np.isin(np.arange(1, p // 2 + 1), list(keys))
 
 
-def explained(params, p, arch=None):
-    traced = trace(params, p, arch or Architecture())
-    terms = grids.terms(traced.neurons, p)
-    parts = ablations.parts(params, traced, terms, tasks.modular(p, 0.5))
-    return readouts.explained(parts.mlp, parts.mlp_terms, p)
+def explained(params, p):
+    network = network_of(params, modular(p, 0.5))
+    return readouts.explained(readouts.mlp_logits(network), readouts.mlp_terms(network), p)
 
 
 @pytest.mark.parametrize("p", [31, 24])  # mod 24 the sine of k = 12 vanishes
@@ -69,7 +65,7 @@ def test_the_span_of_the_readouts_holds_all_of_w_l(p, rank):
 
 def test_directions_that_depend_on_each_other_count_once():
     # Width 4 leaves W_L with rank 4, though 7 frequencies have 14 directions.
-    params = model.init(jax.random.key(0), Architecture(4, 1, 24), 16)
+    params = initial(0, program(d_model=4, num_heads=1, p=15))
     W_L = spectra.neuron_logit_map(params)
     basis = np.asarray(readouts.span(W_L, np.ones(7, bool), 15))
     np.testing.assert_allclose(np.sum(basis**2), 4, rtol=1e-5)

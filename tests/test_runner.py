@@ -8,9 +8,11 @@ import pytest
 import xarray as xr
 
 import grokjax
-from grokjax import checkpoints, config, results, runner
-from grokjax.config import ConfigError, RunConfig, SweepConfig
-from grokjax.evaluate import progress_measures
+from grokjax import checkpoints, config, loop, parts, results, runner
+from grokjax.config import RunConfig, SweepConfig
+from grokjax.errors import ConfigError, DamagedError
+from grokjax.stacks import progress_measures
+from grokjax.workdir import config_path, measures_path
 
 TINY = dict(d_model=8, num_heads=2, d_mlp=16, steps=40, train_fraction=0.6)
 
@@ -24,15 +26,15 @@ def tiny_sweep(**fields):
     return SweepConfig(tuple(runs), eval_every=5, checkpoint_every=10, resume_every=15)
 
 
-def run(sweep, workdir):
+def run(sweep, folder):
     said = []
-    runner.run_sweep(sweep, workdir, lambda text: said.append(str(text)))
+    runner.run_sweep(sweep, folder, lambda text: said.append(str(text)))
     return "\n".join(said)
 
 
-def contents(workdir):
+def contents(folder):
     """All that a sweep leaves for science: parameters at every step and the recorded curves."""
-    opened = grokjax.open_sweep(workdir)
+    opened = grokjax.open_sweep(folder)
     trajectory = {
         (i, step): checkpoints.read(opened.directory(i), step)
         for i in range(len(opened.blocks))
@@ -53,16 +55,16 @@ def without_figures(monkeypatch):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("runs") / "tiny"
-    said = run(tiny_sweep(), workdir)
-    return workdir, said
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    said = run(tiny_sweep(), folder)
+    return folder, said
 
 
 def test_a_sweep_leaves_every_file_and_says_what_it_did(finished):
-    workdir, said = finished
+    folder, said = finished
     for name in ("config.json", "runs.csv", "curves.nc", "measures.nc"):
-        assert (workdir / name).stat().st_size > 0
-    assert list((workdir / "figures").glob("*.png"))
+        assert (folder / name).stat().st_size > 0
+    assert list((folder / "figures").glob("*.png"))
     for word in (
         "runs",
         "blocks",
@@ -74,12 +76,14 @@ def test_a_sweep_leaves_every_file_and_says_what_it_did(finished):
         "key frequencies",
     ):
         assert word in said
-    assert str(workdir / "measures.nc") in said
+    assert str(folder / "measures.nc") in said
 
 
 def test_the_dataset_holds_every_measure_with_units_and_definitions(finished):
     measures = grokjax.open_sweep(finished[0]).measures()
-    assert set(measures.data_vars) == set(results.DEFINITIONS)
+    known = [*parts.all_of("measure"), *parts.all_of("summary")]
+    of_the_paper = {part.name for part in known if part.kind == "summary" or "paper" in part.family}
+    assert set(measures.data_vars) == of_the_paper | {"diverged_at"}
     assert measures.sizes["run"] == 4 and list(measures["step"]) == [0, 10, 20, 30, 40]
     for variable in measures.data_vars.values():
         assert variable.attrs.keys() >= {"units", "definition", "long_name", "source"}
@@ -95,7 +99,7 @@ def test_the_dataset_agrees_with_the_parameters_of_each_run(finished):
     for number in range(4):
         row = measures.sel(run=number)
         keys = row["frequency"].values[row["key_frequency"].values]
-        alone = progress_measures(sweep.params(number, 20), sweep.task(number), keys.tolist())
+        alone = progress_measures(sweep.params(number, 20), sweep.data(number), keys.tolist())
         at_20 = row.sel(step=20)
         for name in (
             "train_loss",
@@ -109,7 +113,7 @@ def test_the_dataset_agrees_with_the_parameters_of_each_run(finished):
         np.testing.assert_allclose(
             at_20["cos_coefficient"][:f], alone.cos_coefficient, rtol=1e-4, atol=1e-4
         )
-        own = progress_measures(sweep.params(number, 40), sweep.task(number))
+        own = progress_measures(sweep.params(number, 40), sweep.data(number))
         np.testing.assert_array_equal(row["key_frequency"].values[:f], own.key_frequency)
 
 
@@ -124,20 +128,20 @@ def test_parameters_have_the_size_of_their_own_modulus(finished):
 
 
 def test_a_finished_sweep_says_so_and_writes_nothing(finished):
-    workdir, _ = finished
-    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
-    assert "is finished" in run(tiny_sweep(), workdir)
-    assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert "is finished" in run(tiny_sweep(), folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 @pytest.mark.usefixtures("without_figures")
 def test_measures_can_be_made_anew_from_checkpoints(finished):
-    workdir, _ = finished
-    before = results.load(results.measures_path(workdir))
-    results.measures_path(workdir).unlink()
-    xr.testing.assert_identical(grokjax.open_sweep(workdir).measures(), before)
-    runner.analyze(workdir, lambda text: None)
-    xr.testing.assert_identical(results.load(results.measures_path(workdir)), before)
+    folder, _ = finished
+    before = results.load(measures_path(folder))
+    measures_path(folder).unlink()
+    xr.testing.assert_identical(grokjax.open_sweep(folder).measures(), before)
+    runner.analyze(folder, lambda text: None)
+    xr.testing.assert_identical(results.load(measures_path(folder)), before)
 
 
 def test_another_config_is_refused_with_the_fields_that_differ(finished):
@@ -148,21 +152,21 @@ def test_another_config_is_refused_with_the_fields_that_differ(finished):
 def test_a_workdir_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="not writable"):
-        run(tiny_sweep(), tmp_path / "file" / "workdir")
+        run(tiny_sweep(), tmp_path / "file" / "folder")
 
 
 def test_a_directory_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds no sweep"):
         grokjax.open_sweep(tmp_path)
-    results.config_path(tmp_path).write_text("{")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    config_path(tmp_path).write_text("{")
+    with pytest.raises(DamagedError, match="cannot be read"):
         grokjax.open_sweep(tmp_path)
 
 
 @pytest.mark.parametrize("step", [2, 21])
 @pytest.mark.usefixtures("without_figures")
 def test_a_sweep_stopped_by_a_signal_ends_with_the_same_bits(finished, tmp_path, monkeypatch, step):
-    original, raised = runner._Scribe.record, []
+    original, raised = loop._Scribe.record, []
 
     def interrupt(self, at, scores):
         original(self, at, scores)
@@ -170,7 +174,7 @@ def test_a_sweep_stopped_by_a_signal_ends_with_the_same_bits(finished, tmp_path,
             raised.append(at)
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(runner._Scribe, "record", interrupt)
+    monkeypatch.setattr(loop._Scribe, "record", interrupt)
     with pytest.raises(runner.Interrupted, match="SIGTERM"):
         run(tiny_sweep(), tmp_path)
     monkeypatch.undo()
@@ -182,17 +186,17 @@ def test_a_sweep_stopped_by_a_signal_ends_with_the_same_bits(finished, tmp_path,
 
 @pytest.mark.usefixtures("without_figures")
 def test_a_sweep_goes_on_from_the_state_before_a_damaged_one(finished, tmp_path):
-    workdir = tmp_path / "copy"
-    shutil.copytree(finished[0], workdir)
-    results.measures_path(workdir).unlink()
-    states = workdir / "blocks" / "0" / "resume"
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    measures_path(folder).unlink()
+    states = folder / "blocks" / "0" / "resume"
     latest = states / str(checkpoints.state_steps(states.parent)[-1])
     next(latest.rglob("_METADATA")).write_text("")
-    with pytest.raises(ConfigError, match=f"damaged.*delete {latest}"):
-        run(tiny_sweep(), workdir)
+    with pytest.raises(DamagedError, match=f"damaged.*delete {latest}"):
+        run(tiny_sweep(), folder)
     shutil.rmtree(latest)
-    run(tiny_sweep(), workdir)
-    assert_same_bits(contents(workdir), contents(finished[0]))
+    run(tiny_sweep(), folder)
+    assert_same_bits(contents(folder), contents(finished[0]))
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -202,14 +206,14 @@ def test_a_running_sweep_can_be_measured(finished, tmp_path, monkeypatch):
     def fail(*args):
         raise stop
 
-    monkeypatch.setattr(runner.checkpoints.Writer, "save_state", fail)
+    monkeypatch.setattr(checkpoints.Writer, "save_state", fail)
     with pytest.raises(RuntimeError, match="the machine fails"):
         run(tiny_sweep(), tmp_path)
     monkeypatch.undo()
     sweep = grokjax.open_sweep(tmp_path)
     measures = sweep.measures()
     assert measures.sizes["step"] == len(sweep.steps) < 5
-    assert not results.measures_path(tmp_path).exists()
+    assert not measures_path(tmp_path).exists()
     run(tiny_sweep(), tmp_path)
     assert_same_bits(contents(tmp_path), contents(finished[0]))
 
@@ -250,7 +254,7 @@ def test_a_sweep_ends_when_all_runs_meet_the_stopping_rule(tmp_path):
 
 
 def test_what_a_sweep_was_made_with_is_on_disk(finished):
-    saved = json.loads(results.config_path(finished[0]).read_text())
+    saved = json.loads(config_path(finished[0]).read_text())
     assert config.SweepConfig.from_dict(saved["sweep"]) == tiny_sweep()
     assert saved["made_with"].keys() >= {"jax", "device", "platform"}
     assert sorted(sum(saved["blocks"], [])) == [0, 1, 2, 3]

@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokjax import tasks
+from grokjax import parts
+from grokjax.errors import ConfigError
+from grokjax.tasks.data import examples, padded
+from grokjax.tasks.modular import labels, modular, shuffled_split
 
 FORMULAS = {
     "add": lambda a, b: a + b,
@@ -25,20 +28,20 @@ FORMULAS = {
     ],
 )
 def test_the_split_is_the_authors_for_every_seed(seed, digest):
-    train = tasks.shuffled_split(113, 0.3, seed)
+    train = shuffled_split(113, 0.3, seed)
     ids = ",".join(str(i) for i in np.flatnonzero(train))
     assert hashlib.sha256(ids.encode()).hexdigest()[:16] == digest
     assert np.sum(train) == 3830 and np.sum(~train) == 8939
 
 
 def test_the_first_pairs_of_the_authors_lists_are_where_they_say():
-    train = tasks.shuffled_split(113, 0.3, 0)
+    train = shuffled_split(113, 0.3, 0)
     assert all(train[pair] for pair in [(18, 34), (10, 83), (55, 28), (25, 51), (63, 65)])
     assert not any(train[pair] for pair in [(50, 67), (92, 107), (29, 14)])
 
 
 def test_a_smaller_training_set_is_part_of_a_larger_one():
-    small, large = tasks.shuffled_split(23, 0.2, 3), tasks.shuffled_split(23, 0.6, 3)
+    small, large = shuffled_split(23, 0.2, 3), shuffled_split(23, 0.6, 3)
     assert not np.any(small & ~large)
 
 
@@ -46,69 +49,85 @@ def test_a_smaller_training_set_is_part_of_a_larger_one():
 @given(st.integers(3, 60), st.integers(1, 99))
 def test_the_training_set_has_the_size_that_the_fraction_says(p, percent):
     fraction = percent / 100
-    train = tasks.shuffled_split(p, fraction, seed=0)
+    train = shuffled_split(p, fraction, seed=0)
     assert np.sum(train) == int(fraction * (p * p))
 
 
 @pytest.mark.parametrize("operation", FORMULAS)
 @pytest.mark.parametrize("p", [5, 12])
 def test_labels_follow_the_operation(p, operation):
-    table = tasks.labels(p, operation)
+    table = labels(p, operation)
     for a in range(p):
         for b in range(p):
             assert table[a, b] == FORMULAS[operation](a, b) % p
 
 
 def test_random_labels_are_one_fixed_table_of_all_classes():
-    table = tasks.labels(23, "random", seed=1)
-    np.testing.assert_array_equal(table, tasks.labels(23, "random", seed=1))
-    assert np.any(table != tasks.labels(23, "random", seed=2))
+    table = labels(23, "random", seed=1)
+    np.testing.assert_array_equal(table, labels(23, "random", seed=1))
+    assert np.any(table != labels(23, "random", seed=2))
     assert set(np.unique(table)) == set(range(23))
 
 
-def test_an_unknown_operation_is_told_with_the_known_ones():
-    with pytest.raises(ValueError, match="'multiply'.*add, subtract"):
-        tasks.labels(5, "multiply")
+def test_an_unknown_operation_is_told_with_those_like_it():
+    with pytest.raises(ConfigError, match="no operation 'subtrakt'.*subtract"):
+        labels(5, "subtrakt")
 
 
-@pytest.mark.parametrize("operation", tasks.OPERATIONS)
+@pytest.mark.parametrize("operation", [part.name for part in parts.all_of("operation")])
 def test_the_sign_says_which_waves_the_labels_are_functions_of(operation):
-    assert tasks.modular(7, operation=operation).sign == (-1 if operation == "subtract" else 1)
+    sign = modular(7, operation=operation).extra["sign"]
+    assert sign == (-1 if operation == "subtract" else 1)
 
 
-def test_padding_keeps_the_task_in_a_corner_of_zeros():
-    task = tasks.modular(7, 0.4, seed=2)
-    padded = tasks.padded(task, 10)
-    assert padded.modulus == task.modulus and padded.sign == task.sign
-    for grown, own in ((padded.labels, task.labels), (padded.train, task.train)):
-        assert grown.shape == (10, 10) and grown.dtype == own.dtype
+def test_padding_keeps_the_data_in_a_corner_of_zeros():
+    data, larger = modular(7, 0.4, seed=2), modular(10)
+    grown_data = padded([data, larger])[0]
+    assert grown_data.vocabulary == 8 and grown_data.num_answers == 7
+    assert grown_data.extra == data.extra
+    split = lambda x: (x.splits["train"], x.splits["test"])  # noqa: E731
+    pairs = zip((grown_data.targets, *split(grown_data)), (data.targets, *split(data)), strict=True)
+    for grown, own in pairs:
+        assert grown.shape == (10, 10, 1) and grown.dtype == own.dtype
         np.testing.assert_array_equal(grown[:7, :7], own)
         assert not grown[7:].any() and not grown[:, 7:].any()
 
 
 @pytest.mark.parametrize("extra", [0, 5])
 def test_examples_are_the_training_pairs_with_weights_that_sum_to_one(extra):
-    task = tasks.modular(7, 0.4, seed=2, operation="subtract")
-    n = int(task.train.sum())
-    examples = tasks.examples(task, n + extra)
-    a, b, equals = examples.inputs[:n].T
-    assert sorted(zip(a, b, strict=True)) == sorted(zip(*np.nonzero(task.train), strict=True))
-    np.testing.assert_array_equal(examples.labels[:n], (a - b) % 7)
-    assert np.all(equals == 7) and np.all(examples.inputs[n:, 2] == 7)
-    np.testing.assert_allclose(examples.weights[:n], 1 / n, rtol=1e-7)
-    assert np.sum(examples.weights, dtype=np.float64) == pytest.approx(1, abs=1e-6)
-    assert len(examples.weights) == n + extra and not examples.weights[n:].any()
+    data = modular(7, 0.4, seed=2, operation="subtract")
+    train = data.splits["train"][..., 0]
+    n = int(train.sum())
+    batch = examples(data, "train", n + extra)
+    a, b, equals = batch.tokens[:n].T
+    assert sorted(zip(a, b, strict=True)) == sorted(zip(*np.nonzero(train), strict=True))
+    np.testing.assert_array_equal(batch.targets[:n, 0], (a - b) % 7)
+    assert np.all(equals == 7)
+    np.testing.assert_allclose(batch.weights[:n], 1 / n, rtol=1e-7)
+    assert np.sum(batch.weights, dtype=np.float64) == pytest.approx(1, abs=1e-6)
+    assert len(batch.weights) == n + extra and not batch.weights[n:].any()
 
 
-def test_padded_examples_of_a_padded_task_are_the_same_examples():
-    task = tasks.modular(7, 0.4)
-    for own, padded in zip(
-        tasks.examples(task, 30), tasks.examples(tasks.padded(task, 11), 30), strict=True
-    ):
-        np.testing.assert_array_equal(own, padded)
+def test_padded_examples_of_padded_data_are_the_same_examples():
+    data = modular(7, 0.4)
+    larger = padded([data, modular(11)])[0]
+    for own, grown in zip(examples(data, "train", 30), examples(larger, "train", 30), strict=True):
+        np.testing.assert_array_equal(own, grown)
 
 
 def test_too_many_examples_for_their_room_are_refused():
-    task = tasks.modular(7, 0.4)
-    with pytest.raises(ValueError, match="19 training examples do not fit into 18"):
-        tasks.examples(task, 18)
+    with pytest.raises(ValueError, match="19 examples do not fit into 18"):
+        examples(modular(7, 0.4), "train", 18)
+
+
+def test_division_undoes_multiplication_and_has_no_pairs_with_0():
+    table = labels(7, "divide")
+    assert np.all(table[:, 0] == -1) and table[:, 1:].min() == 0
+    a, b = np.nonzero(table >= 0)
+    np.testing.assert_array_equal(labels(7, "multiply")[table[a, b], b], a)
+    data = modular(7, 0.4, operation="divide")
+    exists = data.splits["train"] | data.splits["test"]
+    np.testing.assert_array_equal(exists[..., 0], table >= 0)
+    assert data.splits["train"].sum() == int(0.4 * 42)
+    with pytest.raises(ConfigError, match="prime"):
+        labels(12, "divide")

@@ -1,0 +1,29 @@
+"""Configs for tests, and what is asked of every error message."""
+
+import pytest
+
+from grokjax import config as config_lib
+from grokjax.config import RunConfig
+from grokjax.errors import ConfigError
+
+SMALL = RunConfig(modulus=7, steps=10)
+
+
+def config_with(**fields):
+    """The default config with some fields, or entries of `axes` given as axes_NAME, replaced."""
+    config = config_lib.default()
+    for name, value in fields.items():
+        if name.startswith("axes_"):
+            config.axes[name.removeprefix("axes_")] = value
+        else:
+            config[name] = value
+    return config
+
+
+def message_of(function, *args, **kwargs) -> str:
+    """The one line with which a call is refused."""
+    with pytest.raises(ConfigError) as caught:
+        function(*args, **kwargs)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 300
+    return message
