@@ -26,8 +26,9 @@ from ml_collections import ConfigDict
 
 from grokjax import plots, results, runner
 from grokjax.commandline import Parser, run_main
-from grokjax.config import ConfigError, resolve
+from grokjax.errors import ConfigError
 from grokjax.evaluate import Sweep, open_sweep
+from grokjax.table import resolve
 
 LEVELS = (1.0, 1e-3, 1e-6)
 """Losses whose first crossing is reported, in nats."""
@@ -180,12 +181,12 @@ def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> list
 
 def plain(value: Any) -> Any:
     """The same without NumPy, and None where there is no number, as JSON wants it."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 

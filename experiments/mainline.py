@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
@@ -15,7 +14,6 @@ from experiments import lab, paper_figures
 from grokjax import results
 from grokjax.config import default
 from grokjax.evaluate import Sweep, evaluate
-from grokjax.measures.mechanism import Mechanism
 
 
 def paper() -> ConfigDict:
@@ -36,48 +34,49 @@ def measure(sweep: Sweep) -> dict[str, Any]:
 
     "seconds" is what all measures and the mechanism take at all checkpoints of all runs.
     """
-    measures = sweep.measures()
-    began, count, found, over_training = time.monotonic(), 0, [], []
-    for run in range(len(sweep.config.runs)):
-        keys = results.key_frequencies(measures.sel(run=run))
-        stack = [sweep.params(run, step) for step in sweep.steps]
-        stack = jax.tree.map(lambda *leaves: np.stack(leaves), *stack)
-        evidence = jax.device_get(grokjax.mechanism(stack, sweep.task(run), keys))
-        count += len(sweep.steps)
-        over_training.append(evidence.logit_fit.fve)
-        found.append(_at_the_end(jax.tree.map(lambda x: x[-1], evidence), keys))
+    began = time.monotonic()
+    found = sweep.measures("mechanism")
     mechanism_seconds, began = time.monotonic() - began, time.monotonic()
-    evaluate(sweep)
+    evaluate(sweep, ("paper",))
+    last = results.at_end(found)
     return {
-        "mechanism": found,
-        "logit_fve_over_training": {"step": sweep.steps, "by_run": over_training},
+        "mechanism": [_at_the_end(last.sel(run=run)) for run in last["run"].values],
+        "logit_fve_over_training": {"step": sweep.steps, "by_run": found["logit_fve"].values},
         "seconds": {
-            "checkpoints": count,
+            "checkpoints": len(sweep.config.runs) * len(sweep.steps),
             "mechanism": mechanism_seconds,
             "measures": time.monotonic() - began,
         },
     }
 
 
-def _at_the_end(found: Mechanism, keys: list[int]) -> dict[str, Any]:
+def _at_the_end(found: xr.Dataset) -> dict[str, Any]:
     """Tables 3 and 4 for one run, and the ablations of section 4.4; losses over all pairs."""
-    at = np.array(keys) - 1
-    removed = found.frequency_ablated["logit_block"].all[at]
+    keys = results.key_frequencies(found)
+    by_key = lambda x: dict(zip(keys, x.sel(frequency=keys).values.T, strict=True))  # noqa: E731
+    over_all = found.sel(split="all")
+    neurons = found["neuron_share"].notnull().sum().item()
+    heads = range(found.sizes["head"])
+    fits = found["attention_fit_frequency"].values, found["attention_fit_fve"].values
     return {
         "key_frequencies": keys,
-        "logit_fve": found.logit_fit.fve,
-        "neuron_logit_map_residual": found.neuron_logit_map_residual,
-        "mlp_readout_fve": dict(zip(keys, found.readouts.fve[:, at].T, strict=True)),
-        "neurons_explained": found.neuron_clusters.sum() / len(found.neuron_share),
+        "logit_fve": found["logit_fve"].item(),
+        "neuron_logit_map_residual": found["neuron_logit_map_residual"].item(),
+        "mlp_readout_fve": by_key(found["mlp_readout_fve"].transpose("part", "frequency")),
+        "neurons_explained": found["neuron_clusters"].sum().item() / neurons,
         "attention_fit": {
-            head: {"frequency": found.circuits.fit.frequency[head], "fve": fve}
-            for head, fve in enumerate(found.circuits.fit.fve)
+            head: {"frequency": int(k), "fve": fve}
+            for head, k, fve in zip(heads, *fits, strict=True)
         },
-        "loss": found.loss.all,
-        "restricted_loss": found.restricted_loss.all,
-        "excluded_loss_train": found.excluded_loss.train,
-        "loss_without_frequency": dict(zip(keys, removed, strict=True)),
-        "ablations": {name: losses.all for name, losses in found.ablations.items()},
+        "loss": over_all["full_loss"].item(),
+        "restricted_loss": over_all["restricted_loss_by_split"].item(),
+        "excluded_loss_train": found["excluded_loss_by_split"].sel(split="train").item(),
+        "loss_without_frequency": by_key(over_all["loss_without_frequency_logit_block"]),
+        "ablations": {
+            name.removeprefix("loss_"): over_all[name].item()
+            for name in found.data_vars
+            if name.startswith("loss_") and found[name].dims == ("split",)
+        },
     }
 
 
@@ -85,10 +84,10 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
     """The figures of one network, of the first run at its end."""
     config = sweep.config.runs[0]
     keys = results.key_frequencies(measures.sel(run=0))
-    params, task = sweep.params(0, config.steps), sweep.task(0)
-    found = jax.device_get(grokjax.mechanism(params, task, keys, variants=True))
+    params, data = sweep.params(0, config.steps), sweep.data(0)
+    found = jax.device_get(grokjax.mechanism(params, data, keys, variants=True))
     title = f"p = {config.modulus}, seed {config.seed}, step {config.steps:,}"
-    yield from paper_figures.figures(params, task, sweep.architecture(0), found, title)
+    yield from paper_figures.figures(params, data, sweep.program(0), found, title)
 
 
 if __name__ == "__main__":

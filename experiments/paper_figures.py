@@ -12,21 +12,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokjax import fourier
-from grokjax.forward import network as network_of
+from grokjax.forward import form
 from grokjax.measures import attention, logit_fits, neurons, spectra
-from grokjax.measures.mechanism import Mechanism
 from grokjax.plots import STYLE
-from grokjax.types import Architecture, Params, Task, Trace
+from grokjax.stacks import Measured
+from grokjax.types import Data, Params, Program, Trace
 
 _DARK, _LIGHT = "#0072B2", "#E69F00"
 
 
 def figures(
-    params: Params, task: Task, arch: Architecture, found: Mechanism, title: str
+    params: Params, data: Data, program: Program, found: Measured, title: str
 ) -> Iterator[tuple[str, Figure]]:
     """(file stem, figure) for a one-layer network; `found` holds all variants, as NumPy arrays."""
-    p, keys = int(task.modulus), 1 + np.flatnonzero(found.key)
-    trace = jax.device_get(jax.jit(network_of(arch).trace)(params, p))
+    p, keys = int(data.extra["modulus"]), 1 + np.flatnonzero(found.key_frequency)
+    trace = jax.device_get(jax.jit(form(program).trace)(params, data))
     yield "figure_4_activations", _activations(trace, found, title)
     spectrum = np.asarray(jax.jit(logit_fits.spectrum)(trace.logits[:p], p))
     yield "figure_4_logits", _logit_spectrum(spectrum, keys, title)
@@ -34,11 +34,11 @@ def figures(
         yield "figure_5_neurons", _clusters(params, found, p, title)
     yield "figure_6_frequencies_ablated", _frequencies_ablated(found, keys, title)
     yield "appendix_b_waves", _waves(keys, p, title)
-    if found.circuits is not None:
+    if "ov_norms" in found:
         yield (
             "appendix_c_scores",
             _by_component(
-                found.circuits.score_coefficients,
+                found.score_coefficients,
                 "score of a token (C), by Fourier component",
                 title,
             ),
@@ -46,7 +46,7 @@ def figures(
         yield (
             "appendix_c_ov",
             _by_component(
-                found.circuits.ov_norms, "norm of $W_{in} W_O W_V W_E$, by Fourier component", title
+                found.ov_norms, "norm of $W_{in} W_O W_V W_E$, by Fourier component", title
             ),
         )
         heads = jax.device_get(jax.jit(attention.heads)(params, p))
@@ -54,9 +54,9 @@ def figures(
         yield "appendix_c_attention", _sigmoids(difference, trace.attention[:, 0], found, title)
 
 
-def _activations(trace: Trace, found: Mechanism, title: str) -> Figure:
+def _activations(trace: Trace, found: Measured, title: str) -> Figure:
     """Figure 4: what the heads attend to, and what neurons of four clusters do, over all pairs."""
-    heads = [] if found.circuits is None else list(trace.attention[:4, 0])
+    heads = list(trace.attention[:4, 0]) if "ov_norms" in found else []
     # The neuron that is explained best of each frequency, those of the largest clusters first.
     best = [
         np.where(found.neuron_frequency == k, found.neuron_share, -1.0).argmax()
@@ -99,7 +99,7 @@ def _logit_spectrum(spectrum: np.ndarray, keys: Sequence[int], title: str) -> Fi
     return figure
 
 
-def _clusters(params: Params, found: Mechanism, p: int, title: str) -> Figure:
+def _clusters(params: Params, found: Measured, p: int, title: str) -> Figure:
     """Figure 5: how well one frequency explains each neuron, and what a cluster adds to logits."""
     figure, axes = _new(1, 2, f"{title}: neurons by frequency", 4.6)
     left, right = axes[0]
@@ -124,21 +124,28 @@ def _clusters(params: Params, found: Mechanism, p: int, title: str) -> Figure:
     return figure
 
 
-def _frequencies_ablated(found: Mechanism, keys: Sequence[int], title: str) -> Figure:
+def _without_each(found: Measured) -> np.ndarray:
+    """Loss over all pairs without the block of each frequency, key or not."""
+    of_keys = found.loss_without_frequency_logit_block[0]
+    others = found.loss_without_other_frequency_logit_block[0]
+    return np.where(found.key_frequency, of_keys, others)
+
+
+def _frequencies_ablated(found: Measured, keys: Sequence[int], title: str) -> Figure:
     """Figure 6: the loss without each frequency, and with the key frequencies alone."""
     figure, axes = _new(1, 1, f"{title}: frequencies removed from the logits, one at a time", 4.4)
-    ax, losses = axes[0, 0], np.asarray(found.frequency_ablated["logit_block"].all)
+    ax, losses = axes[0, 0], _without_each(found)
     k = 1 + np.arange(len(losses))
     is_key = np.isin(k, keys)
     ax.bar(k[~is_key], losses[~is_key], 0.8, color=_DARK, label="without another frequency")
     look = {"color": _LIGHT, "edgecolor": "black", "hatch": "///", "linewidth": 0.6}
     ax.bar(k[is_key], losses[is_key], 0.8, label="without a key frequency", **look)
-    only = found.ablations["key_blocks_only"].all
-    ax.axhline(found.loss.all, color="black", linewidth=1, label="nothing removed")
+    only, full = found.loss_key_blocks_only[0], found.full_loss[0]
+    ax.axhline(full, color="black", linewidth=1, label="nothing removed")
     ax.axhline(only, color="black", linestyle="--", linewidth=1, label="only key frequencies kept")
     for i in keys:
         ax.annotate(str(i), (i, losses[i - 1]), ha="center", va="bottom")
-    low = 0.3 * min(losses.min(), only, found.loss.all)
+    low = 0.3 * min(losses.min(), only, full)
     ax.set_yscale("log")
     ax.set_ylim(low, 5 * losses.max())
     ax.set_xlim(0, len(k) + 1)
@@ -188,10 +195,10 @@ def _by_component(values: np.ndarray, what: str, title: str) -> Figure:
     return figure
 
 
-def _sigmoids(difference, to_first, found: Mechanism, title: str) -> Figure:
+def _sigmoids(difference, to_first, found: Measured, title: str) -> Figure:
     """Appendix C.1: attention to a against the score difference, and the best line through it."""
     figure, axes = _new(1, len(to_first), f"{title}: attention of = to a", 3.6)
-    fit = found.circuits.fit
+    frequency, fve = found.attention_fit_frequency, found.attention_fit_fve
     for head, ax in enumerate(axes[0]):
         x, y = difference[head].ravel(), to_first[head].ravel()
         slope, constant = np.polyfit(x, y, 1)
@@ -199,7 +206,7 @@ def _sigmoids(difference, to_first, found: Mechanism, title: str) -> Figure:
         ax.plot(x[some], y[some], ".", color=_DARK, markersize=2, label="pairs")
         ends = np.array([x.min(), x.max()])
         ax.plot(ends, constant + slope * ends, "--", color="black", label="best line")
-        name = f"head {head}; $k$ = {fit.frequency[head]} alone\nexplains {fit.fve[head]:.3f}"
+        name = f"head {head}; $k$ = {frequency[head]} alone\nexplains {fve[head]:.3f}"
         ax.set_title(name, fontsize=STYLE["label"])
         ax.set_ylim(-0.05, 1.05)
         ax.set_xlabel("score of a less score of b")

@@ -1,0 +1,86 @@
+"""Every number of the paper's analysis of one network, beside the paper's own, and its figures.
+
+    python -m experiments.paper_tables --weights FILE --split-seed 0 --train-fraction 0.3 --out DIR
+    python -m experiments.paper_tables --workdir RUNS --run 3 [--step 10000] --out DIR
+
+The network is one that others trained (see `grokjax.interop`) or a run trained here. Losses are
+over the p classes; all pairs unless a split is named. Nanda et al. 2023, sections 4, 5 and C; the
+paper's numbers are those of its mainline network, whose frequencies are others. What each number is
+stands in `definitions`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.paper_tables import networks
+from experiments.paper_tables.definitions import table
+from grokjax import parts
+from grokjax.commandline import Parser, run_main
+from grokjax.errors import ConfigError
+
+
+def main(argv: list[str]) -> int:
+    options = _options(argv)
+    network = (networks.from_file if options.weights else networks.from_workdir)(options)
+    out = Path(options.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be made: {error.strerror}") from error
+    from experiments import lab  # only now: most of the time of --help would be these imports
+    from experiments.paper_tables.numbers import measure
+
+    numbers, figures = measure(network)
+    numbers = lab.plain(numbers)
+    print(table(numbers))
+    train, test = numbers["loss"]["train"], numbers["loss"]["test"]
+    if options.weights and train is not None and test is not None and train >= test:
+        note = "the training loss is not below the test loss: check --split, --split-seed"
+        print(f"note: {note} and --train-fraction", file=sys.stderr)
+    path = out / "paper_tables.json"
+    try:
+        path.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    print(f"\nwritten to {path}")
+    print(f"figures  {len(lab.save_figures(figures, out))} in {out}")
+    return 0
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m experiments.paper_tables",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--weights", metavar="FILE", help=".pth, .pt, .npz or .safetensors")
+    source.add_argument("--workdir", metavar="RUNS", help="of a sweep trained here")
+    parser.add_argument("--out", metavar="DIR", required=True, help="for paper_tables.json")
+    file = parser.add_argument_group("with --weights")
+    file.add_argument("--split-seed", type=int, metavar="N", help="of the split; default 0")
+    file.add_argument("--train-fraction", type=float, metavar="F", help="default 0.3")
+    file.add_argument("--split", choices=("python", "torch"), help="generator; default python")
+    drawn = "random"  # its table cannot be known
+    operations = [part.name for part in parts.all_of("operation") if part.name != drawn]
+    file.add_argument("--operation", choices=operations, help="default add")
+    file.add_argument("--activation", choices=("relu", "gelu"), help="default relu")
+    file.add_argument("--checkpoint", type=int, metavar="N", help="which one; default the last")
+    run = parser.add_argument_group("with --workdir")
+    run.add_argument("--run", type=int, metavar="N", help="which run; default 0")
+    run.add_argument("--step", type=int, metavar="N", help="which checkpoint; default the last")
+    options = parser.parse_args(argv)
+    other = run if options.weights else file
+    for action in other._group_actions:
+        if getattr(options, action.dest) is not None:
+            wanted = "--workdir" if options.weights else "--weights"
+            raise ConfigError(f"{action.option_strings[0]} goes with {wanted} alone: leave it out")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

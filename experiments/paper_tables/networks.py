@@ -1,0 +1,66 @@
+"""The network that is analysed: read from a file, or from the workdir of a sweep."""
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grokjax import interop
+from grokjax.errors import ConfigError
+from grokjax.tasks.modular import modular, shuffled_split
+from grokjax.types import Data, Params
+
+
+class Network(NamedTuple):
+    """What is analysed, and where it came from."""
+
+    params: Params
+    data: Data
+    activation: str
+    inputs: dict[str, Any]
+    name: str  # in the titles of figures
+
+
+def from_file(options: argparse.Namespace) -> Network:
+    fraction = 0.3 if options.train_fraction is None else options.train_fraction
+    seed, operation = options.split_seed or 0, options.operation or "add"
+    params = interop.load_network(options.weights, options.checkpoint)
+    p = params["embed"]["W_E"].shape[0] - 1
+    if not (0 < fraction < 1 and 0 < int(fraction * p * p)):
+        reason = "must lie between 0 and 1 and leave a training pair"
+        raise ConfigError(f"--train-fraction {fraction} {reason}")
+    split = interop.torch_split if options.split == "torch" else shuffled_split
+    train = split(p, fraction, seed)[..., None]
+    splits = {"train": train, "test": ~train}
+    data = modular(p, fraction, seed, operation)._replace(splits=splits)
+    inputs = {
+        "weights": str(options.weights),
+        "checkpoint": options.checkpoint,
+        "split": options.split or "python",
+        "split_seed": seed,
+        "train_fraction": fraction,
+        "operation": operation,
+    }
+    name = f"{Path(options.weights).stem}, p = {p}"
+    return Network(params, data, options.activation or "relu", inputs, name)
+
+
+def from_workdir(options: argparse.Namespace) -> Network:
+    from grokjax import evaluate
+
+    sweep, run = evaluate.open_sweep(options.workdir), options.run or 0
+    count = len(sweep.config.runs)
+    if not 0 <= run < count:
+        raise ConfigError(f"there is no run {run}: the sweep has runs 0 to {count - 1}")
+    config = sweep.config.runs[run]
+    place = next(i for i, block in enumerate(sweep.blocks) if run in block.indices)
+    saved = [step for step in sweep.steps_of(place) if step <= config.steps]
+    if not saved:
+        raise ConfigError(f"{options.workdir} holds no checkpoint of run {run} yet")
+    step = saved[-1] if options.step is None else options.step
+    try:
+        params = sweep.params(run, step)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    inputs = {"workdir": str(options.workdir), "run": run, "step": step, **config.to_dict()}
+    name = f"p = {config.modulus}, seed {config.seed}, step {step:,}"
+    return Network(params, sweep.data(run), config.activation, inputs, name)

@@ -1,0 +1,1 @@
+"""How fast grokjax is on this machine: `python -m experiments.throughput --help`."""
