@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from grokjax import parts
 from grokjax.errors import ConfigError, suggest
@@ -77,12 +76,14 @@ def matrix_names(params: Params) -> tuple[str, ...]:
 
 
 LABELS: dict[str, Callable[[Program, Params], Sequence[Any]]] = {
-    "frequency": lambda program, params: np.arange(1, (program.vocabulary - 1) // 2 + 1),
     "matrix": lambda program, params: matrix_names(params),
     "part": lambda program, params: ("cos", "sin"),
     "split": lambda program, params: ("all", "train", "test"),
 }
-"""By the name of a dimension, its labels for a program; those of any other count from 0."""
+"""By the name of a dimension, its labels for a program; those of any other count from 0.
+
+A family of measures adds those of its own dimensions.
+"""
 
 
 def labels(dim: str, size: int, program: Program, params: Params) -> Sequence[Any]:

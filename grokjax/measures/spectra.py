@@ -6,7 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from grokjax import fourier, networks
+from grokjax.measures.select import LABELS
 from grokjax.types import Array, IntLike, Params, Program
+
+# Of a vocabulary of p tokens and "=".
+LABELS["frequency"] = lambda program, params: range(1, (program.vocabulary - 1) // 2 + 1)
+LABELS["component"] = lambda program, params: range(program.vocabulary - 1)
 
 KEY_THRESHOLD = 0.25
 """A frequency is key if its norm is above this share of the strongest one's."""
