@@ -10,6 +10,7 @@ import argparse
 import ast
 import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from grokjax.config import SWEEP_SETTINGS, SweepConfig
 from grokjax.errors import ConfigError, UserError, suggest
 
 _PREFIX = "--config."
+MOST_ROWS = 1_000_000
+"""Of sweep(): one that yields more is taken for one that does not end."""
 
 
 class CommandLine(NamedTuple):
@@ -72,6 +75,11 @@ def load(path: str) -> tuple[Callable[[], ConfigDict], Callable | None]:
     get_config, sweep = names.get("get_config"), names.get("sweep")
     if not callable(get_config):
         raise ConfigError(f"{path} defines no get_config(): add one that returns a ConfigDict")
+    if sweep is not None and not callable(sweep):
+        kind = type(sweep).__name__
+        raise ConfigError(
+            f"{path}: sweep is a {kind}; make it a function that yields rows, or rename it"
+        )
 
     def checked_config() -> ConfigDict:
         config = _blame(path, get_config)
@@ -82,9 +90,14 @@ def load(path: str) -> tuple[Callable[[], ConfigDict], Callable | None]:
     def checked_rows(config: ConfigDict) -> Any:
         rows = _blame(path, sweep, config)
         # A generator runs only here, so only here can its errors be caught.
-        return _blame(path, list, rows) if hasattr(rows, "__next__") else rows
+        rows = (
+            _blame(path, list, islice(rows, MOST_ROWS + 1)) if hasattr(rows, "__next__") else rows
+        )
+        if hasattr(rows, "__len__") and len(rows) > MOST_ROWS:
+            raise ConfigError(f"{path}: sweep() yields more than {MOST_ROWS:,} rows: does it end?")
+        return rows
 
-    return checked_config, checked_rows if callable(sweep) else None
+    return checked_config, None if sweep is None else checked_rows
 
 
 def run_file(path: str) -> dict[str, Any]:
@@ -138,9 +151,10 @@ def _field_help() -> str:
     for name, setting in config_lib.run_settings().items():
         if name not in common:
             own.setdefault(name.partition(".")[0], {})[name] = setting
-    groups = {f"fields of a run, {section}:": {} for section in parts.SECTIONS}
+    words = {section: "seeds" if section == "run" else section for section in parts.SECTIONS}
+    groups = {f"fields of a run, {words[section]}:": {} for section in parts.SECTIONS}
     for name, setting in common.items():
-        groups[f"fields of a run, {parts.section_of(name)}:"][name] = setting
+        groups[f"fields of a run, {words[parts.section_of(name)]}:"][name] = setting
     groups |= {f"fields of {group} alone:": fields for group, fields in own.items()}
     groups["fields of the whole sweep:"] = SWEEP_SETTINGS
     lines = []
@@ -228,7 +242,7 @@ def _blame(path: str, function: Callable, *args: Any) -> Any:
     """Calls code of a config file; its errors become ConfigErrors that say where."""
     try:
         return function(*args)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line, trace, message = 1, error.__traceback__, f"{type(error).__name__}: {error}"
         while trace is not None:
             line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == path else line

@@ -22,10 +22,25 @@ class DamagedError(UserError):
     """A file of a workdir that is not what was written."""
 
 
+USUAL = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "p": "modulus",
+    "mod": "modulus",
+    "frac": "train_fraction",
+    "frac_train": "train_fraction",
+    "epochs": "steps",
+    "warmup": "warmup_steps",
+}
+"""Other people's names of settings, which no likeness of letters leads to."""
+
+
 def suggest(name: str, names: Iterable[str], at_most: int = 1) -> str:
     """A question naming the nearest of `names`, or else the first dozen of them."""
     names = tuple(names)
     close = difflib.get_close_matches(name, names, n=at_most)
+    if USUAL.get(name) in names:
+        close = [USUAL[name]]
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""

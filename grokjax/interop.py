@@ -270,6 +270,9 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:  # zip, header and CRC errors are of many types
+        if "pickle" in str(error):  # NumPy then advises to execute what is in the file
+            reason = "it holds Python objects or is no .npz at all: save plain arrays"
+            raise ConfigError(f"{path} is no .npz file of arrays: {reason}") from error
         raise ConfigError(f"{path} is no .npz file of arrays: {_line(error)}") from error
 
 

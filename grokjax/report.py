@@ -60,7 +60,8 @@ def plan(
 def outcome(ds: xr.Dataset, folder: str | os.PathLike) -> str:
     """The table of a finished sweep, one row a run, and where its files are."""
     fields = [field for field in ds.attrs["axes"].split(",") if field]
-    table = pd.DataFrame({field: ds[field].values for field in fields}, index=ds["run"].values)
+    columns = {field: [_value_text(x) for x in ds[field].values.tolist()] for field in fields}
+    table = pd.DataFrame(columns, index=ds["run"].values)
     for name in ("memorization_end", "circuit_formation_end", "cleanup_end", "steps_to_grok"):
         if name in ds:
             heading = "grokked" if name == "steps_to_grok" else name.replace("_", " ")
@@ -76,6 +77,13 @@ def outcome(ds: xr.Dataset, folder: str | os.PathLike) -> str:
     figures = Path(folder) / "figures"
     files = f"measures {workdir.measures_path(folder)}\nfigures  {figures}"
     return f"{table.rename_axis('run').to_string()}\n\n{files}"
+
+
+def _value_text(value: float | int | str) -> str:
+    """A swept value, short; nothing where a run has no such field."""
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:g}"
+    return str(value)
 
 
 def _step_text(step: float, never: str = "not reached") -> str:

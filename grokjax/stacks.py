@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from grokjax import config, devices, parts
+from grokjax.errors import ConfigError
 from grokjax.measures import select
 from grokjax.measures.network import Network
 from grokjax.types import Array, Data, Params, Program
@@ -101,6 +102,8 @@ def measures_of(
             `grokjax.measures.network.Network`; none for the default of the task.
     """
     config.check("precision", precision)
+    config.check("activation", activation)
+    _check_transformer(params)
     program, lead = program_of_params(params, data, activation), _leading_axes(params)
     modulus = data.extra.get("modulus")
     if program.vocabulary != int(data.vocabulary):
@@ -174,6 +177,18 @@ def _any_task(run: Any) -> Data:
 _ANY_TASK = parts.part_of("task", _any_task)
 
 
+def _check_transformer(params: Any) -> None:
+    for name in ("embed.W_E", "pos_embed.W_pos", "blocks.0.attn.W_Q", "unembed.W_U"):
+        place = params
+        for part in name.split("."):
+            if not isinstance(place, dict) or part not in place:
+                raise ConfigError(
+                    f"params are no transformer's: they lack {name}; give what sweep.params() or "
+                    "grokjax.interop.load_network() gives"
+                )
+            place = place[part]
+
+
 def _leading_axes(params: Params) -> tuple[int, ...]:
     return params["embed"]["W_E"].shape[:-2]
 
@@ -182,7 +197,11 @@ def _key_mask(key_frequencies, p: int, lead: tuple[int, ...]):
     """The mask [n, f] that a list of frequencies, or a mask, means for every network."""
     mask = np.asarray(key_frequencies)
     if mask.dtype != bool:
-        if np.any((mask < 1) | (mask > p // 2)) or mask.ndim != 1:
+        if (
+            not np.issubdtype(mask.dtype, np.integer)
+            or np.any((mask < 1) | (mask > p // 2))
+            or mask.ndim != 1
+        ):
             raise ValueError(f"key frequencies mod {p} are a list of numbers from 1 to {p // 2}")
         mask = np.isin(np.arange(1, p // 2 + 1), mask)
     if mask.shape[-1] != p // 2:

@@ -68,6 +68,8 @@ def read_config(
         return SweepConfig.from_dict(saved["sweep"]), blocks, saved["made_with"]
     except ConfigError:
         raise
+    except NotADirectoryError:
+        raise ConfigError(f"{workdir} is a file: name a sweep's workdir") from None
     except FileNotFoundError:
         message = f"{workdir} holds no sweep: it has no config.json; name a sweep's workdir"
         raise ConfigError(message) from None

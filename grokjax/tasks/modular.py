@@ -60,6 +60,8 @@ def modular(p: int, train_fraction: float = 0.3, seed: int = 0, operation: str =
 
     Rows are listed along (a, b); trained over p + 1 classes and analysed over p, as in the paper.
     """
+    for name, value in (("modulus", p), ("train_fraction", train_fraction)):
+        parts.common_settings()[name].check(name, value)
     part = parts.get("operation", operation)
     answers = labels(p, operation, seed)
     train = shuffled_split(p, train_fraction, seed, answers >= 0)
