@@ -171,7 +171,7 @@ def program_of_params(params: Params, data: Data, activation: str = "relu") -> P
 
 def _any_task(run: Any) -> Data:
     "data whose task is not known"
-    raise NotImplementedError
+    raise ConfigError("this network was given without its task: name the measures that are wanted")
 
 
 _ANY_TASK = parts.part_of("task", _any_task)

@@ -50,7 +50,10 @@ def sweep(folder):
 
 def scores_of(config, params):
     hyper, data, _ = jax.tree.map(lambda x: jnp.asarray(x)[0], blocks.own_data([config]))
-    return training.scores(params, hyper, data, blocks.program_of(config))
+    return scores(params, hyper, data, blocks.program_of(config))
+
+
+scores = jax.jit(training.scores, static_argnames="program")
 
 
 def test_each_row_of_interleaved_programs_is_that_run_trained_by_hand(sweep, assert_trees_close):

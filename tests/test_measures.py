@@ -107,8 +107,8 @@ def test_a_wide_frequency_does_not_change_a_network_beside_it():
     p = 13
     several = [waves_of_the_sum(p, {3: amplitude, 5: 4.0}) for amplitude in (2.0, 45.0, 8.0)]
     data = modular(p, 0.4)
-    measure = lambda params: paper.excluded_loss_by_frequency(network_of(params, data))  # noqa: E731
-    together = jax.vmap(measure)(jax.tree.map(lambda *x: jnp.stack(x), *several))
+    measure = jax.jit(lambda params: paper.excluded_loss_by_frequency(network_of(params, data)))
+    together = jax.jit(jax.vmap(measure))(jax.tree.map(lambda *x: jnp.stack(x), *several))
     for i, network in enumerate(several):
         np.testing.assert_allclose(together[i], measure(network), rtol=2e-5)
 

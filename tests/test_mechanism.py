@@ -92,7 +92,7 @@ def test_losses_without_each_frequency(pair):
     key, others = found.loss_without_frequency_logit_block, found[OTHERS]
     assert np.isfinite(np.where(np.isnan(key), others, key)[0]).all()
     assert np.array_equal(np.isnan(key), ~np.isnan(others))
-    ks = 1 + np.flatnonzero(~found.key_frequency)
+    ks = 1 + np.flatnonzero(~found.key_frequency)[::8]
     expected = exact.without_frequency(ks)["logit_block"]
     close(others[:, ks - 1].T, expected, err_msg=OTHERS)
 

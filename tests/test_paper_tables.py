@@ -89,7 +89,8 @@ def test_a_run_trained_here(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.plots, "save_all", lambda *args: [])
     sizes = dict(d_model=8, num_heads=2, d_mlp=16, steps=4, train_fraction=0.5, modulus=7)
     runs = [RunConfig(**sizes, num_layers=n) for n in (1, 2)]
-    sweep = SweepConfig(tuple(runs), eval_every=2, checkpoint_every=2, resume_every=2)
+    every = dict(eval_every=2, checkpoint_every=2, resume_every=2)
+    sweep = SweepConfig(tuple(runs), measures=("general",), **every)
     runner.run_sweep(sweep, tmp_path / "runs", lambda text: None)
     runs = ("--workdir", tmp_path / "runs", "--run")
     assert run(*runs, 0, "--step", 2, "--out", tmp_path / "one") == 0
