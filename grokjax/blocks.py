@@ -70,10 +70,8 @@ class Load:
     @classmethod
     def of(cls, run: RunConfig) -> "Load":
         sizes = sizes_of(run)
-        program = program_of(run, sizes)
-        rows = max(sizes.num_examples, 1)
-        work = float(networks.num_params(program)) * rows * run.steps
-        return cls(program, sizes.num_examples, run.steps, 1, work)
+        load = cls(program_of(run, sizes), sizes.num_examples, run.steps, 1, 0.0)
+        return replace(load, work=load.of_update * run.steps)
 
     def __add__(self, other: "Load") -> "Load":
         largest = lambda name: max(getattr(self.program, name), getattr(other.program, name))  # noqa: E731

@@ -34,11 +34,6 @@ def default_width() -> int:
     return 1 if jax.default_backend() == "cpu" else 0
 
 
-def at_a_time() -> int:
-    """How many runs of a block are worked on at a time, on all devices; 0 for all of them."""
-    return default_width() * jax.local_device_count()
-
-
 def mapped(f: Callable, precision: str = "float32", width: int | None = None) -> Callable:
     """Compiled (runs, *shared) -> f(run, *shared) for every run; see `map_runs`."""
     width = default_width() if width is None else width

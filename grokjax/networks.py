@@ -5,6 +5,7 @@ A network is a function of the program that returns a pair (init, apply), or a F
     @grokjax.network(width=grokjax.setting(256, "hidden units", low=1))
     class Perceptron(nnx.Module):
         def __init__(self, program, rngs):
+            self.vocabulary = program.vocabulary
             size = program.positions * program.vocabulary
             self.hidden = nnx.Linear(size, program.width, rngs=rngs)
             self.out = nnx.Linear(program.width, program.num_classes, rngs=rngs)

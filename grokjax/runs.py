@@ -181,16 +181,14 @@ class View:
 
 def used_settings(fields: Mapping[str, Any]) -> dict[str, Setting]:
     """The settings of a run with these fields, by name, in the order of `run_settings`."""
-    return _used(tuple((k, v) for k, v in fields.items() if _names_a_part(k)))
-
-
-def _names_a_part(name: str) -> bool:
-    found = parts.common_settings().get(name)
-    return found is not None and found.part is not None
-
-
-def _used(chosen: tuple[tuple[str, str], ...]) -> dict[str, Setting]:
+    common = parts.common_settings()
+    chosen = ((k, v) for k, v in fields.items() if k in common and common[k].part)
     return _closure(tuple(sorted(chosen)), _registered())
+
+
+def uses_of(part: Part) -> tuple[str, ...]:
+    """The common settings that a part uses; an optimiser need not declare them."""
+    return optimizers.used(part) if part.kind == "optimizer" else part.uses or ()
 
 
 def _registered() -> tuple[Part, ...]:
@@ -208,7 +206,7 @@ def _closure(
         if every[name].part is None:
             continue
         part = parts.get(every[name].part, values.get(name, every[name].default))
-        uses = optimizers.used(part) if part.kind == "optimizer" else part.uses or ()
+        uses = uses_of(part)
         for used in uses:
             if used not in every:
                 unknown = f"{part.kind} {part.name!r} uses {used!r}, which is no shared setting"
@@ -221,11 +219,7 @@ def _closure(
 
 def _users(name: str) -> str:
     """Which parts use a common setting, in words."""
-    using = [
-        f"{part.kind} {part.name}"
-        for part in _registered()
-        if name in ((optimizers.used(part) if part.kind == "optimizer" else part.uses) or ())
-    ]
+    using = [f"{part.kind} {part.name}" for part in _registered() if name in uses_of(part)]
     return " and ".join(using) or "no part"
 
 

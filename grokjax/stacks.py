@@ -62,8 +62,8 @@ def progress_measures(
     Raises:
         ValueError: the vocabulary does not fit the task, or there is no such precision.
     """
-    given = key_frequencies, activation, precision
-    return measures_of(params, data, "paper", **dict(zip(_OPTIONS, given, strict=True)))
+    options = dict(key_frequencies=key_frequencies, activation=activation, precision=precision)
+    return measures_of(params, data, "paper", **options)
 
 
 def mechanism(
@@ -80,11 +80,8 @@ def mechanism(
     several times as long.
     """
     families = ("mechanism", "variants") if variants else ("mechanism",)
-    given = key_frequencies, activation, precision
-    return measures_of(params, data, *families, **dict(zip(_OPTIONS, given, strict=True)))
-
-
-_OPTIONS = ("key_frequencies", "activation", "precision")
+    options = dict(key_frequencies=key_frequencies, activation=activation, precision=precision)
+    return measures_of(params, data, *families, **options)
 
 
 def measures_of(

@@ -12,8 +12,8 @@ from grokjax import builtin, parts
 from grokjax.commandline import Parser, run_file, run_main
 from grokjax.errors import ConfigError, suggest
 from grokjax.measures.select import families
-from grokjax.optimizers import used
 from grokjax.parts import Part
+from grokjax.runs import uses_of
 
 __all__ = ["builtin", "listing", "main"]
 
@@ -57,8 +57,7 @@ def listing(asked: Sequence[Part], width: int = 80) -> Iterator[str]:
             yield from textwrap.wrap(f"{part.name}{_about(part)}", width, **heading)
             indent = {"initial_indent": "    ", "subsequent_indent": "    "}
             yield from textwrap.wrap(part.definition or "(no definition)", width, **indent)
-            names = used(part) if kind == "optimizer" else part.uses or ()
-            for name, setting in ({x: common[x] for x in names} | part.own).items():
+            for name, setting in ({x: common[x] for x in uses_of(part)} | part.own).items():
                 text = f"{name}={setting.default!r}: {setting.meaning} ({setting.allowed})"
                 yield from textwrap.wrap(
                     text, width, initial_indent="      ", subsequent_indent="        "
