@@ -46,13 +46,13 @@ def run_settings() -> dict[str, Setting]:
     return parts.common_settings() | own
 
 
-def check_field(name: str, value: Any) -> Any:
-    """The value as field `name` of a run stores it.
+def check_field(name: str, value: Any, every: Mapping[str, Setting] | None = None) -> Any:
+    """The value as field `name` of a run stores it; `every` are the `run_settings`, if at hand.
 
     Raises:
         ConfigError: what is wrong, what is allowed and how to mend it, in one line.
     """
-    found, hint = run_settings()[name], ""
+    found, hint = (every or run_settings())[name], ""
     if isinstance(value, tuple | list) and not isinstance(found.default, tuple):
         hint = f"; to sweep over several values, set axes.{name}"
     return found.check(name, value, hint)
@@ -67,11 +67,12 @@ class RunConfig:
     __slots__ = ("_fields", "_hash")
 
     def __init__(self, **fields: Any):
-        _check_known(fields)
-        known = {name: check_field(name, value) for name, value in fields.items()}
+        every = run_settings()
+        _check_known(fields, every)
+        known = {name: check_field(name, value, every) for name, value in fields.items()}
         used = used_settings(known)
         for name, value in known.items():
-            if name not in used and value != run_settings()[name].default:
+            if name not in used and value != every[name].default:
                 raise ConfigError(_unused(name, value, known))
         self._set({name: known.get(name, x.default) for name, x in used.items()})
         for kind in ("task", "network"):
@@ -232,10 +233,9 @@ def _unused(name: str, value: Any, fields: Mapping[str, Any]) -> str:
     return f"{name}={value!r} is not used by this run ({chosen}; {owner}): leave it out"
 
 
-def _check_known(fields: Mapping[str, Any], what: str = "a run") -> None:
-    known = run_settings()
+def _check_known(fields: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
     for name in fields:
         if name not in known:
             nearest = suggest(str(name), known)
             hint = f" ({FROM_A_FILE})" if "." in str(name) else ""
-            raise ConfigError(f"unknown field {show(name)} in {what}: {nearest}{hint}")
+            raise ConfigError(f"unknown field {show(name)} in a run: {nearest}{hint}")
