@@ -13,6 +13,7 @@ Parts of one's own: @grokjax.task, @grokjax.operation, @grokjax.network, @grokja
 """
 
 import importlib
+import importlib.metadata
 
 _PLACES = {
     "parts": "task operation network loss optimizer measure summary setting",
@@ -24,7 +25,7 @@ _HOME = {name: module for module, names in _PLACES.items() for name in names.spl
 
 _MODULES = ("config", "interop", "parts", "plots", "results", "tasks")
 
-__all__ = sorted([*_HOME, *_MODULES])
+__all__ = sorted([*_HOME, *_MODULES, "__version__"])
 
 
 def __dir__() -> list[str]:
@@ -33,6 +34,8 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str):
     # On first use: jax takes a second to import.
+    if name == "__version__":
+        return importlib.metadata.version("grokjax")
     if name in _MODULES:
         return importlib.import_module(f"grokjax.{name}")
     if name in _HOME:
