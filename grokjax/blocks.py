@@ -10,7 +10,6 @@ from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from grokjax import networks, training
@@ -199,27 +198,35 @@ def initial_states(block: Block) -> State:
     Weights are drawn from a run's own seed at its own size and padded afterwards, so they depend on
     nothing else in the block.
     """
-    drawn: list[Any] = [None] * len(block.runs)
+    shapes = networks.shapes(block.program)
+    params = jax.tree.map(lambda x: np.empty((len(block.runs), *x.shape), x.dtype), shapes)
     places: dict[Program, list[int]] = {}
     for i, run in enumerate(block.runs):
         places.setdefault(program_of(run), []).append(i)
     for own, members in places.items():
-        keys = jnp.stack([jax.random.key(block.runs[i].init_seed) for i in members])
-        scales = jnp.array([block.runs[i].init_scale for i in members], jnp.float32)
-        params = _init(own, block.program)(keys, scales)
-        for j, i in enumerate(members):
-            drawn[i] = jax.tree.map(lambda x, j=j: x[j], params)
-    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
+        seeds = np.array([block.runs[i].init_seed for i in members])
+        scales = np.array([block.runs[i].init_scale for i in members], np.float32)
+        drawn = jax.device_get(_init(own, block.program)(seeds, scales))
+        for whole, part in zip(*map(jax.tree.leaves, (params, drawn)), strict=True):
+            whole[members] = part
     hyper = _stack([hyper_of(run) for run in block.runs])
     return put(_start(block.program)(params, hyper))
 
 
+def state_shapes(block: Block) -> State:
+    """Shapes and dtypes of `initial_states`."""
+    a_run = lambda x: jax.ShapeDtypeStruct((len(block.runs), *x.shape), x.dtype)  # noqa: E731
+    params = jax.tree.map(a_run, networks.shapes(block.program))
+    hyper = _stack([hyper_of(run) for run in block.runs])
+    return jax.eval_shape(_start(block.program), params, hyper)
+
+
 @cache
 def _init(own: Program, shared: Program) -> Callable:
-    """Compiled (keys, scales) -> initial parameters in the shapes of a block, run axis first."""
+    """Compiled (seeds, scales) -> initial parameters in the shapes of a block, run axis first."""
 
-    def one(key, scale):
-        return networks.pad(networks.init(key, own, scale), shared)
+    def one(seed, scale):
+        return networks.pad(networks.init(jax.random.key(seed), own, scale), shared)
 
     return jax.jit(jax.vmap(one))
 
@@ -291,10 +298,7 @@ def fitting_width(block: Block, precision: str = "float32", memory: float | None
 def bytes_needed(block: Block, precision: str = "float32", width: int | None = None) -> int:
     """Memory of training a block, as its compiled program says: states, data and temporaries."""
     data = _stacked(block.runs, block.load.num_examples)
-    a_run = lambda x: jax.ShapeDtypeStruct((len(block.runs), *x.shape), x.dtype)  # noqa: E731
-    params = jax.tree.map(a_run, networks.shapes(block.program))
-    state = jax.eval_shape(_start(block.program), params, data.hyper)
     train = trainer(block, precision, width).train
-    found = train.lower(state, data, 1).compile().memory_analysis()
+    found = train.lower(state_shapes(block), data, 1).compile().memory_analysis()
     arguments = found.argument_size_in_bytes + found.output_size_in_bytes
     return arguments - found.alias_size_in_bytes + found.temp_size_in_bytes

@@ -32,7 +32,7 @@ def plan(
     seconds = disk = 0.0
     for i, block in enumerate(blocks):
         evals, keeps, _ = stops_of(sweep, block)
-        state = jax.eval_shape(lambda block=block: blocks_lib.initial_states(block))
+        state = blocks_lib.state_shapes(block)
         disk += len(keeps) * checkpoints.bytes_per_step(state.params)
         disk += 2 * checkpoints.bytes_per_step(state)
         if i in done:
