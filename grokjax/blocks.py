@@ -270,6 +270,12 @@ def trainer(block: Block, precision: str = "float32") -> Trainer:
 
 @cache
 def _trainer(program: Program, precision: str) -> Trainer:
+    return compiled_trainer(program, precision)
+
+
+def compiled_trainer(program: Program, precision: str) -> Trainer:
+    """A trainer that is traced anew."""
+
     def train(state: State, data: BlockData, until) -> State:
         def one(run, until):
             state, (hyper, data, batch) = run

@@ -1,0 +1,108 @@
+"""What a stopping rule saves: a small weight-decay sweep, trained with and without.
+
+Six weight decays, two seeds each, p = 59 and half of the pairs. Up to the end of each run both must
+hold the same bits.
+
+    python -m experiments.early_stops [--steps 6000] [--workdir DIR] [--out DIR]
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import grokjax
+from experiments import lab
+from experiments.throughput import machine
+from grokjax import loop, runner, workdir
+from grokjax.blocks import plan
+from grokjax.commandline import Parser, run_main
+from grokjax.config import SweepConfig
+from grokjax.table import resolve
+
+RULE = "cleanup_over"
+DECAYS = (0.1, 0.3, 0.5, 1.0, 2.0, 3.0)
+
+
+def sweep_of(steps: int, rule: str) -> SweepConfig:
+    config = grokjax.config.default()
+    config.modulus, config.train_fraction, config.steps, config.stop = 59, 0.5, steps, rule
+    config.axes.seed, config.axes.weight_decay = (0, 1), DECAYS
+    config.eval_every = config.checkpoint_every = 50
+    return resolve(config)
+
+
+def trained(sweep: SweepConfig, folder: Path) -> float:
+    """Seconds of training alone."""
+    sweep, blocks = runner._prepare(sweep, folder)
+    jobs = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(blocks)}
+    bar, began = runner.Bar(plan(sweep.runs)), time.monotonic()
+    with bar.bar:
+        loop.train(sweep, jobs, bar.update, lambda: False)
+    return time.monotonic() - began
+
+
+def same_up_to_the_ends(whole: xr.Dataset, stopped: xr.Dataset, ends: np.ndarray) -> dict[str, int]:
+    """How many numbers of each variable over (run, step) differ in any bit."""
+    differing = {}
+    for name in whole.data_vars:
+        if whole[name].dims[:2] != ("run", "step") or name not in stopped:
+            continue
+        both = whole[name].sel(step=stopped["step"]), stopped[name]
+        inside = stopped["step"].values <= ends[:, None]
+        a, b = (x.transpose("run", "step", ...).values[inside] for x in both)
+        differing[name] = int(np.sum((a != b) & ~(np.isnan(a) & np.isnan(b))))
+    return differing
+
+
+def main(argv: list[str]) -> int:
+    parser = Parser(
+        prog="python -m experiments.early_stops",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--workdir", default="runs/early_stops")
+    parser.add_argument("--out", default="experiments/results")
+    options = parser.parse_args(argv)
+    runner.set_up_jax()
+    seconds, opened = {}, {}
+    for rule in ("never", RULE):
+        folder = Path(options.workdir) / rule
+        seconds[rule] = trained(sweep_of(options.steps, rule), folder)
+        opened[rule] = grokjax.open_sweep(folder)
+    measures = {rule: sweep.measures() for rule, sweep in opened.items()}
+    count = len(opened[RULE].config.runs)
+    ends = np.full(count, options.steps)
+    ended = opened[RULE].ended()
+    ends[ended.index] = ended["ended_at"]
+    keys = [x["key_frequency"] for x in measures.values()]
+    report: dict[str, Any] = {
+        "command": " ".join(["python -m experiments.early_stops", *argv]),
+        "machine": machine.describe(),
+        "rule": RULE,
+        "runs": count,
+        "seconds_of_training": seconds,
+        "run_steps_planned": count * options.steps,
+        "run_steps_done": int(ends.sum()),
+        "ended_at": dict(zip(map(str, range(count)), ends.tolist(), strict=True)),
+        "weight_decay": opened[RULE].runs["weight_decay"].tolist(),
+        "same_key_frequencies": int(np.sum((keys[0] == keys[1]).all("frequency"))),
+        "numbers_that_differ": {
+            "curves": same_up_to_the_ends(*(x.curves() for x in opened.values()), ends),
+            "measures": same_up_to_the_ends(*measures.values(), ends),
+        },
+    }
+    path = Path(options.out) / "early_stops.json"
+    path.write_text(json.dumps(lab.plain(report), indent=1))
+    print(json.dumps(lab.plain(report), indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
