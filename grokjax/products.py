@@ -23,12 +23,13 @@ Contract = Callable[[Array, Array, tuple[int, int]], Array]
 """(x, y, (i, j)) -> the matrix of products summed over axis i of x and axis j of y."""
 
 
-def _contract(x: Array, y: Array, axes: tuple[int, int]) -> Array:
+def contract(x: Array, y: Array, axes: tuple[int, int]) -> Array:
+    """The product in the precision that `jax.default_matmul_precision` says."""
     i, j = axes
     return jax.lax.dot_general(x, y, (((i,), (j,)), ((), ())))
 
 
-_contracts: list[Contract] = [_contract]
+_contracts: list[Contract] = [contract]
 
 
 @contextmanager

@@ -12,11 +12,14 @@ needs at its published peaks. The last line is a JSON of all that. `--text DIR` 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments.chips import programs, report, targets
+from experiments.chips import report, targets
+from experiments.chips.programs import mainline
+from experiments.chips.programs import work as work_of
 from grokjax.commandline import Parser, run_main
 from grokjax.config import PRECISIONS
 from grokjax.errors import ConfigError
@@ -26,7 +29,7 @@ PROGRAMS = ("training", "scoring", "measures")
 
 def main(argv: list[str]) -> None:
     options = _options(argv)
-    results = measured(options.chip, options.runs, options.precision, options.programs, options)
+    results = measured(**vars(options))
     print(report.table(results))
     line = json.dumps(results)
     if options.out:
@@ -35,26 +38,33 @@ def main(argv: list[str]) -> None:
 
 
 def measured(
-    name: str, runs: int, precision: str, wanted: tuple[str, ...], options: Any = None
+    chip: str,
+    runs: int = 8,
+    inner: int = 1,
+    precision: str = "float32",
+    programs: Sequence[str] = PROGRAMS,
+    text: Path | None = None,
+    **_: Any,
 ) -> dict[str, Any]:
     """The figures of some programs of so many runs on a chip."""
-    chip = targets.CHIPS[name]
-    targets.device(name)  # before anything is compiled for the CPU
+    known = targets.CHIPS[chip]
+    targets.device(chip)  # before anything is compiled for the CPU
     found = {}
-    for program, work in programs.work(programs.mainline(runs)).items():
-        if program not in wanted:
+    for name, work in work_of(mainline(runs), inner).items():
+        if name not in programs:
             continue
-        compiled = targets.compiled(name, *work[:2], precision, work.donated)
-        if options and options.text:
-            options.text.mkdir(parents=True, exist_ok=True)
-            (options.text / f"{name}_{runs}_{program}.txt").write_text(compiled.as_text())
-        found[program] = report.figures(compiled, chip, runs, int(work.is_loop))
+        compiled = targets.compiled(chip, *work[:2], precision, work.donated)
+        if text:
+            text.mkdir(parents=True, exist_ok=True)
+            (text / f"{chip}_{runs}_{name}.txt").write_text(compiled.as_text())
+        found[name] = report.figures(compiled, known, runs, work.steps)
     return {
-        "chip": {"name": chip.name, "source": chip.source, "reached": chip.reached}
-        | {"peaks": chip.peaks, "bandwidth": chip.bandwidth},
+        "chip": {"name": known.name, "source": known.source, "reached": known.reached}
+        | {"peaks": known.peaks, "bandwidth": known.bandwidth},
         "runs": runs,
+        "inner": inner,
         "precision": precision,
-        "versions": {x: version(x) for x in ("jax", *chip.packages)},
+        "versions": {x: version(x) for x in ("jax", *known.packages)},
         "programs": found,
     }
 
@@ -68,14 +78,18 @@ def _options(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--chip", required=True, choices=targets.CHIPS)
     parser.add_argument("--runs", type=int, default=8, metavar="N", help="side by side")
+    parser.add_argument(
+        "--inner", type=int, default=1, metavar="N", help="updates without a question"
+    )
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     names = lambda text: tuple(text.split(","))  # noqa: E731
     parser.add_argument("--programs", type=names, default=PROGRAMS, metavar="NAME,NAME")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON, indented")
     parser.add_argument("--text", type=Path, metavar="DIR", help="for the programs' text")
     options = parser.parse_args(argv)
-    if options.runs < 1:
-        raise ConfigError(f"--runs must be at least 1, got {options.runs}")
+    for name in ("runs", "inner"):
+        if getattr(options, name) < 1:
+            raise ConfigError(f"--{name} must be at least 1, got {getattr(options, name)}")
     if strange := set(options.programs) - set(PROGRAMS):
         raise ConfigError(f"--programs: {', '.join(PROGRAMS)}; got {', '.join(sorted(strange))}")
     return options

@@ -18,7 +18,7 @@ class Work(NamedTuple):
     function: Callable
     arguments: tuple[Any, ...]
     donated: tuple[int, ...] = ()
-    is_loop: bool = False  # counted is one round of the loop in it
+    steps: int = 0  # of one round of the loop in it, which is what is counted; 0: it has none
 
 
 def mainline(count: int, **fields: Any) -> blocks.Block:
@@ -27,13 +27,18 @@ def mainline(count: int, **fields: Any) -> blocks.Block:
     return blocks.block_of(runs, range(count))
 
 
-def work(block: blocks.Block) -> dict[str, Work]:
-    """The programs of a block, its runs vmapped as on every accelerator."""
+def work(block: blocks.Block, inner: int = 1) -> dict[str, Work]:
+    """The programs of a block, its runs vmapped as on every accelerator.
+
+    The training loop asks whether runs go on before every `inner` updates.
+    """
     program, data = block.program, blocks.block_data(block)
     state = blocks.state_shapes(block)
 
     def train(state, data, num_steps):
-        one = lambda state, run: training.train(state, *run, num_steps, program)  # noqa: E731
+        def one(state, run):
+            return training.train(state, *run, num_steps, program, inner)
+
         return jax.vmap(one)(state, tuple(data))
 
     def scores(params, hyper, data):
@@ -54,7 +59,7 @@ def work(block: blocks.Block) -> dict[str, Work]:
     runs = len(block.runs)
     key_frequency = np.zeros((runs, frequencies), bool)
     return {
-        "training": Work(train, (state, data, np.int32(0)), (0,), is_loop=True),
+        "training": Work(train, (state, data, np.int32(0)), (0,), inner),
         "scoring": Work(scores, (state.params, data.hyper, data.data)),
         "measures": Work(measure, (state.params, state.step, data, key_frequency)),
     }
