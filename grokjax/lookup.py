@@ -85,7 +85,8 @@ def logits(
     biases = jnp.concatenate([mlp["b_in"], _matmul(mlp["b_out"], W_U)])[None]
     onward = jnp.concatenate([jnp.concatenate([mlp["W_in"], W_U], 1), biases])
     rows = jnp.concatenate([W_O, constant[None]])
-    rows = jnp.concatenate([rows, jnp.zeros_like(rows[:, :1]).at[-1].set(1)], 1)
+    is_last = jnp.arange(len(rows)) == len(rows) - 1
+    rows = jnp.concatenate([rows, is_last[:, None].astype(rows.dtype)], 1)
     weights = _matmul(rows, onward)
     m = len(mlp["b_in"])
     before, around = layers_over_examples(weights, mixed, (m, W_U.shape[1]))

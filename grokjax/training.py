@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from grokjax import losses, optimizers, parts
 from grokjax.forward import form
 from grokjax.parts import setting
+from grokjax.products import EXACT
 from grokjax.types import Array, Batch, Data, Hyper, Params, Program
 
 parts.common(
@@ -108,7 +109,7 @@ def objective(
     drop = _dropout(hyper, step) if "dropout" in program.on else None
     logits = form(program).logits(params, prepared, batch.targets.shape[-1], drop=drop)
     loss = loss_function(program, hyper)(logits, batch.targets.reshape(-1), data.num_classes)
-    loss = loss @ batch.weights.reshape(-1)
+    loss = jnp.matmul(loss, batch.weights.reshape(-1), precision=EXACT)
     if "l1" in program.on:
         # The derivative of jnp.abs at 0 is 1: it would move padding and biases off 0.
         absolute = lambda x: x * jax.lax.stop_gradient(jnp.sign(x))  # noqa: E731

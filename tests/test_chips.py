@@ -54,7 +54,7 @@ ENTRY %main (m: (f32[8,4,10], f32[8,4,6])) -> (f32[8,4,10], f32[8,4,6]) {
 
 
 def test_a_step_is_counted_by_hand_from_the_text_of_a_program():
-    """Eight runs; the kernel after the product reads 4 of 6 rows of one array, 4 of 20 of another."""
+    """Eight runs; after the product a kernel reads 4 of 6 rows, and of the same array 4 of 20."""
     found = report.of_text(GPU, targets.CHIPS["h100"], runs=8, steps=5)
     array = 4 * 4 * 10  # bytes of a run
     assert found["operations"] == 2 * 4 * 6 * 10
