@@ -141,7 +141,7 @@ def test_an_inner_loop_makes_as_many_updates_as_none(num_steps, assert_trees_clo
     plain, nested = (after(started_together(hypers), num_steps, inner) for inner in (1, 3))
     np.testing.assert_array_equal(nested.step, plain.step)
     np.testing.assert_array_equal(nested.diverged_at, plain.diverged_at)
-    assert num_steps == 0 or np.all(plain.step[:3] == [4, num_steps, 0])
+    np.testing.assert_array_equal(plain.step[:3], [min(4, num_steps), num_steps, 0])
     assert_trees_close(one_of(nested.params, slice(3)), one_of(plain.params, slice(3)), 1e-5)
 
 
