@@ -25,6 +25,12 @@ MAX_WASTE = 0.25
 MAX_RUNS = 128
 """Runs of a block, where `max_block` does not say less."""
 
+TILE = 128
+"""Examples come in multiples of it on an accelerator, whose compilers pad products to it anyway."""
+
+INNER = 10
+"""Updates of an accelerator between two looks at whether a run goes on; see `training.train`."""
+
 
 # --- What is compiled for a run -------------------------------------------------------------------
 
@@ -169,8 +175,12 @@ class BlockData(NamedTuple):
 
 
 def block_data(block: Block) -> BlockData:
-    """Hyperparameters, data and training examples of every run, stacked and padded."""
-    return _stacked(block.runs, block.load.num_examples)
+    """Hyperparameters, data and training examples of every run, stacked and padded.
+
+    On an accelerator examples are padded to whole tiles of its products, with weight 0.
+    """
+    count = block.load.num_examples
+    return _stacked(block.runs, count if on_cpu() else -(-count // TILE) * TILE)
 
 
 def own_data(runs: Sequence[RunConfig]) -> BlockData:
@@ -279,7 +289,8 @@ def compiled_trainer(program: Program, precision: str) -> Trainer:
     def train(state: State, data: BlockData, until) -> State:
         def one(run, until):
             state, (hyper, data, batch) = run
-            return training.train(state, hyper, data, batch, until - state.step, program)
+            steps, inner = until - state.step, 1 if on_cpu() else INNER
+            return training.train(state, hyper, data, batch, steps, program, inner)
 
         return over_runs(one, precision)((state, data), until)
 

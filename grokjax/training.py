@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from grokjax import losses, optimizers, parts
 from grokjax.forward import form
 from grokjax.parts import setting
+from grokjax.products import EXACT
 from grokjax.types import Array, Batch, Data, Hyper, Params, Program
 
 parts.common(
@@ -44,12 +45,22 @@ def initial_state(params: Params, hyper: Hyper, program: Program) -> State:
 
 
 def train(
-    state: State, hyper: Hyper, data: Data, batch: Batch | None, num_steps, program: Program
+    state: State,
+    hyper: Hyper,
+    data: Data,
+    batch: Batch | None,
+    num_steps,
+    program: Program,
+    inner: int = 1,
 ) -> State:
     """`num_steps` (may be traced) updates, fewer where the run ends or has diverged.
 
     Every update is on `batch`, or where that is None on one that the task draws. A run whose loss
     is not finite keeps the state it had and is marked with the step.
+
+    Whether a run goes on is asked before every `inner` updates, and those that follow its end leave
+    it as it is. An accelerator's host waits for each answer, and knows how long `inner` updates
+    are; on a CPU an answer costs nothing.
     """
     optimizer = optimizers.make(hyper, program)
     prepare = form(program).prepare
@@ -71,7 +82,13 @@ def train(
         i, state = carry
         return (i < num_steps) & (state.step < hyper.steps) & (state.diverged_at < 0)
 
-    return jax.lax.while_loop(goes_on, update, (0, state))[1]
+    def update_if_it_goes_on(_, carry):
+        return jax.tree.map(partial(jnp.where, goes_on(carry)), update(carry), carry)
+
+    def updates(carry):
+        return jax.lax.fori_loop(0, inner, update_if_it_goes_on, carry)
+
+    return jax.lax.while_loop(goes_on, update if inner == 1 else updates, (0, state))[1]
 
 
 def _drawn(step, hyper: Hyper, data: Data, program: Program) -> tuple[Any, Batch]:
@@ -92,7 +109,7 @@ def objective(
     drop = _dropout(hyper, step) if "dropout" in program.on else None
     logits = form(program).logits(params, prepared, batch.targets.shape[-1], drop=drop)
     loss = loss_function(program, hyper)(logits, batch.targets.reshape(-1), data.num_classes)
-    loss = loss @ batch.weights.reshape(-1)
+    loss = jnp.matmul(loss, batch.weights.reshape(-1), precision=EXACT)
     if "l1" in program.on:
         # The derivative of jnp.abs at 0 is 1: it would move padding and biases off 0.
         absolute = lambda x: x * jax.lax.stop_gradient(jnp.sign(x))  # noqa: E731

@@ -12,6 +12,7 @@ LAYERS = [
     ["parts", "combine"],
     ["types"],
     ["fourier", "losses", "optimizers", "sgd", "tasks", "model", "perceptron", "networks"],
+    ["products"],
     ["lookup"],
     ["forward"],
     ["training"],

@@ -113,6 +113,42 @@ def test_dropping_neurons_means_the_same_in_both_forms(assert_trees_close):
     assert_trees_close(tables, plain, 1e-5)
 
 
+def pairs_and_tables():
+    rng = np.random.default_rng(3)
+    draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+    pairs = lookup.prepare(all_pairs(P)[::2], RELU).pairs
+    count = pairs.tokens.shape[1]
+    return pairs, draw(2, 8, P + 1), jax.nn.softmax(draw(3, 2, count), 0)[:2], draw(8, count)
+
+
+def test_every_platform_looks_up_the_same():
+    pairs, tables, *_ = pairs_and_tables()
+    expected = np.stack([np.asarray(tables[j])[:, pairs.tokens[j]] for j in range(2)])
+    for look_up in (lookup._by_gather, lookup._by_product, lookup._look_up):
+        np.testing.assert_array_equal(look_up(tables, pairs), expected)
+    gradient = jax.grad(lambda x: jnp.sum(lookup._look_up(x, pairs) * expected))(tables)
+    by_hand = np.zeros(tables.shape)
+    for j in range(2):
+        np.add.at(by_hand[j].T, pairs.tokens[j], expected[j].T.astype(np.float64))
+    np.testing.assert_allclose(gradient, by_hand, rtol=1e-5, atol=1e-5)
+
+
+def test_every_platform_mixes_and_differentiates_the_same(assert_trees_close):
+    """As JAX differentiates the mix of a plain indexing."""
+    pairs, tables, w, along = pairs_and_tables()
+
+    def plain(w, tables):
+        found = jnp.stack([tables[j][:, pairs.tokens[j]] for j in range(2)])
+        return jnp.sum(w[:, :, None] * found.reshape(2, 2, 4, -1), 0).reshape(8, -1)
+
+    expected, back = jax.vjp(plain, w, tables)
+    for look_up in (lookup._by_gather, lookup._by_product):
+        assert_trees_close(lookup._mixed(look_up, w, tables, pairs), expected, 1e-6)
+        found = lookup._mix_back_apart(look_up, w, tables, pairs, along)
+        assert_trees_close(found, back(along), 1e-6)
+    assert_trees_close(lookup._mix_back_together(w, tables, pairs, along), back(along), 1e-6)
+
+
 def test_every_parameter_receives_a_gradient():
     weights = random_weights(P + 1, P * P)
     (_, gradients), _ = both_forms(random_params(RELU), all_pairs(P), weights, RELU)

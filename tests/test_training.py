@@ -127,6 +127,24 @@ def test_stretches_of_any_length_give_the_same_bits():
     assert_equal(state, whole)
 
 
+@pytest.mark.parametrize("num_steps", [0, 8, 9])
+def test_an_inner_loop_makes_as_many_updates_as_none(num_steps, assert_trees_close):
+    """Also where it would go beyond the last of the call, beyond a run's end or a divergence."""
+    hypers = [hyper(steps=steps) for steps in (4, 100, 0)] + [hyper(learning_rate=1e30)]
+    hypers = stacked(*hypers)
+
+    @partial(jax.jit, static_argnums=2)
+    def after(states, num_steps, inner):
+        one = lambda *run: training.train(*run, DATA, EXAMPLES, num_steps, PLAIN, inner)  # noqa: E731
+        return jax.vmap(one)(states, hypers)
+
+    plain, nested = (after(started_together(hypers), num_steps, inner) for inner in (1, 3))
+    np.testing.assert_array_equal(nested.step, plain.step)
+    np.testing.assert_array_equal(nested.diverged_at, plain.diverged_at)
+    np.testing.assert_array_equal(plain.step[:3], [min(4, num_steps), num_steps, 0])
+    assert_trees_close(one_of(nested.params, slice(3)), one_of(plain.params, slice(3)), 1e-5)
+
+
 def test_a_run_stops_at_its_own_number_of_steps():
     hypers = [hyper(steps=steps) for steps in (4, 9, 0)]
     states = train_together(started_together(stacked(*hypers)), stacked(*hypers), 9)

@@ -1,0 +1,99 @@
+"""What the compiler of a chip makes of training, scoring and measuring; the chip need not be here.
+
+    python -m experiments.chips --chip h100 [--runs 8] [--precision float32] [--out FILE.json]
+
+Compiles the paper's mainline run (p = 113, 30 % of the pairs) for so many seeds side by side, and
+prints from the program that comes out, for a step of one run and for the scores and measures of
+one network: operations of products, bytes moved, kernels, memory, the arrays that most bytes go
+into and how often each is passed over, the precision of every product, and the time that the chip
+needs at its published peaks. The last line is a JSON of all that. `--text DIR` keeps the programs.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from experiments.chips import report, targets
+from experiments.chips.programs import mainline
+from experiments.chips.programs import work as work_of
+from grokjax.commandline import Parser, run_main
+from grokjax.config import PRECISIONS
+from grokjax.errors import ConfigError
+
+PROGRAMS = ("training", "scoring", "measures")
+
+
+def main(argv: list[str]) -> None:
+    options = _options(argv)
+    results = measured(**vars(options))
+    print(report.table(results))
+    line = json.dumps(results)
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(line)
+
+
+def measured(
+    chip: str,
+    runs: int = 8,
+    inner: int = 1,
+    precision: str = "float32",
+    programs: Sequence[str] = PROGRAMS,
+    text: Path | None = None,
+    **_: Any,
+) -> dict[str, Any]:
+    """The figures of some programs of so many runs on a chip."""
+    known = targets.CHIPS[chip]
+    targets.device(chip)  # before anything is compiled for the CPU
+    found = {}
+    for name, work in work_of(mainline(runs), inner).items():
+        if name not in programs:
+            continue
+        compiled = targets.compiled(chip, *work[:2], precision, work.donated)
+        if text:
+            text.mkdir(parents=True, exist_ok=True)
+            (text / f"{chip}_{runs}_{name}.txt").write_text(compiled.as_text())
+        found[name] = report.figures(compiled, known, runs, work.steps)
+    return {
+        "chip": {"name": known.name, "source": known.source, "reached": known.reached}
+        | {"peaks": known.peaks, "bandwidth": known.bandwidth},
+        "runs": runs,
+        "inner": inner,
+        "precision": precision,
+        "versions": {x: version(x) for x in ("jax", *known.packages)},
+        "programs": found,
+    }
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m experiments.chips",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--chip", required=True, choices=targets.CHIPS)
+    parser.add_argument("--runs", type=int, default=8, metavar="N", help="side by side")
+    parser.add_argument(
+        "--inner", type=int, default=1, metavar="N", help="updates without a question"
+    )
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
+    names = lambda text: tuple(text.split(","))  # noqa: E731
+    parser.add_argument("--programs", type=names, default=PROGRAMS, metavar="NAME,NAME")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON, indented")
+    parser.add_argument("--text", type=Path, metavar="DIR", help="for the programs' text")
+    options = parser.parse_args(argv)
+    for name in ("runs", "inner"):
+        if getattr(options, name) < 1:
+            raise ConfigError(f"--{name} must be at least 1, got {getattr(options, name)}")
+    if strange := set(options.programs) - set(PROGRAMS):
+        raise ConfigError(f"--programs: {', '.join(PROGRAMS)}; got {', '.join(sorted(strange))}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,34 @@
+"""What other devices' products round, emulated where products are in float32.
+
+with products.computed_by(rounding.CONTRACTS["tensorfloat32"]):
+    ...  # trace and compile a training program
+"""
+
+from functools import partial
+
+import jax
+
+from grokjax.products import contract
+
+
+def _rounded(mantissa_bits: int, x, y, axes: tuple[int, int]):
+    """Both operands rounded to nearest with so many bits of mantissa, summed in float32."""
+    keep = lambda z: jax.lax.reduce_precision(z, 8, mantissa_bits)  # noqa: E731
+    return contract(keep(x), keep(y), axes)
+
+
+def _in_three(x, y, axes: tuple[int, int]):
+    """Each operand as a sum of two bfloat16, of the four products the three largest."""
+    high = lambda z: jax.lax.reduce_precision(z, 8, 7)  # noqa: E731
+    low = lambda z: high(z - high(z))  # noqa: E731
+    small = contract(high(x), low(y), axes) + contract(low(x), high(y), axes)
+    return contract(high(x), high(y), axes) + small
+
+
+CONTRACTS = {
+    "control": partial(_rounded, 22),  # a single bit less than float32: what chaos alone does
+    "tensorfloat32": partial(_rounded, 10),
+    "bfloat16_3x": _in_three,
+    "bfloat16": partial(_rounded, 7),
+}
+"""By precision, how products over examples are made."""
