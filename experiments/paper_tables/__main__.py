@@ -5,8 +5,9 @@
 
 The network is one that others trained (see `grokjax.interop`) or a run trained here. Losses are
 over the p classes; all pairs unless a split is named. Nanda et al. 2023, sections 4, 5 and C; the
-paper's numbers are those of its mainline network, whose frequencies are others. What each number is
-stands in `definitions`.
+paper's numbers are those of its mainline network, whose frequencies are others. What each number
+is, and within which tolerance it agrees with the paper's, stands in `definitions`; a statement of
+the paper that no reading of it meets is "unresolved".
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.paper_tables import networks
-from experiments.paper_tables.definitions import table
+from experiments.paper_tables.table import table
 from grokjax import parts
 from grokjax.commandline import Parser, run_main
 from grokjax.errors import ConfigError
