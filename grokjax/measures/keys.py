@@ -26,6 +26,22 @@ _of_keys = partial(
 )
 _at_the_end = partial(_of_keys, at="end", family=("paper", "mechanism"))
 
+COVERED, ABOVE_FLAT, OF_LOGITS = 0.9, 0.5, 0.5
+
+
+def stand_out(count: int, every: int, of_map: float, of_logits: float) -> bool:
+    """Whether `count` key frequencies of `every` are more than what a flat spectrum would leave.
+
+    They have at least 0.9 of W_L's squares (without its constant), more by 0.5 than as many would
+    have of a flat spectrum, and half of the variance of the logits. A share that is NaN is not
+    known; without the first their number alone decides.
+    """
+    flat = count / max(every, 1)
+    if of_map != of_map:
+        return 0 < count and 1 - flat >= ABOVE_FLAT
+    covers = of_map >= COVERED and not of_logits < OF_LOGITS
+    return bool(covers and of_map - flat >= ABOVE_FLAT)
+
 
 @_at_the_end(dims=("frequency",))
 def key_frequency(network: Network) -> Bool[Array, " f"]:

@@ -178,7 +178,8 @@ def memorization_end(run: Any) -> float:
 
 @_phase
 def circuit_formation_end(run: Any) -> float:
-    "end of circuit formation, by medians over a window, see grokjax.measures.phases; NaN: not reached"
+    """end of circuit formation, by medians over a window, see grokjax.measures.phases; NaN: not
+    reached"""
     return _ends(run).circuit_formation_end
 
 
