@@ -26,6 +26,8 @@ from grokjax.errors import ConfigError
 def main(argv: list[str]) -> int:
     options = _options(argv)
     network = (networks.from_file if options.weights else networks.from_workdir)(options)
+    if network.about:
+        print(f"read {network.about}")
     out = Path(options.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -70,6 +72,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     operations = [part.name for part in parts.all_of("operation") if part.name != drawn]
     file.add_argument("--operation", choices=operations, help="default add")
     file.add_argument("--activation", choices=("relu", "gelu"), help="default relu")
+    file.add_argument("--num-heads", type=int, metavar="N", help="where the file does not tell")
     file.add_argument("--checkpoint", type=int, metavar="N", help="which one; default the last")
     run = parser.add_argument_group("with --workdir")
     run.add_argument("--run", type=int, metavar="N", help="which run; default 0")
