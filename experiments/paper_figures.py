@@ -61,8 +61,8 @@ def figures(
 def _marked(found: Measured) -> np.ndarray:
     """The key frequencies, none where they do not stand out."""
     keys = np.flatnonzero(found.key_frequency)
-    of_map = 1 - found.neuron_logit_map_residual_centred**2
-    of_logits = found.logit_share_sums[keys].sum()
+    of_map = 1 - float(found.neuron_logit_map_residual_centred) ** 2
+    of_logits = float(found.logit_share_sums[keys].sum())
     stand_out = key_rule.stand_out(len(keys), len(found.key_frequency), of_map, of_logits)
     return 1 + keys if stand_out else np.zeros(0, int)
 

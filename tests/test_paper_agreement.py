@@ -22,6 +22,9 @@ def the_papers():
         "loss": splits(2.41e-7),
         "restricted_loss": splits(5.54e-8),
         "key_frequencies": list(KEYS),
+        "inputs": {"modulus": 113},
+        "key_share_of_neuron_logit_map": 0.9951,
+        "key_share_of_logits": 0.95,
         "neuron_logit_map_residual": 0.07,
         "neuron_logit_map_residual_squared": 0.0049,
         "logit_fve": 0.95,
@@ -122,5 +125,7 @@ def test_the_table_says_the_tolerance_and_whether_it_is_met():
             continued = title.split()[-1] in ("3", *map(str, KEYS[1:]))
             assert continued or (cells[2] and cells[3]), title  # no paper's value without either
     said = table(numbers)
+    assert "no frequency stands out" not in said
+    assert "no frequency stands out" in table(numbers | {"key_share_of_logits": 0.2})
     assert "neurons_as_polynomials: unresolved" in said
     assert max(map(len, said.splitlines())) <= 120

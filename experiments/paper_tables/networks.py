@@ -36,6 +36,7 @@ def from_file(options: argparse.Namespace) -> Network:
     data = modular(p, fraction, seed, operation)._replace(splits=splits)
     inputs = {
         "weights": str(options.weights),
+        "modulus": p,
         "checkpoint": options.checkpoint,
         "split": options.split or "python",
         "split_seed": seed,

@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.paper_tables.agreement import place
 from experiments.paper_tables.definitions import TABLE, agreements
+from grokjax.measures.keys import stand_out
 
 COLUMNS = (36, 17, 15, 14, 5)
 
@@ -25,6 +26,10 @@ def table(numbers: Mapping[str, Any], width: int = 120) -> str:
             padded = (x.ljust(size) for x, size in zip(parts, columns, strict=True))
             lines.append(f"  {''.join(padded)}".rstrip())
     lines += ["", "Statements of the paper, and which reading of each agrees"]
+    shares = numbers["key_share_of_neuron_logit_map"], numbers["key_share_of_logits"]
+    keys = len(numbers["key_frequencies"])
+    if not stand_out(keys, numbers["inputs"]["modulus"] // 2, *shares):
+        lines.append("  (no frequency stands out: what rests on the key frequencies says little)")
     for claim in agreements(numbers):
         lines += textwrap.wrap(
             f"{claim['claim']}: {claim['verdict']}",
