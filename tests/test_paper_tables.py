@@ -82,8 +82,8 @@ def test_every_number_is_printed_and_written(weights, tmp_path, capsys):
     assert keys == set(found["mlp_readout_fve"]) == set(found["excluded_loss_by_frequency"])
     assert set(found["attention_fit_fve"]["1"]) == {"frequency", "fve"}
     assert found["inputs"]["split_seed"] == 3 and found["versions"]["jax"] == jax.__version__
-    read, _, said = capsys.readouterr().out.partition("\n")
-    assert read.startswith(f"read {weights}: ") and "embed.W_E as W_E [v, d]" in read
+    first, _, said = capsys.readouterr().out.partition("\n")
+    assert first.startswith(f"read {weights}: ") and "embed.W_E as W_E [v, d]" in first
     unnamed = {"ablations", "excluded_loss_by_frequency", "neuron_logit_map_residual_squared"}
     for name in (KEYS | ABLATIONS) - unnamed - {x for x in KEYS if x.startswith("key_share")}:
         assert name in said, name

@@ -28,6 +28,7 @@ from grokjax.measures import (
     paper,
     phases,
     readouts,
+    sequences,
     steps,
 )
 
@@ -43,5 +44,6 @@ __all__ = [
     "paper",
     "phases",
     "readouts",
+    "sequences",
     "steps",
 ]
