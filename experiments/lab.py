@@ -116,7 +116,11 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
         row["max_test_loss_at"] = int(curve["step"].values[np.nanargmax(test)])
         row["slingshots"] = slingshots(curve["train_loss"].values)
         row["key_frequencies"] = results.key_frequencies(run)
+        row["key_frequencies_stand_out"] = results.stand_out(run)
+        for name in ("weakest_key_norm", "strongest_other_norm"):
+            row[name] = run[name].item()
         names = ("train_loss", "test_loss", "test_accuracy", "restricted_loss", "excluded_loss")
+        names += ("max_excluded_loss", "key_share_of_neuron_logit_map", "key_share_of_logits")
         spectra = ("gini_embedding", "gini_neuron_logit_map", "total_sum_squared_weights")
         row["last"] = {"step": int(end["step"])} | {n: end[n].item() for n in (*names, *spectra)}
         table.append(row)

@@ -84,9 +84,3 @@ def _draw(ax: Any, curve: xr.Dataset, seed: int) -> None:
         if values is not None and np.isfinite(values).any():
             colour = ("#0072B2", "#D55E00", "#009E73")[seed % 3]
             ax.plot(curve["step"], values, dashes, color=colour, label=f"{split}, seed {seed}")
-
-
-def run(name: str, about: str, count: int, steps: int, short: int | None = None) -> None:
-    """The command line of one task; `count` and `steps` are of the paper's finite set."""
-    presets = {"paper": lambda: both(name, count, steps), "laptop": lambda: fresh(name, short)}
-    lab.run(name, about, presets, table=rows, losses=losses, limit=1)
