@@ -132,3 +132,22 @@ def test_the_table_of_the_published_network_is_that_of_its_json():
         assert_printed(
             "0.39 to 0.67" if "score" not in reading else "0.40 to 0.67", [min(shares), max(shares)]
         )
+
+
+def test_what_is_said_of_the_skip_trigram_is_in_its_json():
+    runs = read("skip_trigram")["runs"]
+    text = README[README.index("Of the tasks of sequences one was run") :].partition(
+        "The authors'"
+    )[0]
+    text = " ".join(text.split())
+
+    def holds(pattern, values):
+        assert_printed(re.search(pattern, text)[1].replace(" and", ""), values)
+
+    below = lambda level: [run["steps_to_test_loss_below"][level] for run in runs]  # noqa: E731
+    holds("below 1 from step (.*?), below", below("1.0"))
+    holds("below 0.1 from (.*?), and 3.3", below("0.1"))
+    holds("and (3.3e-6.*?) at the end", [run["last"]["test_loss"] for run in runs])
+    for step, pattern in ((100, "rises from (.*?) at step 100"), (200, "to (0.85.*?) at step 200")):
+        over = [run["over_training"] for run in runs]
+        holds(pattern, [x["attention_to_key"][x["step"].index(step)][0] for x in over])
