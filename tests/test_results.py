@@ -29,7 +29,7 @@ def test_key_frequencies_that_cover_w_l_and_the_logits_are_marked():
 @pytest.mark.parametrize(
     "run, said",
     [
-        (a_run(range(1, 57), 1.0, other=np.nan), "none stands out (56 of 1.00 of W_L)"),  # flat
+        (a_run(range(1, 57), 1.0, other=0.0), "none stands out (56 of 1.00 of W_L)"),  # flat
         (a_run([3, 9, 11], 0.7), "none stands out (3 of 0.70 of W_L)"),  # the rest is elsewhere
         (a_run([3, 9, 11], 0.95, of_logits=0.2), "none stands out (3 of 0.95 of W_L)"),
         (a_run(range(1, 15), 0.93, p=53), "none stands out (14 of 0.93 of W_L)"),

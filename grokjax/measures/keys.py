@@ -60,7 +60,7 @@ def weakest_key_norm(network: Network) -> Float[Array, ""]:
 @_at_the_end
 def strongest_other_norm(network: Network) -> Float[Array, ""]:
     """norm in W_L of the strongest frequency that is not key at the run's last checkpoint, as a
-    share of the largest; NaN where every frequency is key"""
+    share of the largest; 0 where every frequency is key"""
     return network.once(_margin)[1]
 
 

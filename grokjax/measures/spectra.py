@@ -58,14 +58,13 @@ def margin(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Norms of the weakest key frequency and of the strongest other one, as shares of the largest.
 
-    A share is NaN where there is no such frequency.
+    0 where there is no such frequency.
     """
     largest = jnp.max(norms)
     others = fourier.is_frequency(p, 2 * len(norms)) & ~key
     weakest = jnp.min(jnp.where(key, norms, jnp.inf)) / largest
-    strongest_other = jnp.max(jnp.where(others, norms, -jnp.inf)) / largest
-    found = (weakest, jnp.any(key)), (strongest_other, jnp.any(others))
-    return tuple(jnp.where(exists, share, jnp.nan) for share, exists in found)
+    strongest_other = jnp.max(jnp.where(others, norms, 0.0)) / largest
+    return jnp.where(jnp.any(key), weakest, 0.0), strongest_other
 
 
 def by_part(norms: Float[Array, " p"], p: IntLike) -> Float[Array, "f 2"]:
