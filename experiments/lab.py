@@ -46,6 +46,8 @@ def run(
     draw: Draw = lambda sweep, measures, curves: (),
     measure: Callable[[Sweep], Mapping[str, Any]] = lambda sweep: {},
     limit: int = 2,
+    table: Callable[[xr.Dataset, xr.Dataset], list[dict[str, Any]]] | None = None,
+    losses: Callable[[xr.Dataset, xr.Dataset], Figure] | None = None,
 ) -> None:
     """The command line of one experiment; exits.
 
@@ -56,6 +58,8 @@ def run(
         draw: further figures from (sweep, measures, curves).
         measure: further numbers for the JSON.
         limit: of how many runs the figures of single runs are kept.
+        table, losses: one dict a run, and the figure of all losses, from (measures, curves), where
+            the task has no such measures as modular addition.
     """
 
     def main(argv: list[str]) -> int:
@@ -65,8 +69,8 @@ def run(
         _writable(out)
         runner.set_up_jax()
         preset = presets[options.preset]()
-        config, table = preset if isinstance(preset, tuple) else (preset, None)
-        runner.run_sweep(resolve(config, table and (lambda config: table)), workdir)
+        config, runs = preset if isinstance(preset, tuple) else (preset, None)
+        runner.run_sweep(resolve(config, runs and (lambda config: runs)), workdir)
         sweep = open_sweep(workdir)
         measures, curves = sweep.measures(), sweep.curves()
         command = f"python -m experiments.{name} " + shlex.join(argv)
@@ -76,12 +80,12 @@ def run(
             "preset": options.preset,
             "made_with": sweep.made_with,
             "config": sweep.config.to_dict() | {"runs": len(sweep.config.runs)},
-            "runs": rows(measures, curves),
+            "runs": (table or rows)(measures, curves),
             **measure(sweep),
         }
         (out / f"{name}.json").write_text(json.dumps(plain(report), indent=1))
         figures = itertools.chain(
-            [("losses", losses_figure(measures, curves))],
+            [("losses", (losses or losses_figure)(measures, curves))],
             draw(sweep, measures, curves),
             plots.all_figures(measures, limit),
         )
@@ -106,15 +110,17 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
             row[name] = run[name].item()
         for split in ("train", "test"):
             loss = curve[f"{split}_loss"]
-            row[f"steps_to_{split}_loss_below"] = {
-                str(level): _first(curve["step"].values, loss.values < level) for level in LEVELS
-            }
+            row[f"steps_to_{split}_loss_below"] = first_below(loss, LEVELS)
         test = curve["test_loss"].values
         row["max_test_loss"] = float(np.nanmax(test))
         row["max_test_loss_at"] = int(curve["step"].values[np.nanargmax(test)])
         row["slingshots"] = slingshots(curve["train_loss"].values)
         row["key_frequencies"] = results.key_frequencies(run)
+        row["key_frequencies_stand_out"] = results.stand_out(run)
+        for name in ("weakest_key_norm", "strongest_other_norm"):
+            row[name] = run[name].item()
         names = ("train_loss", "test_loss", "test_accuracy", "restricted_loss", "excluded_loss")
+        names += ("max_excluded_loss", "key_share_of_neuron_logit_map", "key_share_of_logits")
         spectra = ("gini_embedding", "gini_neuron_logit_map", "total_sum_squared_weights")
         row["last"] = {"step": int(end["step"])} | {n: end[n].item() for n in (*names, *spectra)}
         table.append(row)
@@ -188,6 +194,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def first_below(loss: xr.DataArray, levels: Iterable[float]) -> dict[str, int | None]:
+    """By level, the first recorded step of one run at which its loss is below it."""
+    return {str(x): _first(loss["step"].values, loss.values < x) for x in levels}
 
 
 def _first(steps: np.ndarray, reached: np.ndarray) -> int | None:

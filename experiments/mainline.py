@@ -51,33 +51,38 @@ def measure(sweep: Sweep) -> dict[str, Any]:
 
 
 def _at_the_end(found: xr.Dataset) -> dict[str, Any]:
-    """Tables 3 and 4 for one run, and the ablations of section 4.4; losses over all pairs."""
+    """Tables 3 and 4 for one run, and the ablations of section 4.4, by split."""
     keys = results.key_frequencies(found)
     by_key = lambda x: dict(zip(keys, x.sel(frequency=keys).values.T, strict=True))  # noqa: E731
+    by_split = lambda x: dict(zip(x["split"].values, x.values, strict=True))  # noqa: E731
     over_all = found.sel(split="all")
     neurons = found["neuron_share"].notnull().sum().item()
-    heads = range(found.sizes["head"])
-    fits = found["attention_fit_frequency"].values, found["attention_fit_fve"].values
     return {
         "key_frequencies": keys,
         "logit_fve": found["logit_fve"].item(),
+        "weakest_key_norm": found["weakest_key_norm"].item(),
+        "strongest_other_norm": found["strongest_other_norm"].item(),
         "neuron_logit_map_residual": found["neuron_logit_map_residual"].item(),
+        "neuron_logit_map_residual_squared": found["neuron_logit_map_residual_squared"].item(),
         "mlp_readout_fve": by_key(found["mlp_readout_fve"].transpose("part", "frequency")),
         "neurons_explained": found["neuron_clusters"].sum().item() / neurons,
-        "attention_fit": {
-            head: {"frequency": int(k), "fve": fve}
-            for head, k, fve in zip(heads, *fits, strict=True)
-        },
+        **{name: _fits(found, name) for name in ("attention_fit", "attention_score_fit")},
         "loss": over_all["full_loss"].item(),
         "restricted_loss": over_all["restricted_loss_by_split"].item(),
         "excluded_loss_train": found["excluded_loss_by_split"].sel(split="train").item(),
         "loss_without_frequency": by_key(over_all["loss_without_frequency_logit_block"]),
         "ablations": {
-            name.removeprefix("loss_"): over_all[name].item()
+            name.removeprefix("loss_"): by_split(found[name])
             for name in found.data_vars
             if name.startswith("loss_") and found[name].dims == ("split",)
         },
     }
+
+
+def _fits(found: xr.Dataset, name: str) -> dict[int, dict[str, Any]]:
+    """Frequency and share of Table 2 by head, of the attention or of the score difference."""
+    pairs = zip(found[f"{name}_frequency"].values, found[f"{name}_fve"].values, strict=True)
+    return {head: {"frequency": int(k), "fve": fve} for head, (k, fve) in enumerate(pairs)}
 
 
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:

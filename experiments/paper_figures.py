@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from grokjax import fourier
 from grokjax.forward import form
 from grokjax.measures import attention, logit_fits, neurons, spectra
+from grokjax.measures import keys as key_rule
 from grokjax.plots import STYLE
 from grokjax.stacks import Measured
 from grokjax.types import Data, Params, Program, Trace
@@ -25,7 +26,9 @@ def figures(
     params: Params, data: Data, program: Program, found: Measured, title: str
 ) -> Iterator[tuple[str, Figure]]:
     """(file stem, figure) for a one-layer network; `found` holds all variants, as NumPy arrays."""
-    p, keys = int(data.extra["modulus"]), 1 + np.flatnonzero(found.key_frequency)
+    p, keys = int(data.extra["modulus"]), _marked(found)
+    if not len(keys):
+        title = f"{title} (no frequency stands out)"
     trace = jax.device_get(jax.jit(form(program).trace)(params, data))
     yield "figure_4_activations", _activations(trace, found, title)
     spectrum = np.asarray(jax.jit(logit_fits.spectrum)(trace.logits[:p], p))
@@ -33,7 +36,8 @@ def figures(
     if np.any(found.neuron_clusters):
         yield "figure_5_neurons", _clusters(params, found, p, title)
     yield "figure_6_frequencies_ablated", _frequencies_ablated(found, keys, title)
-    yield "appendix_b_waves", _waves(keys, p, title)
+    if len(keys):
+        yield "appendix_b_waves", _waves(keys, p, title)
     if "ov_norms" in found:
         yield (
             "appendix_c_scores",
@@ -52,6 +56,15 @@ def figures(
         heads = jax.device_get(jax.jit(attention.heads)(params, p))
         difference = np.asarray(attention.score_difference(heads))
         yield "appendix_c_attention", _sigmoids(difference, trace.attention[:, 0], found, title)
+
+
+def _marked(found: Measured) -> np.ndarray:
+    """The key frequencies, none where they do not stand out."""
+    keys = np.flatnonzero(found.key_frequency)
+    of_map = 1 - float(found.neuron_logit_map_residual_centred) ** 2
+    of_logits = float(found.logit_share_sums[keys].sum())
+    stand_out = key_rule.stand_out(len(keys), len(found.key_frequency), of_map, of_logits)
+    return 1 + keys if stand_out else np.zeros(0, int)
 
 
 def _activations(trace: Trace, found: Measured, title: str) -> Figure:
@@ -139,7 +152,8 @@ def _frequencies_ablated(found: Measured, keys: Sequence[int], title: str) -> Fi
     is_key = np.isin(k, keys)
     ax.bar(k[~is_key], losses[~is_key], 0.8, color=_DARK, label="without another frequency")
     look = {"color": _LIGHT, "edgecolor": "black", "hatch": "///", "linewidth": 0.6}
-    ax.bar(k[is_key], losses[is_key], 0.8, label="without a key frequency", **look)
+    if is_key.any():
+        ax.bar(k[is_key], losses[is_key], 0.8, label="without a key frequency", **look)
     only, full = found.loss_key_blocks_only[0], found.full_loss[0]
     ax.axhline(full, color="black", linewidth=1, label="nothing removed")
     ax.axhline(only, color="black", linestyle="--", linewidth=1, label="only key frequencies kept")

@@ -60,6 +60,11 @@ def is_frequency(p: IntLike, size: int) -> Bool[Array, " f"]:
     return frequencies(size) <= p // 2
 
 
+def is_unpaired(p: IntLike, num_frequencies: int) -> Bool[Array, " f"]:
+    """Whether each frequency k = 1, 2, ... has no sine: k = p/2, whose w_k is pi."""
+    return 2 * (1 + jnp.arange(num_frequencies)) == p
+
+
 def transform(x: Float[Array, "..."], p: IntLike, axis: int = -1) -> Float[Array, "..."]:
     """Coefficients of x on `basis(p)` along one axis of length >= p."""
     size = x.shape[axis]
@@ -138,8 +143,7 @@ def sum_coefficients(
 def sum_scale(p: IntLike, num_frequencies: int) -> Float[Array, " f"]:
     """What a direction of the sum has of each of its two products, all of unit norm."""
     # cos(pi a) cos(pi b) of k = p/2 is a direction of the sum itself; its sines are zero.
-    k = 1 + jnp.arange(num_frequencies)
-    return jnp.where(2 * k == p, 1.0, jnp.sqrt(jnp.float32(0.5)))
+    return jnp.where(is_unpaired(p, num_frequencies), 1.0, jnp.sqrt(jnp.float32(0.5)))
 
 
 def _size(p: IntLike, size: int | None) -> int:

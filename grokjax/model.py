@@ -8,6 +8,7 @@ task.
 import math
 from collections.abc import Callable
 from functools import cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,9 +59,10 @@ class PosEmbed(nnx.Module):
 
 
 class Attention(nnx.Module):
-    def __init__(self, program: Program, draw: Draw):
+    def __init__(self, program: Program, draw: Draw, form: "Form"):
         h, d, k = program.num_heads, program.d_model, width_of_head(program)
-        self.W_Q, self.W_K, self.W_V = (_gaussian(draw, (h, d, k), d) for _ in range(3))
+        width = k if form.by_head else d
+        self.W_Q, self.W_K, self.W_V = (_gaussian(draw, (h, d, k), width) for _ in range(3))
         self.W_O = _gaussian(draw, (h, k, d), d)
 
     def __call__(
@@ -92,9 +94,9 @@ class MLP(nnx.Module):
 
 
 class Block(nnx.Module):
-    def __init__(self, program: Program, draw: Draw, mlp: bool):
-        self.attn = Attention(program, draw)
-        if mlp:
+    def __init__(self, program: Program, draw: Draw, form: "Form"):
+        self.attn = Attention(program, draw, form)
+        if form.mlp:
             self.mlp = MLP(program, draw)
 
 
@@ -107,38 +109,51 @@ class Unembed(nnx.Module):
         return x @ self.W_U[...]
 
 
+class Form(NamedTuple):
+    """What the networks here differ in, besides their sizes."""
+
+    mlp: bool = True
+    by_head: bool = False  # W_Q, W_K, W_V are drawn for the width of a head, not of the stream
+    doubled: bool = False  # layers add their input to the stream once more
+
+
+TRANSFORMER = Form()
+
+
 class Transformer(nnx.Module):
-    def __init__(self, program: Program, draw: Draw, mlp: bool):
+    def __init__(self, program: Program, draw: Draw, form: Form):
         self.embed = Embed(program, draw)
         self.pos_embed = PosEmbed(program, draw)
         layers = range(program.num_layers)
-        self.blocks = nnx.Dict({str(i): Block(program, draw, mlp) for i in layers})
+        self.blocks = nnx.Dict({str(i): Block(program, draw, form) for i in layers})
         self.unembed = Unembed(program, draw)
+        self.doubled = form.doubled
 
     def __call__(self, tokens: Int[Array, "b s"], drop: Drop) -> dict[str, Array]:
         x = self.pos_embed(self.embed(tokens))
-        seen = {}
+        seen, patterns = {}, []
         for i, block in enumerate(self.blocks.values()):
             attended, seen["attention"] = block.attn(x)
-            x = x + attended
+            patterns.append(seen["attention"])
+            x = (2 * x if self.doubled else x) + attended
             if hasattr(block, "mlp"):
                 seen["residual"] = x
                 seen["neurons"] = drop(block.mlp.neurons(x), i)
                 x = x + block.mlp.write(seen["neurons"])
-        return {"logits": self.unembed(x), **seen}
+        return {"logits": self.unembed(x), "patterns": jnp.stack(patterns), **seen}
 
 
 def width_of_head(program: Program) -> int:
     return program.d_head or program.d_model // program.num_heads
 
 
-def init(key: PRNGKeyArray, program: Program, mlp: bool = True) -> Params:
+def init(key: PRNGKeyArray, program: Program, form: Form = TRANSFORMER) -> Params:
     """Initial parameters: Gaussians of the authors' scales, biases zero.
 
     Standard deviation 1/sqrt(d_model) for every matrix, W_out included, and 1/sqrt(classes) for
     W_U (paper notes, section 1). Pure and vmap-safe over the key.
     """
-    build = partial(Transformer, program, mlp=mlp)
+    build = partial(Transformer, program, form=form)
     shapes: list[tuple[int, ...]] = []
     nnx.eval_shape(lambda: build(draw=lambda shape: shapes.append(shape) or jnp.zeros(shape)))
     # All matrices from one draw: eleven draws take ten times as long to compile.
@@ -153,10 +168,13 @@ def forward(
     tokens: Int[Array, "b s"],
     program: Program,
     drop: Drop = lambda h, _: h,
-    mlp: bool = True,
+    form: Form = TRANSFORMER,
 ) -> dict[str, Array]:
-    """Logits at every position, with the last layer's attention, MLP input and neurons."""
-    return nnx.merge(_structure(program, mlp), params)(tokens, drop)
+    """Logits at every position, with the last layer's attention, MLP input and neurons.
+
+    And with the attention of every layer, "patterns" [l b h q s].
+    """
+    return nnx.merge(_structure(program, form), params)(tokens, drop)
 
 
 def _gaussian(draw: Draw, shape: tuple[int, ...], width: int) -> nnx.Param:
@@ -164,8 +182,12 @@ def _gaussian(draw: Draw, shape: tuple[int, ...], width: int) -> nnx.Param:
 
 
 @cache
-def _structure(program: Program, mlp: bool) -> nnx.GraphDef:
-    return nnx.split(nnx.eval_shape(lambda: Transformer(program, jnp.zeros, mlp)))[0]
+def _structure(program: Program, form: Form) -> nnx.GraphDef:
+    return nnx.split(nnx.eval_shape(lambda: Transformer(program, jnp.zeros, form)))[0]
+
+
+def _functions(program: Program, form: Form) -> tuple[Callable, Callable]:
+    return partial(init, program=program, form=form), partial(forward, program=program, form=form)
 
 
 # --- As networks by name --------------------------------------------------------------------------
@@ -189,13 +211,24 @@ def _check(run) -> None:
 )
 def transformer(program: Program):
     "Attention and an MLP in every layer, learned positions, no LayerNorm, biases in the MLP alone."
-    return partial(init, program=program), partial(forward, program=program)
+    return _functions(program, TRANSFORMER)
 
 
 @parts.network(uses=_ATTENTION, padded=True, check=_check, source="Nanda et al. 2023, D.3")
 def attention_only(program: Program):
     "The transformer without its MLPs."
-    return (
-        partial(init, program=program, mlp=False),
-        partial(forward, program=program, mlp=False),
-    )
+    return _functions(program, Form(mlp=False))
+
+
+@parts.network(
+    uses=_ATTENTION,
+    doubled_residual=setting(
+        False, "as in the authors' code, every layer adds its input to the stream once more"
+    ),
+    padded=True,
+    check=_check,
+    source="Nanda et al. 2023, D.3",
+)
+def induction_transformer(program: Program):
+    "The transformer without its MLPs, whose W_Q, W_K, W_V have initial scale 1/sqrt(d_head)."
+    return _functions(program, Form(mlp=False, by_head=True, doubled=program.doubled_residual))

@@ -72,7 +72,7 @@ def outcome(ds: xr.Dataset, folder: str | os.PathLike) -> str:
     for name in ("memorization_end", "circuit_formation_end", "cleanup_end", "steps_to_grok"):
         if name in ds:
             heading = "grokked" if name == "steps_to_grok" else name.replace("_", " ")
-            table[heading] = [_step_text(x) for x in ds[name].values]
+            table[heading] = [_step_text(x, never) for x, never in _ends(ds, name)]
     losses = [x for x in ("train_loss", "test_loss", "restricted_loss") if x in ds]
     last = results.at_end(ds[losses])
     for name in losses:
@@ -84,6 +84,14 @@ def outcome(ds: xr.Dataset, folder: str | os.PathLike) -> str:
     figures = Path(folder) / "figures"
     files = f"measures {workdir.measures_path(folder)}\nfigures  {figures}"
     return f"{table.rename_axis('run').to_string()}\n\n{files}"
+
+
+def _ends(ds: xr.Dataset, name: str) -> list[tuple[float, str]]:
+    """The steps, and what to say of a run without one: memorization goes on in those that did."""
+    values, words = ds[name].values, np.full(ds.sizes["run"], "not reached")
+    if name == "memorization_end" and "steps_to_memorize" in ds:
+        words = np.where(ds["steps_to_memorize"].notnull(), "goes on", words)
+    return list(zip(values, words, strict=True))
 
 
 def _value_text(value: float | int | str) -> str:

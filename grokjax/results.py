@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from grokjax.config import SweepConfig
+from grokjax.measures import keys
 
 STEP = {"long_name": "optimiser updates", "units": "steps"}
 
@@ -66,10 +67,48 @@ def key_frequencies(ds: xr.Dataset) -> list[int]:
     return ds["frequency"].values[ds["key_frequency"].values.astype(bool)].tolist()
 
 
-def key_text(ds: xr.Dataset, at_most: int = 8) -> str:
-    """A run's key frequencies; a long list means that the spectrum has no peaks."""
-    key = key_frequencies(ds)
-    return " ".join(map(str, key)) if len(key) <= at_most else f"none stands out ({len(key)})"
+NEAR = 0.8
+"""A frequency that is not key, as a share of the weakest that is, is near from here on."""
+
+
+def stand_out(ds: xr.Dataset) -> bool:
+    """Whether one run's key frequencies are more than what a threshold leaves of a flat spectrum.
+
+    By the shares that were last measured; where they were not, by the number of frequencies alone.
+    """
+    p = float(ds["modulus"]) if "modulus" in ds.coords else 2.0 * ds.sizes["frequency"]
+    if np.isnan(p):  # a run of another task
+        return False
+    of_map, of_logits = (
+        last_finite(ds, f"key_share_of_{name}") for name in ("neuron_logit_map", "logits")
+    )
+    return keys.stand_out(len(key_frequencies(ds)), int(p) // 2, of_map, of_logits)
+
+
+def marked_frequencies(ds: xr.Dataset) -> list[int]:
+    """The key frequencies of one run where they stand out, else none."""
+    return key_frequencies(ds) if stand_out(ds) else []
+
+
+def key_text(ds: xr.Dataset) -> str:
+    """A run's key frequencies, or that none stands out; names one that was nearly key."""
+    if "modulus" in ds.coords and np.isnan(ds["modulus"]):
+        return ""
+    if not stand_out(ds):
+        of_map = last_finite(ds, "key_share_of_neuron_logit_map")
+        covered = "" if np.isnan(of_map) else f" of {of_map:.2f} of W_L"
+        return f"none stands out ({len(key_frequencies(ds))}{covered})"
+    text = " ".join(map(str, key_frequencies(ds)))
+    weakest, other = (last_finite(ds, x) for x in ("weakest_key_norm", "strongest_other_norm"))
+    near = f" (another at {other:.2f}, the weakest {weakest:.2f})"
+    return text + (near if other >= NEAR * weakest else "")
+
+
+def last_finite(ds: xr.Dataset, name: str) -> float:
+    """A number of one run, the last recorded where it was taken at several steps, or NaN."""
+    values = np.atleast_1d(ds[name].values) if name in ds else np.zeros(0)
+    values = values[np.isfinite(values)]
+    return float(values[-1]) if len(values) else np.nan
 
 
 def save(ds: xr.Dataset, path: Path) -> None:

@@ -26,7 +26,7 @@ def test_the_sigmoid_of_every_head_is_recovered(network):
     fit = attention.fit(traced.attention[:, 0], p)
     np.testing.assert_array_equal(fit.frequency[1:], [5, 11, 11])
     np.testing.assert_allclose(fit.fve[1:], 1.0, atol=1e-4)
-    np.testing.assert_allclose(fit.fve_half[1:], 1.0, atol=1e-4)
+    np.testing.assert_allclose(fit.fve_at[1:], 1.0, atol=1e-4)
     for h, (_, beta, phase, _) in enumerate(HEADS, start=1):
         # sigmoid(x) is 1/2 + x/4 up to x^3.
         np.testing.assert_allclose(fit.alpha[h], beta / 4 * np.cos(phase), rtol=5e-3)

@@ -289,6 +289,9 @@ def test_run_main_reads_the_arguments_of_the_process(monkeypatch):
         ("moduli", 18, ("modulus", "seed")),
         ("phase_diagram", 126, ("train_fraction", "weight_decay", "seed")),
         ("parity", 30, ("seed",)),
+        ("five_digit_addition", 6, ("five_digit_addition.num_sequences", "seed")),
+        ("repeated_subsequence", 6, ("repeated_subsequence.num_sequences", "seed")),
+        ("skip_trigram", 6, ("skip_trigram.num_sequences", "seed")),
     ],
 )
 def test_the_sweeps_that_are_shipped(name, runs, axes):

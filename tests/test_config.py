@@ -257,7 +257,7 @@ def test_differing_fields_see_a_regrouping_but_not_a_relabelling():
         (
             {"network": "mlp", "num_heads": 2},
             "num_heads",
-            "and network attention_only)",
+            "and network induction_transformer)",
         ),
         ({"network": "attention_only", "d_mlp": 8}, "d_mlp", "used by network transformer and"),
         ({"momentum": 0.5}, "momentum", "used by optimizer sgd)"),
@@ -276,7 +276,8 @@ def test_a_setting_that_the_chosen_parts_do_not_use_is_refused_when_set(fields, 
 
 def test_a_run_has_the_settings_of_its_parts_and_no_others():
     run = RunConfig(task="skip_trigram", network="mlp", optimizer="sgd")
-    of_parts = {"skip_trigram.noise", "skip_trigram.batch_size", "skip_trigram.num_sequences"}
+    own = ("noise", "batch_size", "num_sequences", "finite_batch", "same_seed")
+    of_parts = {f"skip_trigram.{name}" for name in own}
     of_parts |= {"d_mlp", "learning_rate", "warmup_steps", "weight_decay", "momentum"}
     assert set(run) == {*runs.ALWAYS, *of_parts}
     with pytest.raises(AttributeError, match="replace"):
@@ -347,6 +348,12 @@ def test_the_default_of_another_task_is_what_its_paper_trains():
     assert (run.network, run.d_model, run.num_heads, run.d_head) == ("attention_only", 32, 1, 8)
     assert (run.learning_rate, run.weight_decay, run.steps) == (1e-3, 0.1, 3_000)
     assert (run["skip_trigram.noise"], run["skip_trigram.num_sequences"]) == (40, 0)
+    (run,) = resolve(config_lib.default("five_digit_addition")).runs
+    assert (run.d_model, run.num_heads, run.d_mlp, run.steps) == (512, 4, 2048, 3_000)
+    assert (run.learning_rate, run.weight_decay, run.betas) == (1e-4, 0.1, (0.9, 0.98))
+    (run,) = resolve(config_lib.default("repeated_subsequence")).runs
+    assert (run.network, run.d_model, run.num_layers) == ("induction_transformer", 48, 2)
+    assert (run.warmup_steps, run.betas, run.weight_decay) == (100, (0.9, 0.999), 1.0)
     assert "did you mean 'skip_trigram'" in message_of(config_lib.default, "skip_trigrams")
 
 

@@ -58,18 +58,36 @@ def float64_measures(logits, data, keys):
     for k in range(1, p // 2 + 1):
         wave = np.cos(2 * np.pi * k * cube / p)
         coefficients.append((logits * wave).sum() / np.linalg.norm(wave))
+    by_frequency = [mean_loss(logits - projection([k]), train) for k in range(1, p // 2 + 1)]
+    centred = logits - logits.mean((1, 2), keepdims=True)
     return {
+        "key_share_of_logits": np.sum(key_part**2) / np.sum(centred**2),
+        "max_excluded_loss": max(by_frequency),
         "train_loss": mean_loss(logits, train),
         "test_loss": mean_loss(logits, ~train),
         "restricted_loss": mean_loss(restricted, everything),
         "restricted_accuracy": accuracy(restricted, everything),
         "excluded_loss": mean_loss(logits - key_part, train),
         "excluded_accuracy": accuracy(logits - key_part, train),
-        "excluded_loss_by_frequency": [
-            mean_loss(logits - projection([k]), train) for k in range(1, p // 2 + 1)
-        ],
+        "excluded_loss_by_frequency": by_frequency,
         "cos_coefficient": coefficients,
     }
+
+
+def test_equal_logits_are_no_correct_answer():
+    data = modular(13, 0.4)
+    params = jax.tree.map(np.zeros_like, initial(0, program(p=13)))
+    found = measures_of(params, data, "paper", key_frequencies=[2])
+    for name, value in found.items():
+        if name.endswith("accuracy"):
+            assert value == 0, name
+    tied = waves_of_the_sum(13, {2: 5.0, 5: 4.0})
+    unembed = tied["unembed"]["W_U"]
+    unembed[:, 7] = unembed[:, 6]  # two classes with the same logits: neither is ever an answer
+    found = measures_of(tied, data, "paper", key_frequencies=[2, 5])
+    for name in ("restricted_accuracy", "test_accuracy"):
+        assert 0.8 < found[name] <= 11 / 13 + 0.02, name
+    assert found.restricted_accuracy == pytest.approx(11 / 13)
 
 
 def numpy_gini(x):
@@ -230,6 +248,39 @@ def test_gini_is_the_mean_difference(padding):
     padded = jnp.concatenate([x, jnp.zeros(padding, jnp.float32)])
     np.testing.assert_allclose(spectra.gini(padded, 31), numpy_gini(x), rtol=1e-5)
     assert spectra.gini(jnp.eye(31, dtype=jnp.float32)[4], 31) == pytest.approx(1 - 1 / 31)
+
+
+@pytest.mark.parametrize("p", [13, 12])
+def test_key_frequencies_are_recorded_with_their_margin_and_what_they_cover(p):
+    params, data = initial(2, program(p=p), init_scale=2.0), modular(p, 0.4)
+    W_L = (
+        np.float64(params["unembed"]["W_U"]).T @ np.float64(params["blocks"]["0"]["mlp"]["W_out"]).T
+    )
+    power = np.abs(np.fft.rfft(W_L[:p], axis=0)) ** 2 * 2 / p
+    if p % 2 == 0:
+        power[-1] /= 2  # k = p/2 stands for itself alone
+    norms = np.sqrt(power.sum(1))[1:]
+    for keys in ([2, 3, 6], [4]):
+        found = progress_measures(params, data, keys)
+        key = np.isin(np.arange(1, p // 2 + 1), keys)
+        np.testing.assert_allclose(
+            found.weakest_key_norm, norms[key].min() / norms.max(), rtol=1e-5
+        )
+        other = norms[~key].max() / norms.max()
+        np.testing.assert_allclose(found.strongest_other_norm, other, rtol=1e-5)
+        share = np.sum(norms[key] ** 2) / np.sum(norms**2)
+        np.testing.assert_allclose(found.key_share_of_neuron_logit_map, share, rtol=1e-5)
+    every = progress_measures(params, data, list(range(1, p // 2 + 1)))
+    assert every.strongest_other_norm == 0
+    np.testing.assert_allclose(every.key_share_of_neuron_logit_map, 1.0, rtol=1e-6)
+
+
+def test_the_sine_of_half_the_modulus_does_not_exist():
+    for p, missing in ((12, 1), (13, 0)):
+        found = progress_measures(initial(0, program(p=p)), modular(p, 0.4))
+        for name in ("embedding_norm", "neuron_logit_map_norm"):
+            np.testing.assert_array_equal(np.isnan(found[name]).sum(0), [0, missing])
+            assert np.isnan(found[name][-1, 1]) == missing
 
 
 def test_component_norms_are_those_of_an_fft():

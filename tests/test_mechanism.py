@@ -117,7 +117,9 @@ def test_readouts(pair):
         products = exact.products([k])  # cos cos, cos sin, sin cos, sin sin
         for i, (wave, pair_of) in enumerate(((cos, products[[0, 3]]), (sin, products[[2, 1]]))):
             if np.ptp(wave) < 1e-9:
-                assert found.mlp_readout_fve[i, k - 1] == 0  # the sine of k = p/2
+                assert np.isnan(found.mlp_readout_fve[i, k - 1])  # the sine of k = p/2
+                assert np.isnan(found.mlp_readout_fve_products[i, k - 1])
+                assert np.isnan(found.mlp_readout_coefficients[i, :, k - 1]).all()
                 continue
             close(found.mlp_readout_fve[i, k - 1], exact.fve(maps[i : i + 1], [wave])[0], atol=1e-6)
             fve = exact.fve(maps[i : i + 1], pair_of)[0]
@@ -132,6 +134,8 @@ def test_readouts(pair):
         waves = np.array(exact.wave(k, np.arange(exact.p)))
         key_part += np.linalg.pinv(waves, rcond=1e-9) @ waves @ W_L
     close(found.neuron_logit_map_residual, np.linalg.norm(W_L - key_part) / np.linalg.norm(W_L))
+    squared = np.sum((W_L - key_part) ** 2) / np.sum(W_L**2)
+    close(found.neuron_logit_map_residual_squared, squared)
     centred = W_L - W_L.mean(0)
     share = np.linalg.norm(centred - key_part) / np.linalg.norm(centred)
     close(found.neuron_logit_map_residual_centred, share)
@@ -166,10 +170,27 @@ def test_attention(pair):
         share = 1 - np.mean((to_first - 0.5 - left) ** 2) / to_first.var()
         close(found.attention_fit_fve_half[h], share, atol=1e-5)
         measured = found.attention_fit_alpha[h], found.attention_fit_beta[h]
-        close(measured, coefficients[0], atol=1e-6)
+        expected = np.where([True, 2 * k != exact.p], coefficients[0], np.nan)
+        close(measured, expected, atol=1e-6)
     close(found.equals_attention, exact.attention[:, 2].mean(1))
     correlation = np.corrcoef(exact.attention[:, 0])
     close(found.pattern_correlation, correlation, atol=1e-5)
+
+
+def test_the_fit_of_the_score_difference(pair):
+    found, exact = pair
+    for h, difference in enumerate(exact.scores[:, :1] - exact.scores[:, 1:2]):
+        ks = range(1, exact.p // 2 + 1)
+        shares = [exact.fve(difference, exact.difference(k))[0] for k in ks]
+        k = 1 + int(np.argmax(shares))
+        assert found.attention_score_fit_frequency[h] == k
+        close(found.attention_score_fit_fve[h], max(shares), atol=1e-6)
+        left, coefficients = exact.fit(difference, exact.difference(k), constant=False)
+        share = 1 - np.mean((difference - left) ** 2) / difference.var()
+        close(found.attention_score_fit_fve_zero[h], share, atol=1e-5)
+        measured = found.attention_score_fit_alpha[h], found.attention_score_fit_beta[h]
+        expected = np.where([True, 2 * k != exact.p], coefficients[0], np.nan)
+        close(measured, expected, atol=1e-5)
 
 
 def test_circuits(pair):

@@ -35,9 +35,9 @@ def exact_gelu(x):
 def numpy_forward(params, tokens, num_layers, activation):
     """The network of the paper notes in float64, one example, head and query at a time."""
     params = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
-    attention, results = [], []
+    patterns, results = [], []
     for example in np.asarray(tokens):
-        stream = params["embed"]["W_E"][example] + params["pos_embed"]["W_pos"]
+        stream, of_layers = params["embed"]["W_E"][example] + params["pos_embed"]["W_pos"], []
         for layer in range(num_layers):
             attn, mlp = (params["blocks"][str(layer)][part] for part in ("attn", "mlp"))
             mid, pattern = stream.copy(), np.zeros((len(attn["W_Q"]), 3, 3))
@@ -52,10 +52,13 @@ def numpy_forward(params, tokens, num_layers, activation):
                     mid[i] += pattern[h, i] @ (stream @ W_V) @ W_O
             neurons = activation(mid @ mlp["W_in"] + mlp["b_in"])
             stream = mid + neurons @ mlp["W_out"] + mlp["b_out"]
+            of_layers.append(pattern)
         results.append((stream @ params["unembed"]["W_U"], mid, neurons))
-        attention.append(pattern)
+        patterns.append(of_layers)
     logits, residual, neurons = map(np.stack, zip(*results, strict=True))
-    return dict(logits=logits, attention=np.stack(attention), residual=residual, neurons=neurons)
+    patterns = np.stack(patterns, 1)  # layers first
+    seen = dict(attention=patterns[-1], patterns=patterns)
+    return dict(logits=logits, residual=residual, neurons=neurons, **seen)
 
 
 def test_names_and_shapes_are_those_of_transformerlens():

@@ -17,16 +17,23 @@ KEYS = {
     "restricted_loss",
     "excluded_loss",
     "excluded_loss_by_frequency",
+    "max_excluded_loss",
+    "weakest_key_norm",
+    "strongest_other_norm",
+    "key_share_of_neuron_logit_map",
+    "key_share_of_logits",
     "gini_embedding",
     "gini_neuron_logit_map",
     "sum_squared_weights",
     "neuron_logit_map_residual",
+    "neuron_logit_map_residual_squared",
     "mlp_readout_fve",
     "logit_fve",
     "logit_fit_loss",
     "neuron_clusters",
     "neurons_explained",
     "attention_fit_fve",
+    "attention_score_fit_fve",
     "ablations",
 }
 ABLATIONS = {
@@ -63,16 +70,22 @@ def test_every_number_is_printed_and_written(weights, tmp_path, capsys):
     code = run("--weights", weights, "--split-seed", 3, "--train-fraction", 0.5, "--out", tmp_path)
     assert code == 0
     found = read(tmp_path)
-    assert set(found) == KEYS | {"variants", "inputs", "versions"}
+    assert set(found) == KEYS | {"variants", "inputs", "versions", "agreement"}
     assert set(found["ablations"]) == ABLATIONS
-    for name in ("loss", "restricted_loss", "excluded_loss"):
-        assert set(found[name]) == {"all", "train", "test"}
+    losses = [found[name] for name in ("loss", "restricted_loss", "excluded_loss")]
+    losses += [*found["ablations"].values(), *found["variants"]["ablations"].values()]
+    losses += found["variants"]["attention_zero_by_head"].values()
+    assert all(list(x) == ["all", "train", "test"] for x in losses)
+    for loss in losses:
+        assert min(loss["train"], loss["test"]) <= loss["all"] <= max(loss["train"], loss["test"])
     keys = {str(k) for k in found["key_frequencies"]}
     assert keys == set(found["mlp_readout_fve"]) == set(found["excluded_loss_by_frequency"])
     assert set(found["attention_fit_fve"]["1"]) == {"frequency", "fve"}
     assert found["inputs"]["split_seed"] == 3 and found["versions"]["jax"] == jax.__version__
-    said = capsys.readouterr().out
-    for name in (KEYS | ABLATIONS) - {"ablations", "excluded_loss_by_frequency"}:
+    first, _, said = capsys.readouterr().out.partition("\n")
+    assert first.startswith(f"read {weights}: ") and "embed.W_E as W_E [v, d]" in first
+    unnamed = {"ablations", "excluded_loss_by_frequency", "neuron_logit_map_residual_squared"}
+    for name in (KEYS | ABLATIONS) - unnamed - {x for x in KEYS if x.startswith("key_share")}:
         assert name in said, name
     assert max(map(len, said.splitlines())) <= 120
 
@@ -97,9 +110,11 @@ def test_a_run_trained_here(tmp_path, monkeypatch):
     assert run(*runs, 1, "--out", tmp_path / "two") == 0
     one, two = read(tmp_path / "one"), read(tmp_path / "two")
     assert one["inputs"]["step"] == 2 and two["inputs"]["step"] == 4
-    assert one["ablations"]["attention_zero"] > 0
+    assert one["ablations"]["attention_zero"]["all"] > 0
     assert two["ablations"]["attention_zero"] is None and two["attention_fit_fve"] == {}
-    assert two["ablations"]["mlp_skip_zero"] > 0
+    assert two["ablations"]["mlp_skip_zero"]["all"] > 0
+    named = {x["claim"] for x in one["agreement"]} - {x["claim"] for x in two["agreement"]}
+    assert "Table 2" in named and "neurons_as_polynomials" not in named
     assert run(*runs, 2, "--out", tmp_path) == run(*runs, 0, "--step", 3, "--out", tmp_path) == 2
 
 
@@ -150,7 +165,12 @@ def test_the_published_network_has_its_published_numbers(reference, tmp_path, ca
     }.items():
         assert found[ours] == pytest.approx(expected[theirs], rel=1e-4), ours
     assert found["logit_fve"] == pytest.approx(0.97477, rel=1e-5)
-    assert found["logit_fit_loss"] == pytest.approx(1.590e-9, rel=1e-3)
+    assert found["logit_fit_loss"]["all"] == pytest.approx(1.590e-9, rel=1e-3)
+    # Another weight decay: its W_L keeps 1 % of its squared norm for other frequencies.
+    assert found["neuron_logit_map_residual_squared"] == pytest.approx(0.00992, rel=1e-3)
+    verdicts = {x["claim"]: x["verdict"] for x in found["agreement"]}
+    assert verdicts["W_L beyond the key frequencies"] == verdicts["Table 2"] == "unresolved"
+    assert verdicts["equals_attention_zero"].startswith("agrees: equals_attention_zero")
     assert not capsys.readouterr().err
     # The split of another seed mixes pairs that were trained on with others.
     assert run("--weights", path, "--split-seed", 0, "--out", tmp_path) == 0

@@ -5,8 +5,9 @@
 
 The network is one that others trained (see `grokjax.interop`) or a run trained here. Losses are
 over the p classes; all pairs unless a split is named. Nanda et al. 2023, sections 4, 5 and C; the
-paper's numbers are those of its mainline network, whose frequencies are others. What each number is
-stands in `definitions`.
+paper's numbers are those of its mainline network, whose frequencies are others. What each number
+is, and within which tolerance it agrees with the paper's, stands in `definitions`; a statement of
+the paper that no reading of it meets is "unresolved".
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.paper_tables import networks
-from experiments.paper_tables.definitions import table
+from experiments.paper_tables.table import table
 from grokjax import parts
 from grokjax.commandline import Parser, run_main
 from grokjax.errors import ConfigError
@@ -25,6 +26,8 @@ from grokjax.errors import ConfigError
 def main(argv: list[str]) -> int:
     options = _options(argv)
     network = (networks.from_file if options.weights else networks.from_workdir)(options)
+    if network.about:
+        print(f"read {network.about}")
     out = Path(options.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -69,6 +72,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     operations = [part.name for part in parts.all_of("operation") if part.name != drawn]
     file.add_argument("--operation", choices=operations, help="default add")
     file.add_argument("--activation", choices=("relu", "gelu"), help="default relu")
+    file.add_argument("--num-heads", type=int, metavar="N", help="where the file does not tell")
     file.add_argument("--checkpoint", type=int, metavar="N", help="which one; default the last")
     run = parser.add_argument_group("with --workdir")
     run.add_argument("--run", type=int, metavar="N", help="which run; default 0")

@@ -18,12 +18,14 @@ class Network(NamedTuple):
     activation: str
     inputs: dict[str, Any]
     name: str  # in the titles of figures
+    about: str = ""  # what was read as what
 
 
 def from_file(options: argparse.Namespace) -> Network:
     fraction = 0.3 if options.train_fraction is None else options.train_fraction
     seed, operation = options.split_seed or 0, options.operation or "add"
-    params = interop.load_network(options.weights, options.checkpoint)
+    read = interop.read_network(options.weights, options.checkpoint, options.num_heads)
+    params = read.params
     p = params["embed"]["W_E"].shape[0] - 1
     if not (0 < fraction < 1 and 0 < int(fraction * p * p)):
         reason = "must lie between 0 and 1 and leave a training pair"
@@ -34,6 +36,7 @@ def from_file(options: argparse.Namespace) -> Network:
     data = modular(p, fraction, seed, operation)._replace(splits=splits)
     inputs = {
         "weights": str(options.weights),
+        "modulus": p,
         "checkpoint": options.checkpoint,
         "split": options.split or "python",
         "split_seed": seed,
@@ -41,7 +44,7 @@ def from_file(options: argparse.Namespace) -> Network:
         "operation": operation,
     }
     name = f"{Path(options.weights).stem}, p = {p}"
-    return Network(params, data, options.activation or "relu", inputs, name)
+    return Network(params, data, options.activation or "relu", inputs, name, read.about)
 
 
 def from_workdir(options: argparse.Namespace) -> Network:

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import paper_figures
-from experiments.paper_tables.definitions import ABLATIONS, OTHER_READINGS
+from experiments import lab, paper_figures
+from experiments.paper_tables.ablations import ABLATIONS, OTHER_READINGS
+from experiments.paper_tables.definitions import agreements
 from experiments.paper_tables.networks import Network
 from grokjax import stacks
 from grokjax.measures import spectra
@@ -26,23 +27,30 @@ def measure(network: Network) -> tuple[dict[str, Any], Iterator[tuple[str, Figur
     found = jax.device_get(stacks.mechanism(**of_network, variants=True))
     keys = _keys(found.key_frequency)
     progress = jax.device_get(stacks.progress_measures(**of_network, key_frequencies=keys))
-    of_ablation = lambda name: _over_all(found.get(f"loss_{name}"))  # noqa: E731
+    of_ablation = lambda name: _splits(found.get(f"loss_{name}"))  # noqa: E731
     numbers = {
         "key_frequencies": keys,
         "loss": _splits(found.full_loss),
         "restricted_loss": _splits(found.restricted_loss_by_split),
         "excluded_loss": _splits(found.excluded_loss_by_split),
         "excluded_loss_by_frequency": _at(keys, progress.excluded_loss_by_frequency),
+        "max_excluded_loss": progress.max_excluded_loss,
+        "weakest_key_norm": progress.weakest_key_norm,
+        "strongest_other_norm": progress.strongest_other_norm,
+        "key_share_of_neuron_logit_map": progress.key_share_of_neuron_logit_map,
+        "key_share_of_logits": progress.key_share_of_logits,
         "gini_embedding": progress.gini_embedding,
         "gini_neuron_logit_map": progress.gini_neuron_logit_map,
         "sum_squared_weights": progress.sum_squared_weights.sum(),
         "neuron_logit_map_residual": found.neuron_logit_map_residual,
+        "neuron_logit_map_residual_squared": found.neuron_logit_map_residual_squared,
         "mlp_readout_fve": _waves(keys, found.mlp_readout_fve),
         "logit_fve": found.logit_fve,
-        "logit_fit_loss": _over_all(found.logit_fit_loss),
+        "logit_fit_loss": _splits(found.logit_fit_loss),
         "neuron_clusters": _at(_keys(found.neuron_clusters), found.neuron_clusters),
         "neurons_explained": found.neuron_clusters.sum() / len(found.neuron_share),
-        "attention_fit_fve": _attention_fits(found),
+        "attention_fit_fve": _attention_fits(found, "attention_fit"),
+        "attention_score_fit_fve": _attention_fits(found, "attention_score_fit"),
         "ablations": {name: of_ablation(name) for name in ABLATIONS},
         "variants": {
             **_variants(found, progress, network),
@@ -52,6 +60,7 @@ def measure(network: Network) -> tuple[dict[str, Any], Iterator[tuple[str, Figur
         "inputs": network.inputs,
         "versions": {name: version(name) for name in ("grokjax", "jax", "jaxlib", "numpy")},
     }
+    numbers["agreement"] = agreements(lab.plain(numbers))
     program = stacks.program_of_params(network.params, network.data, network.activation)
     figures = paper_figures.figures(network.params, network.data, program, found, network.name)
     return numbers, figures
@@ -60,7 +69,7 @@ def measure(network: Network) -> tuple[dict[str, Any], Iterator[tuple[str, Figur
 def _variants(found, progress, network: Network) -> dict[str, Any]:
     """Other readings of the same analyses, and those analyses that the main keys leave out."""
     keys, others = _keys(found.key_frequency), _keys(~found.key_frequency)
-    embedding = np.linalg.norm(progress.embedding_norm, axis=-1)
+    embedding = np.sqrt(np.nansum(progress.embedding_norm**2, axis=-1))
     prefix = "loss_without_frequency_"
     removed = {name.removeprefix(prefix): x for name, x in found.items() if name.startswith(prefix)}
     of_others = found.loss_without_other_frequency_logit_block[0]
@@ -70,7 +79,6 @@ def _variants(found, progress, network: Network) -> dict[str, Any]:
             found.neuron_frequency[found.neuron_frequency > 0]
         ).tolist(),
         "neuron_logit_map_residual_without_constant": found.neuron_logit_map_residual_centred,
-        "neuron_logit_map_residual_squared": found.neuron_logit_map_residual**2,
         "mlp_readout_fve_products": _waves(keys, found.mlp_readout_fve_products),
         "mlp_readout_coefficients": {
             str(k): {
@@ -88,7 +96,9 @@ def _variants(found, progress, network: Network) -> dict[str, Any]:
         "logit_fve_class_centred": found.logit_fve_class_centred,
         "logit_fve_input_centred": found.logit_fve_input_centred,
         "logit_fit_amplitudes": _at(keys, found.logit_fit_amplitudes),
-        "loss_without_frequency": {name: _at(keys, x[0]) for name, x in removed.items()},
+        "loss_without_frequency": {
+            name: {str(k): _splits(x[:, k - 1]) for k in keys} for name, x in removed.items()
+        },
         "loss_without_other_frequency": _at(others, of_others),
         "largest_loss_without_other_frequency": max(
             (of_others[k - 1] for k in others), default=None
@@ -111,6 +121,9 @@ def _circuits(found, keys: Sequence[int]) -> dict[str, Any]:
     heads = range(len(share))
     return {
         "attention_fit_fve_with_constant_half": _heads(found.attention_fit_fve_half),
+        "attention_score_fit_fve_with_constant_zero": _heads(found.attention_score_fit_fve_zero),
+        "attention_score_fit_alpha": _heads(found.attention_score_fit_alpha),
+        "attention_score_fit_beta": _heads(found.attention_score_fit_beta),
         "attention_fit_alpha": _heads(found.attention_fit_alpha),
         "attention_fit_beta": _heads(found.attention_fit_beta),
         "equals_attention": _heads(found.equals_attention),
@@ -119,20 +132,16 @@ def _circuits(found, keys: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _attention_fits(found) -> dict[str, dict[str, Any]]:
-    if "attention_fit_fve" not in found:
+def _attention_fits(found, name: str) -> dict[str, dict[str, Any]]:
+    """Frequency and share by head."""
+    if f"{name}_fve" not in found:
         return {}
-    pairs = zip(found.attention_fit_frequency, found.attention_fit_fve, strict=True)
+    pairs = zip(found[f"{name}_frequency"], found[f"{name}_fve"], strict=True)
     return {str(h): {"frequency": k, "fve": fve} for h, (k, fve) in enumerate(pairs)}
 
 
-def _splits(losses) -> dict[str, float]:
-    return dict(zip(("all", "train", "test"), losses, strict=True))
-
-
-def _over_all(losses) -> Any:
-    """Of losses by split, that over all pairs."""
-    return None if losses is None else losses[0]
+def _splits(losses) -> dict[str, float] | None:
+    return None if losses is None else dict(zip(("all", "train", "test"), losses, strict=True))
 
 
 def _interference(keys: Sequence[int], p: int) -> dict[str, float]:
@@ -154,5 +163,5 @@ def _waves(keys: Sequence[int], values) -> dict[str, dict[str, float]]:
 
 
 def _heads(values) -> dict[str, float]:
-    """By head; of losses by split those over all pairs."""
-    return {str(h): value[0] if np.ndim(value) else value for h, value in enumerate(values)}
+    """By head; losses also by split."""
+    return {str(h): _splits(value) if np.ndim(value) else value for h, value in enumerate(values)}

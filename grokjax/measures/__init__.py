@@ -21,12 +21,14 @@ from grokjax.measures import (
     attention,
     attention_ablations,
     general,
+    keys,
     logit_ablations,
     logit_fits,
     neurons,
     paper,
     phases,
     readouts,
+    sequences,
     steps,
 )
 
@@ -35,11 +37,13 @@ __all__ = [
     "attention",
     "attention_ablations",
     "general",
+    "keys",
     "logit_ablations",
     "logit_fits",
     "neurons",
     "paper",
     "phases",
     "readouts",
+    "sequences",
     "steps",
 ]

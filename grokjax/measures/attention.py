@@ -4,6 +4,7 @@ One layer: the query at "=" is then one vector, and scores and what a head write
 (token, position) alone.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -39,15 +40,17 @@ class Heads(NamedTuple):
 
 
 class AttentionFit(NamedTuple):
-    """Attention of "=" to a as constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b).
+    """A map over the pairs as constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b).
 
-    Of every head at the one frequency that explains most (Table 2). The share is about the mean;
-    `fve_half` is what remains of it with the constant 1/2.
+    Of every head at the one frequency that explains most. Table 2 fits the attention of "=" to a,
+    the constant being 1/2; its argument, that this is the sigmoid of a score difference, makes the
+    same fit of the difference before the softmax, the constant being 0, another reading. The share
+    is about the mean; `fve_at` is what remains of it with the constant given.
     """
 
     frequency: Int[Array, " h"]
     fve: Float[Array, " h"]
-    fve_half: Float[Array, " h"]
+    fve_at: Float[Array, " h"]
     alpha: Float[Array, " h"]
     beta: Float[Array, " h"]
 
@@ -108,18 +111,18 @@ def between_operands(
     return jnp.stack([(1 - equals) * first, (1 - equals) * (1 - first), equals], 1)
 
 
-def fit(to_first: Float[Array, "h p p"], p: IntLike) -> AttentionFit:
-    """Table 2, from the attention of "=" to a."""
-    terms = grids.terms(to_first, p)
+def fit(maps: Float[Array, "h p p"], p: IntLike, at: float = 0.5) -> AttentionFit:
+    """The fit of each head's map: its attention to a, or its score difference with `at` 0."""
+    terms = grids.terms(maps, p)
     constant, root = terms[0, 0, :, 0], jnp.sqrt(jnp.float32(0.5))
-    variance = neurons.variance(to_first, constant, p)
+    variance = neurons.variance(maps, constant, p)
     along = jnp.stack([terms[1, 0] - terms[0, 1], terms[2, 0] - terms[0, 2]]) * root
     shares = grids.share(jnp.sum(jnp.square(along), 0), variance[:, None])
     best = jnp.argmax(shares, -1)
     pick = lambda x: jnp.take_along_axis(x, best[..., None], -1)[..., 0]  # noqa: E731
-    unpaired = 2 * fourier.frequencies(to_first.shape[-1]) == p
+    unpaired = fourier.is_unpaired(p, along.shape[-1])
     alpha, beta = along / p * jnp.where(unpaired, root, 1.0)
-    missed = grids.share(jnp.square(constant - 0.5 * p), variance)
+    missed = grids.share(jnp.square(constant - at * p), variance)
     return AttentionFit(1 + best, pick(shares), pick(shares) - missed, pick(alpha), pick(beta))
 
 
@@ -141,7 +144,23 @@ def _score_directions(params: Params, equals: IntLike) -> Float[Array, "h d"]:
 
 
 def fit_of(network: Network) -> AttentionFit:
+    """Of the attention to a, behind the softmax."""
     return fit(network.trace.attention[:, 0], network.p)
+
+
+def score_fit_of(network: Network) -> AttentionFit:
+    """Of the score difference, before the softmax."""
+    difference = score_difference(network.once(heads_of))
+    return fit(difference, network.p, at=0.0)
+
+
+def _beta(network: Network, fit_of: Callable[[Network], AttentionFit]) -> Float[Array, " h"]:
+    found = network.once(fit_of)
+    return jnp.where(2 * found.frequency == network.p, jnp.nan, found.beta)
+
+
+def heads_of(network: Network) -> Heads:
+    return heads(network.params, network.p)
 
 
 @_of_heads
@@ -161,7 +180,7 @@ def attention_fit_fve(network: Network) -> Float[Array, " h"]:
 @_of_heads
 def attention_fit_fve_half(network: Network) -> Float[Array, " h"]:
     "the same with the constant 1/2"
-    return network.once(fit_of).fve_half
+    return network.once(fit_of).fve_at
 
 
 @_of_heads
@@ -172,8 +191,40 @@ def attention_fit_alpha(network: Network) -> Float[Array, " h"]:
 
 @_of_heads
 def attention_fit_beta(network: Network) -> Float[Array, " h"]:
-    "beta of that fit"
-    return network.once(fit_of).beta
+    "beta of that fit; NaN at k = p/2, which has no sine"
+    return _beta(network, fit_of)
+
+
+@_of_heads
+def attention_score_fit_frequency(network: Network) -> Int[Array, " h"]:
+    """frequency at which constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) explains
+    most of the score of a less that of b, before the softmax (Table 2, read otherwise)"""
+    return network.once(score_fit_of).frequency
+
+
+@_of_heads
+def attention_score_fit_fve(network: Network) -> Float[Array, " h"]:
+    """share of the variance of the score of a less that of b, before the softmax, that the same sum
+    of its best frequency explains, the constant fitted (Table 2, read otherwise)"""
+    return network.once(score_fit_of).fve
+
+
+@_of_heads
+def attention_score_fit_fve_zero(network: Network) -> Float[Array, " h"]:
+    "the same with the constant 0"
+    return network.once(score_fit_of).fve_at
+
+
+@_of_heads(units="nats")
+def attention_score_fit_alpha(network: Network) -> Float[Array, " h"]:
+    "alpha of the fit of the score difference"
+    return network.once(score_fit_of).alpha
+
+
+@_of_heads(units="nats")
+def attention_score_fit_beta(network: Network) -> Float[Array, " h"]:
+    "beta of the fit of the score difference; NaN at k = p/2, which has no sine"
+    return _beta(network, score_fit_of)
 
 
 @_of_heads

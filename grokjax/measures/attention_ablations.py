@@ -25,17 +25,14 @@ def logits_after(network: Network, residual: Float[Array, "d a b"]) -> Float[Arr
     return logits.reshape(-1, *residual.shape[1:])
 
 
-def heads(network: Network) -> attention.Heads:
-    return attention.heads(network.params, network.p)
-
-
 def _after(network: Network, weights: Float[Array, "h s p p"], skip=1.0) -> Float[Array, "v p p"]:
     """Logits for any attention from "=" to the three positions."""
-    return logits_after(network, attention.residual(network.once(heads), weights, skip))
+    heads = network.once(attention.heads_of)
+    return logits_after(network, attention.residual(heads, weights, skip))
 
 
 def _difference(network: Network) -> Float[Array, "h p p"]:
-    return attention.score_difference(network.once(heads))
+    return attention.score_difference(network.once(attention.heads_of))
 
 
 def _line(network: Network) -> Float[Array, "h p p"]:
@@ -56,7 +53,7 @@ def attention_linearised(network: Network) -> Float[Array, "v p p"]:
 @_ablation("mechanism")
 def attention_zero(network: Network) -> Float[Array, "v p p"]:
     "output of all heads set to zero"
-    alone = logits_after(network, network.once(heads).equals_residual[:, None, None])
+    alone = logits_after(network, network.once(attention.heads_of).equals_residual[:, None, None])
     return jnp.broadcast_to(alone, (len(alone), *network.labels.shape))
 
 

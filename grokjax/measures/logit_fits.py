@@ -61,7 +61,7 @@ def cos_coefficients(
     over_classes = fourier.waves(p, size)
     inner = jnp.einsum("icf,ifc->f", coefficients[:, :size], over_classes)
     root_p = jnp.sqrt(jnp.asarray(p, jnp.float32))
-    return inner * root_p * jnp.where(2 * fourier.frequencies(size) == p, 1.0, jnp.sqrt(0.5))
+    return inner * root_p * jnp.where(fourier.is_unpaired(p, len(inner)), 1.0, jnp.sqrt(0.5))
 
 
 def fit(
@@ -81,7 +81,7 @@ def fit(
     by_class = jnp.sum(logits, (1, 2)) / q**2
     inside = (jnp.arange(size) < p)[:, None, None] & grids.valid_pairs(p, size)
     power_about = lambda centre: jnp.sum(jnp.square(jnp.where(inside, logits - centre, 0.0)))  # noqa: E731
-    unpaired = 2 * fourier.frequencies(size) == p
+    unpaired = fourier.is_unpaired(p, len(inner))
     return LogitFit(
         amplitudes=inner / jnp.sqrt(q**3 * jnp.where(unpaired, 1.0, 0.5)),
         fve=grids.share(explained, power_about(jnp.sum(by_class) / q)),
@@ -106,7 +106,7 @@ def waves_of(
 ) -> Float[Array, "p p p"]:
     """The logits sum_k amplitudes[k] cos(w_k (a + sign b - c)), classes first."""
     # cos(x - y) = cos x cos y + sin x sin y: a wave over the classes for each over the pairs.
-    norm = jnp.where(2 * fourier.frequencies(size) == p, 1.0, 0.5) * jnp.float32(p) ** 2
+    norm = jnp.where(fourier.is_unpaired(p, size // 2), 1.0, 0.5) * jnp.float32(p) ** 2
     over_classes = jnp.moveaxis(fourier.waves(p, size), -1, 1)
     return grids.from_sums(over_classes * amplitudes * norm, p, sign, size)
 

@@ -28,62 +28,69 @@ _by_key = partial(_paper, applies=spectra.has_neuron_logit_map)
 @_paper(units="nats", split="train", variant=True)
 def train_loss(network: Network) -> Float[Array, ""]:
     "mean cross-entropy over the training pairs"
-    return masked_mean(network.once(_full).loss, network.once(_listed).train)
+    return masked_mean(network.once(_full).loss, network.once(listed).train)
 
 
 @_paper(units="nats", split="test", variant=True)
 def test_loss(network: Network) -> Float[Array, ""]:
     "mean cross-entropy over the other pairs"
-    return masked_mean(network.once(_full).loss, network.once(_listed).test)
+    return masked_mean(network.once(_full).loss, network.once(listed).test)
 
 
 @_paper(split="train", variant=True)
 def train_accuracy(network: Network) -> Float[Array, ""]:
     "share of the training pairs answered correctly"
-    return masked_mean(network.once(_full).accuracy, network.once(_listed).train)
+    return masked_mean(network.once(_full).accuracy, network.once(listed).train)
 
 
 @_paper(split="test", variant=True)
 def test_accuracy(network: Network) -> Float[Array, ""]:
     "share of the other pairs answered correctly"
-    return masked_mean(network.once(_full).accuracy, network.once(_listed).test)
+    return masked_mean(network.once(_full).accuracy, network.once(listed).test)
 
 
 @_by_key(units="nats")
 def restricted_loss(network: Network) -> Float[Array, ""]:
     """cross-entropy over all pairs of the logits reduced to their mean and the directions cos,
     sin of w_k (a + b) of the run's key frequencies"""
-    return masked_mean(network.once(_restricted)[0], network.once(_listed).everything)
+    return masked_mean(network.once(_restricted)[0], network.once(listed).everything)
 
 
 @_by_key
 def restricted_accuracy(network: Network) -> Float[Array, ""]:
     "share of all pairs that the same logits answer correctly"
-    return masked_mean(network.once(_restricted)[1], network.once(_listed).everything)
+    return masked_mean(network.once(_restricted)[1], network.once(listed).everything)
 
 
 @_by_key(units="nats")
 def excluded_loss(network: Network) -> Float[Array, ""]:
     """cross-entropy over the training pairs of the logits without the directions cos, sin of
     w_k (a + b) of the run's key frequencies"""
-    return masked_mean(network.once(_excluded).loss, network.once(_listed).train)
+    return masked_mean(network.once(_excluded).loss, network.once(listed).train)
 
 
 @_by_key
 def excluded_accuracy(network: Network) -> Float[Array, ""]:
     "share of the training pairs that these answer correctly"
-    return masked_mean(network.once(_excluded).accuracy, network.once(_listed).train)
+    return masked_mean(network.once(_excluded).accuracy, network.once(listed).train)
 
 
 @_paper(dims=("frequency",), units="nats")
 def excluded_loss_by_frequency(network: Network) -> Float[Array, " f"]:
     "excluded loss over the training pairs when the directions of one frequency are removed"
-    listed, waves = network.once(_listed), fourier.waves(network.p, network.size)
-    shares = jnp.einsum("icf,ifs->fcs", network.once(_coefficients), waves)
+    by_sum, waves = network.once(listed), fourier.waves(network.p, network.size)
+    shares = jnp.einsum("icf,ifs->fcs", network.once(coefficients), waves)
     full = network.once(_full)
     return _excluded_by_frequency(
-        listed.logits, full, shares, listed.labels, listed.train, network.p
+        by_sum.logits, full, shares, by_sum.labels, by_sum.train, network.p
     )
+
+
+@_paper(units="nats")
+def max_excluded_loss(network: Network) -> Float[Array, ""]:
+    """largest of the excluded losses of single frequencies over the training pairs: knows no key
+    frequencies (footnote 3)"""
+    return jnp.nanmax(network.once(excluded_loss_by_frequency))
 
 
 @_paper(applies=spectra.embeds)
@@ -102,26 +109,21 @@ def gini_neuron_logit_map(network: Network) -> Float[Array, ""]:
 def cos_coefficient(network: Network) -> Float[Array, " f"]:
     """inner product of the logits over all pairs and classes with cos(w_k (a + b - c)) of unit
     norm"""
-    return cos_coefficients(network.once(_coefficients), network.p, network.size)
+    return cos_coefficients(network.once(coefficients), network.p, network.size)
 
 
 @_paper(dims=("frequency", "part"), applies=spectra.embeds)
 def embedding_norm(network: Network) -> Float[Array, "f 2"]:
-    "norm of each frequency of W_E, by its cosine and sine component"
-    return fourier.pairs(network.once(spectra.embedding_norms))
+    """norm of each frequency of W_E, by its cosine and sine component; NaN for the sine of k = p/2,
+    which does not exist"""
+    return spectra.by_part(network.once(spectra.embedding_norms), network.p)
 
 
 @_by_key(dims=("frequency", "part"))
 def neuron_logit_map_norm(network: Network) -> Float[Array, "f 2"]:
-    "norm of each frequency of W_L = W_U W_out, by its cosine and sine component"
-    return fourier.pairs(network.once(spectra.neuron_logit_map_norms))
-
-
-@_by_key(dims=("frequency",), at="end", family=("paper", "mechanism"))
-def key_frequency(network: Network) -> Bool[Array, " f"]:
-    """frequencies whose norm in W_L at the run's last checkpoint exceeds a quarter of the
-    largest; used for all of the run's checkpoints"""
-    return network.key_frequency
+    """norm of each frequency of W_L = W_U W_out, by its cosine and sine component; NaN for the sine
+    of k = p/2, which does not exist"""
+    return spectra.by_part(network.once(spectra.neuron_logit_map_norms), network.p)
 
 
 # --- What they share ------------------------------------------------------------------------------
@@ -140,47 +142,48 @@ class _Listed(NamedTuple):
         return self.train | self.test
 
 
-def _listed(network: Network) -> _Listed:
+def listed(network: Network) -> _Listed:
+    """Logits, labels and splits by (a, s)."""
     of_pairs = (network.logits[: network.size], network.labels, network.train, network.test)
     return _Listed(*(fourier.by_sum(x, network.p, network.sign) for x in of_pairs))
 
 
 def _full(network: Network) -> losses.Against:
-    listed = network.once(_listed)
-    return losses.against_others(listed.logits, listed.labels, network.p)
+    by_sum = network.once(listed)
+    return losses.against_others(by_sum.logits, by_sum.labels, network.p)
 
 
-def _coefficients(network: Network) -> Float[Array, "2 c f"]:
+def coefficients(network: Network) -> Float[Array, "2 c f"]:
     """Of the logits on the directions."""
-    return fourier.listed_coefficients(network.once(_listed).logits, network.p)
+    return fourier.listed_coefficients(network.once(listed).logits, network.p)
 
 
 def _key_part(network: Network) -> Float[Array, "c s"]:
     """What the logits are along the directions of the key frequencies."""
     waves = fourier.waves(network.p, network.size)
-    given = (network.once(_coefficients), network.key_frequency, waves)
+    given = (network.once(coefficients), network.key_frequency, waves)
     return jnp.einsum("icf,f,ifs->cs", *given)
 
 
 def _restricted(network: Network) -> tuple[Float[Array, "a s"], Float[Array, "a s"]]:
     """Loss, and 1 if correct, of the mean logits and their key part."""
-    listed = network.once(_listed)
-    mean = masked_mean(listed.logits, listed.everything)
+    by_sum = network.once(listed)
+    mean = masked_mean(by_sum.logits, by_sum.everything)
     by_label = _by_label(mean[:, None] + network.once(_key_part), network.p)
-    loss, correct = (jnp.take_along_axis(x, listed.labels, axis=0) for x in by_label)
+    loss, correct = (jnp.take_along_axis(x, by_sum.labels, axis=0) for x in by_label)
     return loss, correct
 
 
 def _excluded(network: Network) -> losses.Against:
-    listed = network.once(_listed)
-    rest = listed.logits - network.once(_key_part)[:, None]
-    return losses.against_others(rest, listed.labels, network.p)
+    by_sum = network.once(listed)
+    rest = by_sum.logits - network.once(_key_part)[:, None]
+    return losses.against_others(rest, by_sum.labels, network.p)
 
 
 def _by_label(
     logits: Float[Array, "c s"], p: IntLike
 ) -> tuple[Float[Array, "c s"], Float[Array, "c s"]]:
-    """Loss, and 1 if correct, were each class in turn the label of logits that know s alone.
+    """Loss, and 1 if strictly largest, of each class of logits that know s alone, as the label.
 
     As exact as `losses.cross_entropy` down to 1e-37, without p times the exponentials.
     """
@@ -189,7 +192,10 @@ def _by_label(
     top = jnp.max(inside, 0)
     others = jnp.matmul(1 - jnp.eye(len(logits)), jnp.exp(inside - top), precision="highest")
     loss = jax.nn.softplus(jnp.log(others) + (top - logits))
-    return loss, (classes == jnp.argmax(inside, 0)).astype(jnp.float32)
+    # Not inside == top: XLA may round the two apart. The first and the last of the largest are one
+    # class where it is strictly the largest.
+    first, last = jnp.argmax(inside, 0), len(logits) - 1 - jnp.argmax(inside[::-1], 0)
+    return loss, ((classes == first) & (first == last)).astype(jnp.float32)
 
 
 WIDEST = 60.0

@@ -53,6 +53,27 @@ def key_frequencies(
     return norms > threshold * jnp.max(norms)
 
 
+def margin(
+    norms: Float[Array, " f"], key: Bool[Array, " f"], p: IntLike
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Norms of the weakest key frequency and of the strongest other one, as shares of the largest.
+
+    0 where there is no such frequency.
+    """
+    largest = jnp.max(norms)
+    others = fourier.is_frequency(p, 2 * len(norms)) & ~key
+    weakest = jnp.min(jnp.where(key, norms, jnp.inf)) / largest
+    strongest_other = jnp.max(jnp.where(others, norms, 0.0)) / largest
+    return jnp.where(jnp.any(key), weakest, 0.0), strongest_other
+
+
+def by_part(norms: Float[Array, " p"], p: IntLike) -> Float[Array, "f 2"]:
+    """Norms of components as cosine and sine of each frequency; NaN for the sine of k = p/2."""
+    paired = fourier.pairs(norms)
+    missing = fourier.is_unpaired(p, len(paired))[:, None] & jnp.array([False, True])
+    return jnp.where(missing, jnp.nan, paired)
+
+
 def gini(values: Float[Array, " p"], count: IntLike) -> Float[Array, ""]:
     """Gini coefficient of the first `count` values, the rest being zeros (Hurley and Rickard 2009).
 

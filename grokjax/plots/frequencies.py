@@ -49,7 +49,8 @@ def has_spectra(ds_run: xr.Dataset) -> bool:
 def frequencies_figure(ds_run: xr.Dataset) -> Figure:
     """The paper's Figures 13 to 15 for one run: its key frequencies over training.
 
-    Of more than ten key frequencies the ten strongest in W_L are drawn.
+    Of more than ten key frequencies the ten strongest in W_L are drawn; the title says where none
+    stands out.
     """
     ds_run = with_runs(ds_run)
     figure, axes = new_figure(2, 2, sharex=True)
@@ -110,8 +111,8 @@ def spectra_figure(ds_run: xr.Dataset) -> Figure:
 def draw_spectrum(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
     """Bars per frequency of `embedding_norm` or `neuron_logit_map_norm`; cos beside sin if known.
 
-    Of norms at several steps, those of the last are drawn. Key frequencies carry a triangle, and a
-    number where there is room for it.
+    Of norms at several steps, those of the last are drawn. Key frequencies that stand out carry a
+    triangle, and a number where there is room for it.
     """
     ds_run = with_runs(ds_run)
     title, split = _SPECTRA[name]
@@ -128,7 +129,9 @@ def draw_spectrum(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
         look = {"color": (BLUE, AMBER)[i], "edgecolor": "0.15", "linewidth": 0.4 * roomy}
         ax.bar(left, heights, width, label=label if len(bars) > 1 else "cos and sin", **look)
     top = dict(zip(frequencies.tolist(), bars.max(axis=0), strict=True))
-    keys = [k for k in _key_frequencies(ds_run) if k in top]
+    known = "key_frequency" in ds_run
+    marked = results.marked_frequencies(ds_run.isel(run=0)) if known else []
+    keys = [k for k in marked if k in top]
     gap = 0.04 * max(top.values())
     heights = [top[k] + gap for k in keys]
     if keys:

@@ -68,9 +68,8 @@ def progress_band_figure(ds_group: xr.Dataset) -> Figure:
     have a finite value at that step.
     """
     ds_group = with_runs(ds_group)
-    counts = matrix(ds_group, "key_frequency").sum(axis=1)
-    keys = f" Key frequencies: {range_text(counts)} each." if counts.any() else ""
-    band = f"Lines: medians of {ds_group.sizes['run']} runs. Bands: lowest to highest.{keys}"
+    band = f"Lines: medians of {ds_group.sizes['run']} runs. Bands: lowest to highest."
+    band += _numbers_of_keys(ds_group)
     return _progress(
         ds_group, [describe(ds_group), band, unreached(ds_group), divergence(ds_group)]
     )
@@ -183,6 +182,19 @@ def heading(ds_run: xr.Dataset) -> list[str]:
     about = ": ".join(filter(None, (f"Run {column(ds_run, 'run')[0]}", describe(ds_run))))
     keys = results.key_text(ds_run.isel(run=0)) if "key_frequency" in ds_run else ""
     return [about, f"Key frequencies: {keys}"] if keys else [about]
+
+
+def _numbers_of_keys(ds: xr.Dataset) -> str:
+    """How many key frequencies the runs have, and in how many none stands out."""
+    if not matrix(ds, "key_frequency").any():
+        return ""
+    counts = [len(results.marked_frequencies(ds.isel(run=i))) for i in range(ds.sizes["run"])]
+    known = [count for count in counts if count]
+    text = f" Key frequencies: {range_text(known)} each" if known else " Key frequencies"
+    missing = len(counts) - len(known)
+    if missing:
+        text += f"{', ' if known else ': '}none stands out in {missing} of {len(counts)} runs"
+    return text + "."
 
 
 def _phase_end(ds: xr.Dataset, name: str) -> float:

@@ -25,7 +25,9 @@ task's own settings are attributes of `program`. What the decorator takes beside
 
 from grokjax.tasks import (  # noqa: F401
     data,
+    five_digit_addition,
     modular,
     multiplication,
+    repeated_subsequence,
     skip_trigram,
 )

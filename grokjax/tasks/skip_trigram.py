@@ -1,8 +1,7 @@
 """Skip trigram (Nanda et al. 2023, D.3; Figures 33, 34): find the one key in the noise.
 
 BEGIN, forty positions of noise of which one is the key 12 + m instead, and a final token, at which
-m is to be said: ten output classes for a vocabulary of 22. Every update trains on fresh sequences,
-drawn in the training loop from the run's key, or on a finite set of them (paper notes, 5.2).
+m is to be said: ten output classes for a vocabulary of 22 (paper notes, 5.2).
 """
 
 import jax
@@ -10,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from grokjax.parts import setting, task
-from grokjax.types import Batch, Data, Program
+from grokjax.tasks import sequences as common
+from grokjax.types import Batch, Data
 
 CLASSES, NOISE, BEGIN, END = 10, 10, 0, 1
 FIRST_NOISE, FIRST_KEY = 2, 2 + NOISE
@@ -31,20 +31,10 @@ def sequences(key, count: int, length: int) -> Batch:
     return Batch(jnp.concatenate([first, middle, last], 1), answer, jnp.full((count, 1), 1 / count))
 
 
-def draw(program: Program, data: Data, key) -> Batch:
-    """The sequences of an update: fresh ones, or the finite set that the run was given."""
-    if program.num_sequences == 0:
-        return sequences(key, program.batch_size, program.noise)
-    count = program.num_sequences
-    chosen = slice(0, count)
-    return Batch(data.tokens[chosen], data.targets[chosen], jnp.full((count, 1), 1 / count))
-
-
 @task(
     noise=setting(40, "positions of noise, one of which holds the key", low=1, high=1000),
-    batch_size=setting(256, "fresh sequences for every update", low=1),
-    num_sequences=setting(0, "size of a finite training set; 0: fresh sequences", low=0),
-    draw=draw,
+    **common.settings(batch_size=256),
+    draw=common.drawing(lambda key, program, count: sequences(key, count, program.noise)),
     defaults=dict(
         network="attention_only",
         d_model=32,
@@ -58,10 +48,7 @@ def draw(program: Program, data: Data, key) -> Batch:
 )
 def skip_trigram(run) -> Data:
     "The one key among noise tokens, 0 to 9, said at the last position of a sequence."
-    key = jax.random.fold_in(jax.random.key(run.split_seed), 0)
-    train = run.num_sequences
-    batch = sequences(key, train + SCORED, run.noise)
+    batch = sequences(common.key_of(run), run.num_sequences + SCORED, run.noise)
     tokens, targets = np.asarray(batch.tokens), np.asarray(batch.targets)
-    trained = np.arange(len(tokens))[:, None] < train
-    splits = {"train": trained} if train else {}
-    return Data(VOCABULARY, CLASSES, tokens, targets, splits | {"test": ~trained})
+    splits = common.splits(run, np.ones(targets.shape, bool))
+    return Data(VOCABULARY, CLASSES, tokens, targets, splits)

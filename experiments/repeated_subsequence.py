@@ -1,0 +1,17 @@
+"""Repeated subsequences on fresh data and on 512 of them (paper D.3, Figures 31, 32)."""
+
+from experiments import lab, sequence_lab
+
+
+def paper():
+    return sequence_lab.both("repeated_subsequence", 512, 285_820)
+
+
+def laptop():
+    return sequence_lab.fresh("repeated_subsequence")
+
+
+if __name__ == "__main__":
+    presets = {"paper": paper, "laptop": laptop}
+    options = dict(table=sequence_lab.rows, losses=sequence_lab.losses, limit=1)
+    lab.run("repeated_subsequence", __doc__, presets, **options)

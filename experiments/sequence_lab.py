@@ -1,0 +1,86 @@
+"""What the experiments on tasks of sequences do alike (paper D.3): their rows and their figure.
+
+Each has the presets "paper", fresh data and the finite set of the paper with three seeds each, and
+"laptop", fresh data alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from experiments import lab
+from grokjax import parts, results
+from grokjax.config import default
+
+LEVELS = (1.0, 0.1, 1e-3)
+"""Losses whose first crossing is reported, in nats."""
+
+
+def fresh(task: str, steps: int | None = None, seeds: Sequence[int] = (0, 1, 2)) -> ConfigDict:
+    """The paper's setting on fresh data."""
+    config = default(task)
+    config.steps = steps or config.steps
+    config.eval_every, config.checkpoint_every = 10, 50
+    config.axes.seed = tuple(seeds)
+    return config
+
+
+def both(task: str, count: int, steps: int) -> tuple[ConfigDict, list[dict[str, Any]]]:
+    """Fresh data for as long as the paper trains, and a finite set for `steps`."""
+    config, name = fresh(task), f"{task}.num_sequences"
+    kinds = ({name: 0, "steps": config.steps}, {name: count, "steps": steps})
+    config.axes.seed, config.eval_every, config.checkpoint_every = None, 50, 500
+    return config, [{**kind, "seed": seed} for kind in kinds for seed in (0, 1, 2)]
+
+
+def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
+    """One dict a run: what was swept, when its losses fell, and its measures over training."""
+    own = [x.name for x in parts.all_of("measure") if "sequences" in x.families]
+    table, last = [], results.at_end(measures)
+    for number in measures["run"].values:
+        run, end, curve = (x.sel(run=number) for x in (measures, last, curves))
+        row = {field: run[field].item() for field in measures.attrs["axes"].split(",") if field}
+        losses = {name: curve[name] for name in ("train_loss", "test_loss") if name in curve}
+        for name, loss in losses.items():
+            if np.isfinite(loss).any():
+                row[f"steps_to_{name}_below"] = lab.first_below(loss, LEVELS)
+        row["max_test_loss"] = float(np.nanmax(curve["test_loss"]))
+        row["last"] = {"step": int(end["step"])} | {
+            name: end[name].item() for name in losses if name in end
+        }
+        row["over_training"] = {"step": run["step"].values} | {
+            name: np.round(run[name].values.astype(float), 5) for name in own if name in run
+        }
+        table.append(row)
+    return table
+
+
+def losses(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
+    """Train and test loss of every run; a finite set on the right."""
+    name = next((str(x) for x in measures.coords if str(x).endswith(".num_sequences")), None)
+    counts = measures[name].values if name else np.zeros(measures.sizes["run"])
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(set(counts.tolist())), squeeze=False)[0]
+    for ax, count in zip(axes, sorted(set(counts.tolist())), strict=True):
+        for number in measures["run"].values[counts == count]:
+            _draw(ax, curves.sel(run=number), int(measures["seed"].sel(run=number)))
+        ax.set_title("fresh data" if count == 0 else f"{int(count)} sequences", fontsize=10)
+        ax.set_yscale("log")
+        ax.set_xlabel("step")
+        ax.set_ylabel("loss (nats)")
+        ax.grid(color="0.9", linewidth=0.6)
+        ax.legend(fontsize=8)
+    return figure
+
+
+def _draw(ax: Any, curve: xr.Dataset, seed: int) -> None:
+    looks: Mapping[str, str] = {"train": "--", "test": "-"}
+    for split, dashes in looks.items():
+        values = curve.get(f"{split}_loss")
+        if values is not None and np.isfinite(values).any():
+            colour = ("#0072B2", "#D55E00", "#009E73")[seed % 3]
+            ax.plot(curve["step"], values, dashes, color=colour, label=f"{split}, seed {seed}")

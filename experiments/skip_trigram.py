@@ -1,0 +1,17 @@
+"""The skip trigram on fresh data and on 512 sequences (paper D.3, Figures 33, 34)."""
+
+from experiments import lab, sequence_lab
+
+
+def paper():
+    return sequence_lab.both("skip_trigram", 512, 5_000)
+
+
+def laptop():
+    return sequence_lab.fresh("skip_trigram", 1_000)
+
+
+if __name__ == "__main__":
+    presets = {"paper": paper, "laptop": laptop}
+    options = dict(table=sequence_lab.rows, losses=sequence_lab.losses, limit=1)
+    lab.run("skip_trigram", __doc__, presets, **options)
