@@ -15,9 +15,7 @@ def square_distances(x: Float[Array, "m n"]) -> Float[Array, "m m"]:
     return jnp.where(jnp.eye(len(x), dtype=bool), 0.0, found)
 
 
-def ward(
-    squares: Float[Array, "m m"], present: Bool[Array, " m"], count: int
-) -> Int[Array, " m"]:
+def ward(squares: Float[Array, "m m"], present: Bool[Array, " m"], count: int) -> Int[Array, " m"]:
     """Ward's clusters of the points that are present: 0..count - 1 by first member, -1 for others.
 
     From squared distances, by the update of Lance and Williams; the partition into `count` (or as

@@ -1,4 +1,4 @@
-"""O-information of the hidden neurons over the training inputs (Clauw et al. 2024, ICML MI workshop).
+"""O-information of the hidden neurons over the training inputs (Clauw et al. 2024).
 
 Omega = TC - DTC of n variables, total less dual total correlation: above 0 where redundancy
 dominates, below where synergy does, 0 for n = 2. Each neuron is one variable, its values on the
@@ -99,9 +99,7 @@ def normal_scores(
     return jnp.where(valid, scores - mean, 0.0)
 
 
-def copula(
-    neurons: Float[Array, "m n"], valid: Bool[Array, " n"], ties: str = "average"
-) -> Copula:
+def copula(neurons: Float[Array, "m n"], valid: Bool[Array, " n"], ties: str = "average") -> Copula:
     """The covariance of the normal scores, of variance 1, over the inputs that are valid."""
     samples = jnp.sum(valid).astype(neurons.dtype)
     highest = jnp.max(jnp.where(valid, neurons, -jnp.inf), 1)
