@@ -6,6 +6,7 @@ distance; a split then has a ceiling of test accuracy, wherever the network.
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
@@ -33,25 +34,33 @@ def nearest(
 ) -> Float[Array, "p p"]:
     """Manhattan distance of each pair to its class's nearest training pair; inf: there is none.
 
-    Distances are round the circle of residues, or with wrapped=False between the numbers. Each
-    class's map is widened along each axis by 1, 2, 4, ..., of which every distance is a sum.
+    Distances are round the circle of residues, or with wrapped=False between the numbers.
     """
-    size = len(labels)
-    classes, i = jnp.arange(size), jnp.arange(size)
-    known = train & (labels == classes[:, None, None])
-    distance = jnp.where(known, 0.0, jnp.inf)
-    for _ in range(2):
-        step = 1
-        while step < size:
-            for signed in (step, -step):
-                moved = jnp.take(distance, (i + signed) % p, 1) + step
-                if not wrapped:
-                    beside = (i + signed >= 0) & (i + signed < p)
-                    moved = jnp.where(beside[:, None], moved, jnp.inf)
-                distance = jnp.minimum(distance, moved)
-            step *= 2
-        distance = distance.swapaxes(1, 2)  # then along the other axis, by rows again
-    return jnp.take_along_axis(distance, labels[None], 0)[0]
+    classes = jnp.arange(len(labels))
+
+    def of_class(c: Int[Array, ""]) -> Float[Array, "p p"]:
+        start = jnp.where(train & (labels == c), 0.0, jnp.inf)
+        return _widened(_widened(start, p, wrapped).T, p, wrapped).T
+
+    maps = jax.lax.map(of_class, classes)  # one at a time: a map stays in the cache
+    return jnp.take_along_axis(maps, labels[None], 0)[0]
+
+
+def _widened(distance: Float[Array, "p p"], p: IntLike, wrapped: bool) -> Float[Array, "p p"]:
+    """The least of the distances along the first axis and the steps there.
+
+    Widened by 1, 2, 4, ..., of which every number of steps is a sum.
+    """
+    i, step = jnp.arange(len(distance)), 1
+    while step < len(distance):
+        for signed in (step, -step):
+            moved = distance[(i + signed) % p] + step
+            if not wrapped:
+                inside = (i + signed >= 0) & (i + signed < p)
+                moved = jnp.where(inside[:, None], moved, jnp.inf)
+            distance = jnp.minimum(distance, moved)
+        step *= 2
+    return distance
 
 
 # --- Of a network ---------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 The authors draw them by eye. Here S' = -synergy and redundancy R, smoothed by an exponential moving
 average of the recorded checkpoints with the authors' weight 0.1 and in raw nats, change by signs:
-(+, -) emergence, (-, -) divergence, (+, +) delayed emergence, (-, +) decoupling, (0, 0)
-finalising. A change below `STILL` of the range over the run is no change; where one of the two is
-still, the phase before goes on. Before the first emergence is feature learning. Noise of a run in
-which nothing happens has signs too, and passes through all phases in no order.
+(+, -) emergence, (-, -) divergence, (+, +) delayed emergence, (-, +) decoupling. A change below
+`STILL` of the range over the run is no change; where one of the two is still, the phase before goes
+on, and where both are until the end, it is finalising. Before the first emergence is feature
+learning. Noise of a run in which nothing happens has signs too, and passes through all phases in no
+order.
 """
 
 from functools import partial
@@ -26,7 +27,7 @@ PHASES = (
 )
 WEIGHT = 0.1
 STILL = 0.002
-_SIGNS = {(1, -1): 1, (-1, -1): 2, (1, 1): 3, (-1, 1): 4, (0, 0): 5}
+_SIGNS = {(1, -1): 1, (-1, -1): 2, (1, 1): 3, (-1, 1): 4}
 
 _of_series = partial(
     parts.summary,
@@ -62,7 +63,10 @@ def phases(
         following = _SIGNS.get(tuple(int(x) for x in signs), phase)
         phase = following if phase or following == 1 else 0
         found.append(phase)
-    return np.array(found)
+    found, moves = np.array(found), np.nonzero(np.any(changes, 0))[0]
+    last = moves[-1] + 2 if len(moves) else len(found)
+    found[last:] = np.where(found[last:] > 0, PHASES.index("finalising"), 0)
+    return found
 
 
 def _start(run: Any, phase: str) -> float:
