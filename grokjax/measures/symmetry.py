@@ -32,7 +32,7 @@ _of_symmetry = partial(_of_pairs, units="nats", source="Hwang and Park 2026, arX
 def irrelevance(correct: Float[Array, "p p"], p: IntLike, sign: IntLike) -> Float[Array, ""]:
     """Mean over the distances a - sign b of the spread of the logits at each, over that of all."""
     inside = valid_pairs(p, len(correct))
-    listed = fourier.by_sum(jnp.where(inside, correct, 0.0), p, -sign)
+    listed = fourier.by_sum(jnp.where(inside, correct, 0.0), p, -jnp.asarray(sign))
     square = lambda mean: jnp.where(inside, jnp.square(listed - mean), 0.0)  # noqa: E731
     each = jnp.sqrt(jnp.sum(square(jnp.sum(listed, 0) / p), 0) / p)
     whole = jnp.sqrt(jnp.sum(square(jnp.sum(listed) / p / p)) / p / p)
@@ -52,7 +52,8 @@ def divergence(p_: Float[Array, "c ..."], q: Float[Array, "c ..."]) -> Float[Arr
 def gradient_symmetricity(network: Network) -> Float[Array, ""]:
     """mean over 100 random (a, b, c) of the cosine between the gradients of the logit of c by the
     embedding of a and by that of b; nearly 1 rules out a clock. A random network with nearly
-    uniform attention has nearly 1 too; the sample is drawn anew at each step"""
+    uniform attention has nearly 1 too; a gradient that vanishes counts as 0; the sample is drawn
+    anew at each step"""
     key, p = network.key, network.p
     triples = jax.random.randint(key, (SAMPLES, 3), 0, p)
     W_E, equals = network.params["embed"]["W_E"], network.data.tokens[0, 0, 2]
