@@ -5,7 +5,6 @@ import programs
 import pytest
 from programs import initial, network_of, program
 
-from grokjax import networks
 from grokjax.measures import embedding, groups, ranks
 from grokjax.measures.network import Network
 from grokjax.tasks.modular import modular
@@ -24,25 +23,19 @@ def circles(p, radii, d=32, order=None):
     return E @ np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))[0]
 
 
-_measured = {}
-
-
-def measured(E, operation="add", size=None):
+def measured(E, operation="add"):
     """All measures of an embedding in a transformer whose other weights do not matter."""
     p, d = E.shape
-    of = program(p=p, d_model=d)
-    params = initial(0, of) | {"embed": {"W_E": np.vstack([E, np.ones(d)]).astype(np.float32)}}
-    data = modular(p, 0.5, operation=operation)
-    if size is not None:
-        params, data = networks.pad(params, program(p=size, d_model=d)), programs.padded(data, size)
-        of = program(p=size, d_model=d)
-    if of not in _measured:
-        _measured[of] = jax.jit(
-            lambda params, data: {
-                name: getattr(embedding, name)(Network(params, data, of)) for name in NAMES
-            }
-        )
-    return {name: float(x) for name, x in _measured[of](params, data).items()}
+    W_E = np.vstack([E, np.ones(d)]).astype(np.float32)
+    found = _measured(W_E, modular(p, 0.5, operation=operation))
+    return {name: float(x) for name, x in found.items()}
+
+
+@jax.jit
+def _measured(W_E, data):
+    params = initial(0, program(p=len(W_E) - 1, d_model=W_E.shape[1])) | {"embed": {"W_E": W_E}}
+    network = network_of(params, data)
+    return {name: getattr(embedding, name)(network) for name in NAMES}
 
 
 @pytest.mark.parametrize("k", [1, 20, 48])
@@ -124,15 +117,6 @@ def test_circularity_is_the_formula_over_principal_components():
         ]
         shares.append(min(2 * max(power) / (p * np.sum(v**2)), 1.0))
     np.testing.assert_allclose(measured(E)["circularity"], np.mean(shares), rtol=1e-4)
-
-
-@pytest.mark.parametrize("operation", ["add", "multiply"])
-def test_padding_changes_nothing(operation):
-    p = 11
-    E = np.random.default_rng(3).normal(size=(p, 16))
-    found, padded = measured(E, operation), measured(E, operation, size=13)
-    for name in NAMES:
-        np.testing.assert_allclose(padded[name], found[name], rtol=2e-5, err_msg=name)
 
 
 def test_a_network_on_one_hots_has_the_activations_of_its_diagonal():
