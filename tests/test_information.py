@@ -50,7 +50,7 @@ def bias(count, samples, most):
     return np.array([found.omega, found.total, found.dual])
 
 
-search = jax.jit(information.search, static_argnums=2)
+search = jax.jit(information.search, static_argnums=(2, 3))
 copula = jax.jit(information.copula, static_argnums=2)
 bias_of = jax.jit(information.bias, static_argnums=2)
 
@@ -190,7 +190,7 @@ def test_the_search_is_over_all_unions_of_two_clusters_or_more():
     x[4] = 1.0  # a dead neuron
     labels = np.arange(12) % 4
     of = copula(jnp.asarray(x), jnp.ones(200, bool))
-    found = search(of, jnp.where(of.living, labels, -1), 4)
+    found = search(of, jnp.where(of.living, labels, -1), 4, (5, 8))
     alive = np.arange(12) != 4
     omegas = omegas_of_unions(x[alive], labels[alive], 200)
     assert len(omegas) == 11 and (np.asarray(of.living) == alive).all()
@@ -248,5 +248,5 @@ def test_a_network_that_does_nothing_has_no_neurons_to_speak_of():
     of = copula(x, jnp.ones(40, bool))
     assert not of.living.any()
     nothing = ward(x, of.living, 10)
-    assert (nothing == -1).all() and np.isnan(search(of, nothing, 4).synergy)
+    assert (nothing == -1).all() and np.isnan(search(of, nothing, 4, (5, 8)).synergy)
     assert jax.jit(information.unbiased)(of, of.living).omega == 0

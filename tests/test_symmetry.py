@@ -69,6 +69,7 @@ def test_pizzas_know_the_distance_and_clocks_do_not(operation, sign):
         assert (expected < 0.1) if kind == "pizza" else (expected > 0.8)
         assert found["clock"] == (kind == "clock")
         assert np.isnan(measured(logits, operation)["clock"])  # no circles, no verdict
+    assert measured(100 * noise, operation)["distance_irrelevance"] > 0.8  # random logits
 
 
 def test_distance_irrelevance_needs_all_pairs_and_heeds_padding():

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from grokjax import fourier, networks, parts
+from grokjax import fourier, parts
 from grokjax.measures import spectra
 from grokjax.measures.grids import share
 from grokjax.measures.groups import group
@@ -27,7 +27,7 @@ ZHONG = "Zhong et al. 2023, arXiv 2306.17844"
 
 def has_embedding(program: Program) -> bool:
     """A W_E, or neurons that stand in for one."""
-    return spectra.embeds(program) or networks.gives(program, "neurons")
+    return spectra.embeds(program) or spectra.has_neurons(program)
 
 
 _of_tokens = partial(

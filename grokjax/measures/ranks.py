@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from grokjax import networks, parts
+from grokjax import parts
 from grokjax.measures import spectra
 from grokjax.measures.embedding import entropy
 from grokjax.measures.grids import share
 from grokjax.measures.network import Network
-from grokjax.types import Array, Program
+from grokjax.types import Array
 
 TRUONG = "Truong 2026, arXiv 2604.13123"
 
@@ -22,14 +22,9 @@ def spectral_entropy_of(second_moments: Float[Array, "d d"]) -> Float[Array, ""]
     return entropy(share(values, jnp.sum(values))) / jnp.log(len(values))
 
 
-def has_penultimate(program: Program) -> bool:
-    """Neurons, which the logits are read off or which write into what they are read off."""
-    return networks.gives(program, "neurons")
-
-
 _of_matrices = partial(parts.measure, family="field", dims=("matrix",), padded=True, cost="tenth")
 _of_activations = partial(
-    parts.measure, family="field", applies=has_penultimate, padded=True, source=TRUONG
+    parts.measure, family="field", applies=spectra.has_neurons, padded=True, source=TRUONG
 )
 
 
