@@ -180,6 +180,7 @@ def test_waves_of_products_are_trigonometric_in_discrete_logarithms():
                 logits[c, a, b] = np.cos(angle)
         np.testing.assert_allclose(shares(logits, operation), 1.0, rtol=1e-5)
         assert (shares(logits, "add") < 0.2).all()
+    assert np.isnan(shares(np.ones((12, 12, 12)), "multiply")).all()  # no group modulo 12
 
 
 def test_hand_built_weights_are_trigonometric_and_random_logits_are_not():

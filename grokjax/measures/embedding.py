@@ -161,8 +161,7 @@ def med_best(network: Network) -> Float[Array, ""]:
     steps = jnp.where(i < of.order, network.once(_distances)[of.powers, following], 0.0)
     elements = network.once(_tokens) & ((i > 0) | ~of.multiplicative)
     means = jnp.where(of.generates, jnp.sum(steps, 1) / of.order, jnp.inf)
-    best = share(jnp.min(means), rms_norm(network.once(embedding), elements))
-    return jnp.where(jnp.any(of.generates), best, jnp.nan)
+    return of.or_nan(share(jnp.min(means), rms_norm(network.once(embedding), elements)))
 
 
 @_of_tokens(units="nats", source="Liu et al. 2022, arXiv 2205.10343")

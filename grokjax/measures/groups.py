@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from grokjax.measures.network import Network
 from grokjax.types import Array, IntLike
@@ -27,6 +27,10 @@ class Group(NamedTuple):
     def elements(self) -> Int[Array, " p"]:
         """In the order of the smallest generator; what lies beyond `order` is no element."""
         return self.powers[jnp.argmax(self.generates)]
+
+    def or_nan(self, value: Float[Array, ""]) -> Float[Array, ""]:
+        """The value, or NaN where nothing generates the group: products modulo a composite p."""
+        return jnp.where(jnp.any(self.generates), value, jnp.nan)
 
 
 def group(network: Network) -> Group:

@@ -200,14 +200,14 @@ def trig_logit_share(network: Network) -> Float[Array, ""]:
     quotients); a generalising network by the paper where the share of the norm, its root, exceeds
     0.95. Random logits have 1 / p^2"""
     power = network.once(logit_power)
-    return share(power.trigonometric, power.whole)
+    return network.once(group).or_nan(share(power.trigonometric, power.whole))
 
 
 @_of_logits
 def trig_logit_share_centred(network: Network) -> Float[Array, ""]:
     "the same of the logits about each pair's mean over the classes, which no probability sees"
     power = network.once(logit_power)
-    return share(power.trigonometric, power.about_pairs)
+    return network.once(group).or_nan(share(power.trigonometric, power.about_pairs))
 
 
 @_of_inputs
@@ -216,10 +216,10 @@ def circulant_deviation(network: Network) -> Float[Array, ""]:
     of the weights of b = i with those of a = j (a perceptron's, the block of W_in^T W_in), or
     W_E W_E^T; in the order of discrete logarithms for products and quotients. 0 for circulants, 1
     for random perceptrons; random embeddings have less, for their norms are alike"""
-    return deviation(*network.once(_input_products), -1)
+    return network.once(group).or_nan(deviation(*network.once(_input_products), -1))
 
 
 @_of_inputs
 def hankel_deviation(network: Network) -> Float[Array, ""]:
     "the same about the mean of each wrapped antidiagonal i + j: 0 for functions of i + j"
-    return deviation(*network.once(_input_products), 1)
+    return network.once(group).or_nan(deviation(*network.once(_input_products), 1))
