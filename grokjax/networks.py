@@ -91,6 +91,14 @@ def shapes(program: Program) -> Params:
     return jax.eval_shape(lambda: init(jax.random.key(0), program))
 
 
+@cache
+def gives(program: Program, name: str) -> bool:
+    """Whether the network says more than its logits, such as its "neurons"."""
+    tokens = jax.ShapeDtypeStruct((1, program.positions), jnp.int32)
+    out = jax.eval_shape(functions(program)[1], shapes(program), tokens)
+    return isinstance(out, dict) and name in out
+
+
 def num_params(program: Program) -> int:
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(shapes(program)))
 

@@ -82,9 +82,11 @@ def test_a_sweep_leaves_every_file_and_says_what_it_did(finished):
 
 def test_the_dataset_holds_every_measure_with_units_and_definitions(finished):
     measures = grokjax.open_sweep(finished[0]).measures()
-    known = [*parts.all_of("measure"), *parts.all_of("summary")]
-    of_the_paper = {part.name for part in known if part.kind == "summary" or "paper" in part.family}
-    assert set(measures.data_vars) == of_the_paper | {"diverged_at"}
+    of_the_paper = {x.name for x in parts.all_of("measure") if "paper" in x.family}
+    curves = {f"{split}_{what}" for split in ("train", "test") for what in ("loss", "accuracy")}
+    known = of_the_paper | curves
+    summaries = {x.name for x in parts.all_of("summary") if set(x.needs) <= known}
+    assert set(measures.data_vars) == of_the_paper | summaries | {"diverged_at"}
     assert measures.sizes["run"] == 4 and list(measures["step"]) == [0, 10, 20, 30, 40]
     for variable in measures.data_vars.values():
         assert variable.attrs.keys() >= {"units", "definition", "long_name", "source"}

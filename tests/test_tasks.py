@@ -1,13 +1,18 @@
 import hashlib
+import random
 
 import numpy as np
 import pytest
+from configs import message_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokjax import parts
+from grokjax.blocks import plan
+from grokjax.config import RunConfig, default
 from grokjax.errors import ConfigError
-from grokjax.tasks.data import examples, padded
+from grokjax.table import resolve
+from grokjax.tasks.data import data_of, examples, padded
 from grokjax.tasks.modular import labels, modular, shuffled_split
 
 FORMULAS = {
@@ -131,3 +136,62 @@ def test_division_undoes_multiplication_and_has_no_pairs_with_0():
     assert data.splits["train"].sum() == int(0.4 * 42)
     with pytest.raises(ConfigError, match="prime"):
         labels(12, "divide")
+
+
+@pytest.mark.parametrize("held_out", ["square", "strip"])
+def test_no_pair_of_a_held_out_region_is_trained_on(held_out):
+    p, size = 13, 5
+    a, b = np.indices((p, p))
+    region = (a < size) & ((b < size) | (held_out == "strip"))
+    data = modular(p, 0.4, seed=2, held_out=held_out, held_out_size=size)
+    train, test = (data.splits[name][..., 0] for name in ("train", "test"))
+    assert not (train & region).any() and (train ^ test).all()
+    assert train.sum() == int(0.4 * p**2)  # a share of all pairs, as without a region
+    # The pairs outside, in lexicographic order, after the shuffle of the seed.
+    pairs = [(x, y) for x in range(p) for y in range(p) if not region[x, y]]
+    random.Random(2).shuffle(pairs)
+    assert set(zip(*np.nonzero(train), strict=True)) == set(pairs[: train.sum()])
+
+
+def test_without_a_region_the_split_is_the_one_of_the_seed():
+    region = np.zeros((23, 23), bool)
+    expected = shuffled_split(23, 0.3, 4)
+    np.testing.assert_array_equal(shuffled_split(23, 0.3, 4, None, region), expected)
+    for held_out in ("random", "square", "strip"):
+        data = modular(23, 0.3, 4, held_out=held_out)
+        np.testing.assert_array_equal(data.splits["train"][..., 0], expected)
+
+
+def test_the_strip_of_the_papers_last_row_leaves_no_more_than_it_trains_on():
+    """Gu et al.: rows 0..67 of p = 97 leave 2,813 pairs, their 30 % are 2,822."""
+    run = {"modulus": 97, "held_out": "strip", "held_out_size": 68}
+    message = message_of(RunConfig, **run, train_fraction=0.3)
+    assert "2822" in message and "2813" in message and "lower train_fraction" in message
+    assert data_of(RunConfig(**run, train_fraction=0.299)).splits["train"].sum() == 2813
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"held_out": "circle"}, "one of 'random', 'square', 'strip'"),
+        ({"held_out_size": 3}, 'choose "square" or "strip"'),
+        ({"held_out": "square", "held_out_size": 113}, "below the modulus, 113"),
+        ({"held_out": "square", "held_out_size": -1}, "from 0 to 999"),
+    ],
+)
+def test_a_region_that_cannot_be_is_refused(fields, said):
+    assert said in message_of(RunConfig, **fields)
+
+
+def test_regions_are_axes_of_a_sweep():
+    config = default()
+    config.modulus, config.axes.held_out, config.axes.held_out_size = (
+        13,
+        ("square", "strip"),
+        (2, 4),
+    )
+    runs = resolve(config).runs
+    assert {(run.held_out, run.held_out_size) for run in runs} == {
+        *(("square", 2), ("square", 4), ("strip", 2), ("strip", 4))
+    }
+    assert len(plan(runs)) == 1  # they share a program: masks alone differ

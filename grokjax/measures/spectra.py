@@ -115,6 +115,11 @@ def has_neuron_logit_map(program: Program) -> bool:
     return "W_out" in _group(last, "mlp") and "W_U" in _group(params, "unembed")
 
 
+def has_neurons(program: Program) -> bool:
+    """Whether they say what their neurons do."""
+    return networks.gives(program, "neurons")
+
+
 def is_transformer(program: Program) -> bool:
     """Whether they are the paper's, of any depth."""
     return program.network.name == "transformer"

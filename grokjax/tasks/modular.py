@@ -28,6 +28,16 @@ parts.common(
     train_fraction=setting(
         0.3, "share of the pairs that is trained on", above=0, below=1, static=False
     ),
+    held_out=setting(
+        "random",
+        "pairs never trained on: a random share alone, or also the square or strip of all pairs "
+        "of which both, or the first, operand is below held_out_size",
+        choices=("random", "square", "strip"),
+        static=False,
+    ),
+    held_out_size=setting(
+        0, "side of the held-out square, or rows of the strip", low=0, high=999, static=False
+    ),
 )
 
 
@@ -55,7 +65,14 @@ def random_table(a, b, p, seed):
     return np.random.default_rng(seed).integers(p, size=a.shape)
 
 
-def modular(p: int, train_fraction: float = 0.3, seed: int = 0, operation: str = "add") -> Data:
+def modular(
+    p: int,
+    train_fraction: float = 0.3,
+    seed: int = 0,
+    operation: str = "add",
+    held_out: str = "random",
+    held_out_size: int = 0,
+) -> Data:
     """An operation mod p on the tokens a, b, "=" (which is p), with the authors' split of a seed.
 
     Rows are listed along (a, b); trained over p + 1 classes and analysed over p, as in the paper.
@@ -64,7 +81,8 @@ def modular(p: int, train_fraction: float = 0.3, seed: int = 0, operation: str =
         parts.common_settings()[name].check(name, value)
     part = parts.get("operation", operation)
     answers = labels(p, operation, seed)
-    train = shuffled_split(p, train_fraction, seed, answers >= 0)
+    region = held_out_region(p, held_out, held_out_size)
+    train = shuffled_split(p, train_fraction, seed, answers >= 0, region)
     a, b = np.indices((p, p))
     return Data(
         vocabulary=p + 1,
@@ -86,16 +104,32 @@ def labels(p: int, operation: str = "add", seed: int = 0) -> Int[np.ndarray, "p 
     return np.where(missing, -1, answers % p).astype(np.int32)
 
 
+def held_out_region(p: int, held_out: str, size: int) -> Bool[np.ndarray, "p p"]:
+    """The pairs that no seed trains on: none, both operands below `size`, or the first.
+
+    Gu et al. 2025 (table 1). Their squares 0..k and strips 0..t hold out k + 1 and t + 1 rows.
+    """
+    a, b = np.indices((p, p))
+    kinds = {"random": np.zeros_like(a, bool), "square": (a < size) & (b < size), "strip": a < size}
+    return kinds[held_out]
+
+
 def shuffled_split(
-    p: int, train_fraction: float, seed: int, exists: Bool[np.ndarray, "p p"] | None = None
+    p: int,
+    train_fraction: float,
+    seed: int,
+    exists: Bool[np.ndarray, "p p"] | None = None,
+    held_out: Bool[np.ndarray, "p p"] | None = None,
 ) -> Bool[np.ndarray, "p p"]:
     """The authors' training set: the first int(fraction p^2) pairs after Python's own shuffle.
 
     Pairs are listed in lexicographic order before the shuffle (paper notes, section 1), so the same
-    seed gives the same split as the published code. Pairs that do not exist are not listed.
+    seed gives the same split as the published code. Pairs that do not exist are not listed, nor are
+    held-out ones; the fraction is of all that exist (as in the code of Gu et al. 2025).
     """
-    pairs = list(range(p * p)) if exists is None else np.flatnonzero(exists).tolist()
-    count = int(train_fraction * len(pairs))
+    exists = np.ones((p, p), bool) if exists is None else exists
+    count = int(train_fraction * np.count_nonzero(exists))
+    pairs = np.flatnonzero(exists if held_out is None else exists & ~held_out).tolist()
     random.Random(seed).shuffle(pairs)
     train = np.zeros(p * p, bool)
     train[pairs[:count]] = True
@@ -103,24 +137,49 @@ def shuffled_split(
 
 
 def _sizes(run: Any) -> Sizes:
-    p, pairs = run.modulus, run.modulus**2
+    p = run.modulus
+    return Sizes(p + 1, p + 1, 3, int(run.train_fraction * _pairs(run)))
+
+
+def _pairs(run: Any) -> int:
+    """How many exist."""
     if parts.get("operation", run.operation).options.get("partial"):
-        pairs = int((labels(p, run.operation, run.split_seed) >= 0).sum())
-    return Sizes(p + 1, p + 1, 3, int(run.train_fraction * pairs))
+        return int((labels(run.modulus, run.operation, run.split_seed) >= 0).sum())
+    return run.modulus**2
 
 
 def _check(run: Any) -> None:
     # A fraction below 1 always leaves a test pair, but a small one may leave no training pair.
-    if _sizes(run).num_examples == 0:
+    wanted = _sizes(run).num_examples
+    if wanted == 0:
         raise ConfigError(
             f"train_fraction={run.train_fraction!r} leaves no training pair at "
             f"modulus={run.modulus}: raise either"
+        )
+    if run.held_out == "random":
+        if run.held_out_size:
+            raise ConfigError(
+                f"held_out_size={run.held_out_size} is the size of nothing with "
+                'held_out="random": choose "square" or "strip", or leave the size out'
+            )
+        return
+    if run.held_out_size >= run.modulus:
+        raise ConfigError(
+            f"held_out_size={run.held_out_size} must be below the modulus, {run.modulus}"
+        )
+    region = held_out_region(run.modulus, run.held_out, run.held_out_size)
+    exists = labels(run.modulus, run.operation, run.split_seed) >= 0
+    left = np.count_nonzero(exists & ~region)
+    if wanted > left:
+        raise ConfigError(
+            f"train_fraction={run.train_fraction!r} of all pairs is {wanted}, but {left} lie "
+            f"outside of the held-out {run.held_out}: lower train_fraction or held_out_size"
         )
 
 
 @parts.task(
     "modular",
-    uses=("modulus", "operation", "train_fraction"),
+    uses=("modulus", "operation", "train_fraction", "held_out", "held_out_size"),
     padded=True,
     pairs=True,
     family="paper",
@@ -130,4 +189,5 @@ def _check(run: Any) -> None:
 )
 def _of_run(run) -> Data:
     'A binary operation modulo p, from the tokens a, b, "=", over all pairs (a, b).'
-    return modular(run.modulus, run.train_fraction, run.split_seed, run.operation)
+    settings = (run.train_fraction, run.split_seed, run.operation, run.held_out, run.held_out_size)
+    return modular(run.modulus, *settings)
