@@ -18,14 +18,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from grokjax.model import ACTIVATIONS, Drop
+from grokjax.model import Drop
 from grokjax.types import Array, Data, Params, Program, Trace
+from grokjax.variants import ACTIVATIONS, is_plain
 
 
 def serves(program: Program) -> bool:
     """Tasks whose rows are all [a, b, "="] with one "=", and transformers of one layer."""
     of_pairs = program.task.options.get("pairs", False)
-    return of_pairs and program.network.name == "transformer" and program.num_layers == 1
+    plain = program.network.name == "transformer" and is_plain(program)
+    return of_pairs and plain and program.num_layers == 1
 
 
 class Prepared(NamedTuple):

@@ -20,6 +20,7 @@ from grokjax import parts
 from grokjax.errors import ConfigError
 from grokjax.parts import Part, setting
 from grokjax.types import Hyper, Program
+from grokjax.variants import rate_factor
 
 _ZERO_TO_ONE = lambda pair: all(0 <= x < 1 for x in pair)  # noqa: E731
 parts.common(
@@ -67,10 +68,13 @@ def warmed_up(learning_rate, warmup_steps) -> Callable:
 
 def make(hyper: Hyper, program: Program) -> optax.GradientTransformation:
     """The program's optimiser for one run."""
-    values = dict(program.settings)
-    return program.optimizer.function(
-        Settings(program.optimizer, lambda name: hyper[name] if name in hyper else values[name])
-    )
+    values, factor = dict(program.settings), rate_factor(program)
+
+    def look_up(name: str) -> Any:
+        value = hyper[name] if name in hyper else values[name]
+        return factor * value if name == "learning_rate" and factor != 1 else value
+
+    return program.optimizer.function(Settings(program.optimizer, look_up))
 
 
 class _Unknown(AttributeError):

@@ -11,6 +11,7 @@ LAYERS = [
     ["errors"],
     ["parts", "combine"],
     ["types"],
+    ["variants"],
     ["fourier", "losses", "optimizers", "sgd", "tasks", "model", "perceptron", "networks"],
     ["lookup"],
     ["forward"],

@@ -8,7 +8,7 @@ definition. A summary is a function of all that was recorded of one run.
         "largest absolute entry of each matrix and bias"
         return jnp.stack([jnp.abs(x).max() for x in jax.tree.leaves(network.params)])
 
-    family    what asks for several at once: "general", "paper", "mechanism", "variants"
+    family    what asks for several at once: "general", "paper", "mechanism", "variants", "field"
     task      the only task that it means anything for; `applies(program)` asks further
     padded    it also works where arrays are larger than the run's vocabulary
     split     a split of the data without which there is nothing to measure
@@ -20,12 +20,18 @@ from grokjax.measures import (
     ablations,
     attention,
     attention_ablations,
+    circuits,
+    commutator,
+    curvature,
     general,
+    kernels,
+    llc,
     logit_ablations,
     logit_fits,
     neurons,
     paper,
     phases,
+    precision,
     readouts,
     steps,
 )
@@ -34,12 +40,18 @@ __all__ = [
     "ablations",
     "attention",
     "attention_ablations",
+    "circuits",
+    "commutator",
+    "curvature",
     "general",
+    "kernels",
+    "llc",
     "logit_ablations",
     "logit_fits",
     "neurons",
     "paper",
     "phases",
+    "precision",
     "readouts",
     "steps",
 ]
