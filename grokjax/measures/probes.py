@@ -34,9 +34,8 @@ def landscape(network: Network) -> Landscape:
 def loss_on(network: Network, rows: Int[Array, " b"]):
     """The training loss of some rows of the batch: a function of the vector of parameters."""
     _, tree_of = ravel_pytree(network.params)
-    batch = network.batch
-    weights = batch.weights[rows]
-    part = Batch(batch.tokens[rows], batch.targets[rows], weights / jnp.sum(weights))
+    tokens, targets, weights = (jnp.asarray(x)[rows] for x in network.batch)
+    part = Batch(tokens, targets, weights / jnp.sum(weights))
 
     def loss(flat: Float[Array, " P"]) -> Float[Array, ""]:
         prepared = form(network.program).prepare(part.tokens)
