@@ -1,12 +1,15 @@
 """The parts that come with grokjax: importing this registers them."""
 
 from grokjax import (  # noqa: F401
+    adam,
     losses,
     measures,
     model,
     optimizers,
     perceptron,
     sgd,
+    stablemax,
     tasks,
     training,
+    wrappers,
 )

@@ -14,7 +14,6 @@ from grokjax import parts
 from grokjax.types import Program
 from grokjax.variants import ACTIVATIONS, scaled, setting_of
 
-
 _USES = ("d_mlp", "activation", "output_scale", "output_scale_power")
 
 

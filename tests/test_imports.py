@@ -12,7 +12,8 @@ LAYERS = [
     ["parts", "combine"],
     ["types"],
     ["variants"],
-    ["fourier", "losses", "optimizers", "sgd", "tasks", "model", "perceptron", "networks"],
+    ["fourier", "losses", "optimizers", "tasks", "model", "perceptron", "networks"]
+    + ["adam", "sgd", "stablemax", "wrappers"],
     ["lookup"],
     ["forward"],
     ["training"],

@@ -118,7 +118,9 @@ def test_growing_logits_are_along_the_weights_of_a_homogeneous_network():
     hyper = network(MLP).hyper.replace(learning_rate=np.float32(1e-2), weight_decay=np.float32(0))
     hyper = hyper.replace(steps=np.int32(10**6))
     given = network(MLP)
-    train = jax.jit(lambda s, n: training.train(s, hyper, given.data, given.batch, n, given.program))
+    train = jax.jit(
+        lambda s, n: training.train(s, hyper, given.data, given.batch, n, given.program)
+    )
     state = train(state, 300)
     total, zero = measured((precision.total_nlm_cosine, precision.zero_loss), MLP, state.params)
     assert total > 0.3 and zero == 0

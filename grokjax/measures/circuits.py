@@ -92,9 +92,10 @@ def linear_mapping_number(network: Network) -> Float[Array, ""]:
     exists = jnp.arange(layer.outgoing.shape[1]) < classes
 
     def of_row(i):
+        # Changes from the line's beginning, [t j x]: large logits would drown small ones.
         t = jnp.linspace(0.0, 1.0, PLACES)[:, None, None]
-        on_line = lambda x: (1 - t) * x[i] + t * x  # noqa: E731 - [t j x]
-        logits = activation(on_line(before)) @ layer.outgoing + on_line(skip)
+        neurons = activation(before[i] + t * (before - before[i])) - activation(before[i])
+        logits = neurons @ layer.outgoing + t * (skip - skip[i])
         fit = jnp.sum(jnp.where(exists, squared_correlation(logits, t), 0.0), -1)
         return fit / classes
 
