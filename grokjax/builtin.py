@@ -4,6 +4,7 @@ from grokjax import (  # noqa: F401
     adam,
     losses,
     measures,
+    minibatches,
     model,
     optimizers,
     perceptron,

@@ -13,7 +13,7 @@ LAYERS = [
     ["types"],
     ["variants"],
     ["fourier", "losses", "optimizers", "tasks", "model", "perceptron", "networks"]
-    + ["adam", "sgd", "stablemax", "wrappers"],
+    + ["adam", "minibatches", "sgd", "stablemax", "wrappers"],
     ["lookup"],
     ["forward"],
     ["training"],

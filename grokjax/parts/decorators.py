@@ -86,15 +86,16 @@ measure = _decorator(
     `task`, to tasks with a `split`, or to programs by `applies`, a function of one. `needs` may
     hold "initial" (the weights at the start), "float64" or "host" (NumPy arrays, not compiled).
     `at="end"` measures the last checkpoint alone and hands it to the others as `network.given`.
-    `padded` says that it heeds masks, and takes runs of several sizes at once. `cost` says at which
-    checkpoints a family takes it: "every", every "tenth", or on "demand" alone.""",
+    `padded` says that it heeds masks, and takes runs of several sizes at once. `cost` says at
+    which checkpoints a family takes it: "every", "tenth" or, asked for by its own name alone,
+    "demand".""",
     uses=(),
     dims=(),
     task=None,
     padded=False,
     at="every",
-    cost="every",
     needs=(),
+    cost="every",
 )
 
 summary = _decorator(

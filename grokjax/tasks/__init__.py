@@ -25,7 +25,10 @@ task's own settings are attributes of `program`. What the decorator takes beside
 
 from grokjax.tasks import (  # noqa: F401
     data,
+    groups,
     modular,
     multiplication,
+    noise,
+    polynomials,
     skip_trigram,
 )

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int
 from grokjax import parts
 from grokjax.errors import ConfigError
 from grokjax.parts import operation, setting
+from grokjax.tasks.noise import with_noise
 from grokjax.types import Data, Sizes
 
 PAPER = "Nanda et al., Progress measures for grokking via mechanistic interpretability, ICLR 2023"
@@ -120,7 +121,7 @@ def _check(run: Any) -> None:
 
 @parts.task(
     "modular",
-    uses=("modulus", "operation", "train_fraction"),
+    uses=("modulus", "operation", "train_fraction", "label_noise", "batch_size"),
     padded=True,
     pairs=True,
     family="paper",
@@ -130,4 +131,5 @@ def _check(run: Any) -> None:
 )
 def _of_run(run) -> Data:
     'A binary operation modulo p, from the tokens a, b, "=", over all pairs (a, b).'
-    return modular(run.modulus, run.train_fraction, run.split_seed, run.operation)
+    made = modular(run.modulus, run.train_fraction, run.split_seed, run.operation)
+    return with_noise(made, run.label_noise, run.split_seed)
