@@ -1,11 +1,11 @@
 """The parts that come with grokjax: importing this registers them."""
 
 from grokjax import (  # noqa: F401
-    adam,
     losses,
     measures,
     minibatches,
     model,
+    muon,
     optimizers,
     perceptron,
     sgd,

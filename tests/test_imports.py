@@ -13,7 +13,7 @@ LAYERS = [
     ["types"],
     ["variants"],
     ["fourier", "losses", "optimizers", "tasks", "model", "perceptron", "networks"]
-    + ["adam", "minibatches", "sgd", "stablemax", "wrappers"],
+    + ["minibatches", "muon", "sgd", "stablemax", "wrappers"],
     ["lookup"],
     ["forward"],
     ["training"],

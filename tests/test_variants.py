@@ -51,14 +51,14 @@ def forward(params, tokens, run):
     for layer in params["blocks"].values():
         y = norm(x, layer["ln1"]) if run.layer_norm else x
         attn, out = layer["attn"], np.zeros_like(x)
-        for Q, K, V, O in zip(*(attn[name] for name in ("W_Q", "W_K", "W_V", "W_O")), strict=True):
+        for Q, K, V, out_of in zip(*(attn[f"W_{x}"] for x in "QKVO"), strict=True):
             for i in range(3):
                 seen = y[:, : i + 1]
                 scores = np.einsum("bk,bsk->bs", y[:, i] @ Q, seen @ K) / np.sqrt(Q.shape[1])
                 A = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
                 rest = 1 if run.constant_attention == "ones" else 1 / (i + 1)
                 A = run.attention_rate * A + (1 - run.attention_rate) * rest
-                out[:, i] += np.einsum("bs,bsk->bk", A, seen @ V) @ O
+                out[:, i] += np.einsum("bs,bsk->bk", A, seen @ V) @ out_of
         x = x + out
         mlp, y = layer["mlp"], norm(x + 0, layer["ln2"]) if run.layer_norm else x
         before = y @ mlp["W_in"] + mlp["b_in"]

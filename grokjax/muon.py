@@ -1,20 +1,9 @@
-"""Adam with coupled decay, and Muon."""
+"""Muon: momentum whose singular values are made one."""
 
 import optax
 
 from grokjax import parts
 from grokjax.parts import setting
-
-
-@parts.optimizer(eps=setting(1e-8, "added to the root of the second moment", above=0))
-def adam(hyper):
-    """Adam; the weight decay is coupled, added to the gradient as an L2 penalty's would be. Prieto
-    et al. 2025 take eps of 1e-25 to 1e-30, as 1e-8 can stop training by itself"""
-    return optax.chain(
-        optax.add_decayed_weights(hyper.weight_decay),
-        optax.scale_by_adam(*hyper.betas, eps=hyper.eps),
-        optax.scale_by_learning_rate(hyper.learning_rate),
-    )
 
 
 # The size of a matrix scales its update, so that no run may have it padded.
