@@ -41,7 +41,7 @@ def ways(budget: float = 1.0) -> list[Way]:
     decay = lambda value, updates, **more: (  # noqa: E731
         {"weight_decay": value, "steps": int(budget * updates)} | more
     )
-    usual, slow, free = decay(3.0, 2_000), decay(0.3, 6_000), decay(0.0, 6_000)
+    usual, slow, free = decay(3.0, 1_500), decay(0.3, 4_000), decay(0.0, 4_000)
     plain = free | {"loss": "low_precision"}
     of_base = lambda name, claim="", **fields: Way(name, usual | fields, BASE, claim)  # noqa: E731
     of_free = lambda name, claim, **fields: Way(name, free | fields, FREE, claim)  # noqa: E731
