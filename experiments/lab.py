@@ -139,12 +139,8 @@ def losses_figure(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
         ax.plot(curve["step"], curve["test_loss"], "-", color="#D55E00", label="test")
         excluded = points["excluded_loss"]
         ax.plot(points["step"], excluded, "-.", color="#009E73", linewidth=1, label="excluded")
-        values = (
-            f"{name.replace('_', ' ')} {points[name].item():g}"
-            if name != "loss"
-            else f"{points[name].item().replace('_', ' ')} loss"
-            for name in axes_names
-        )
+        known = ((name, points[name].item()) for name in axes_names)
+        values = (_said(*one) for one in known if one[1] == one[1])  # NaN: it has no such field
         ax.set_title(", ".join(values) or f"run {run}", fontsize=10)
         last = float(curve["step"][np.isfinite(curve["train_loss"])][-1])
         ax.set_xlim(0, last)
@@ -161,6 +157,14 @@ def losses_figure(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def _said(name: str, value: Any) -> str:
+    """A value of an axis, which may be a number or the name of a part."""
+    short = name.rpartition(".")[2].replace("_", " ")
+    if isinstance(value, str):
+        return f"{value.replace('_', ' ')} {short}"
+    return f"{short} {value:g}"
 
 
 def slingshots(train_loss: np.ndarray) -> int:

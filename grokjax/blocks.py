@@ -158,7 +158,7 @@ def plan(runs: Sequence[RunConfig], max_block: int = 0) -> tuple[Block, ...]:
 
 def _shared(program: Program) -> Program:
     """What runs must agree on to share a program: not their sizes, where these can be padded."""
-    if program.task.padded and program.network.padded:
+    if program.task.padded and program.network.padded and program.optimizer.padded:
         return replace(program, vocabulary=0, num_classes=0)
     return program
 

@@ -3,11 +3,15 @@
 from grokjax import (  # noqa: F401
     losses,
     measures,
+    minibatches,
     model,
+    muon,
     optimizers,
     perceptron,
     sgd,
+    stablemax,
     stopping,
     tasks,
     training,
+    wrappers,
 )

@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from grokjax.model import ACTIVATIONS, Drop
+from grokjax.model import Drop
 from grokjax.products import EXACT, layers_over_examples, over_examples
 from grokjax.types import Array, Data, Params, Program, Trace
+from grokjax.variants import ACTIVATIONS, is_plain
 
 _einsum = partial(jnp.einsum, precision=EXACT)
 _matmul = partial(jnp.matmul, precision=EXACT)
@@ -30,7 +31,8 @@ _matmul = partial(jnp.matmul, precision=EXACT)
 def serves(program: Program) -> bool:
     """Tasks whose rows are all [a, b, "="] with one "=", and transformers of one layer."""
     of_pairs = program.task.options.get("pairs", False)
-    return of_pairs and program.network.name == "transformer" and program.num_layers == 1
+    plain = program.network.name == "transformer" and is_plain(program)
+    return of_pairs and plain and program.num_layers == 1
 
 
 class Pairs(NamedTuple):

@@ -20,14 +20,13 @@ from grokjax import parts
 from grokjax.errors import ConfigError
 from grokjax.parts import setting
 from grokjax.types import Array, Params, Program
+from grokjax.variants import ACTIVATIONS, scaled, setting_of
 
 Draw = Callable[[tuple[int, ...]], Array]
 """Gives standard normal numbers of a shape, new ones at every call."""
 
 Drop = Callable[[Float[Array, "..."], int], Float[Array, "..."]]
 """Maps the neurons of a layer to what is left of them (dropout); features last."""
-
-ACTIVATIONS = {"relu": jax.nn.relu, "gelu": partial(jax.nn.gelu, approximate=False)}
 
 parts.common(
     "network",
@@ -37,6 +36,18 @@ parts.common(
     d_mlp=setting(512, "MLP neurons in a layer", low=1, static=True),
     num_layers=setting(1, "transformer layers", low=1, static=True),
     activation=setting("relu", "of the MLP", choices=ACTIVATIONS, static=True),
+    tied_embeddings=setting(False, "read out with the embedding: W_U = W_E'", static=True),
+    layer_norm=setting(False, "before every layer's halves and the unembedding", static=True),
+    attention_rate=setting(
+        1.0, "share of attention; the rest is constant (clock to pizza)", low=0, high=1, static=True
+    ),
+    constant_attention=setting(
+        "ones", "what is in attention's place", choices=("ones", "uniform"), static=True
+    ),
+    output_scale=setting(1.0, "what logits are multiplied with", above=0, static=True),
+    output_scale_power=setting(
+        2.0, "the learning rate is divided by output_scale to this power", low=0, static=True
+    ),
 )
 
 
@@ -64,6 +75,8 @@ class Attention(nnx.Module):
         width = k if form.by_head else d
         self.W_Q, self.W_K, self.W_V = (_gaussian(draw, (h, d, k), width) for _ in range(3))
         self.W_O = _gaussian(draw, (h, k, d), d)
+        self.rate = setting_of(program, "attention_rate")
+        self.constant = setting_of(program, "constant_attention")
 
     def __call__(
         self, x: Float[Array, "b s d"]
@@ -72,6 +85,10 @@ class Attention(nnx.Module):
         scores = jnp.einsum("bhqk,bhsk->bhqs", q, k) / jnp.sqrt(jnp.float32(q.shape[-1]))
         causal = jnp.tril(jnp.ones(scores.shape[-2:], bool))
         pattern = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=-1)
+        if self.rate != 1:
+            seen = jnp.float32(causal)
+            rest = seen / seen.sum(-1, keepdims=True) if self.constant == "uniform" else seen
+            pattern = self.rate * pattern + (1 - self.rate) * rest
         mixed = jnp.einsum("bhqs,bhsk->bhqk", pattern, v)
         return jnp.einsum("bhqk,hkd->bqd", mixed, self.W_O[...]), pattern
 
@@ -93,11 +110,25 @@ class MLP(nnx.Module):
         return neurons @ self.W_out[...] + self.b_out[...]
 
 
+class LayerNorm(nnx.Module):
+    def __init__(self, program: Program):
+        self.w, self.b = nnx.Param(jnp.ones(program.d_model)), nnx.Param(jnp.zeros(program.d_model))
+
+    def __call__(self, x: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+        x = x - x.mean(-1, keepdims=True)
+        return x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-5) * self.w[...] + self.b[...]
+
+
 class Block(nnx.Module):
     def __init__(self, program: Program, draw: Draw, form: "Form"):
+        norm = setting_of(program, "layer_norm")
         self.attn = Attention(program, draw, form)
+        if norm:
+            self.ln1 = LayerNorm(program)
         if form.mlp:
             self.mlp = MLP(program, draw)
+            if norm:
+                self.ln2 = LayerNorm(program)
 
 
 class Unembed(nnx.Module):
@@ -126,21 +157,52 @@ class Transformer(nnx.Module):
         self.pos_embed = PosEmbed(program, draw)
         layers = range(program.num_layers)
         self.blocks = nnx.Dict({str(i): Block(program, draw, form) for i in layers})
-        self.unembed = Unembed(program, draw)
         self.doubled = form.doubled
+        if setting_of(program, "layer_norm"):
+            self.ln_final = LayerNorm(program)
+        if setting_of(program, "tied_embeddings"):
+            self.num_tied = _classes_of_tokens(program)
+        else:
+            self.unembed = Unembed(program, draw)
 
     def __call__(self, tokens: Int[Array, "b s"], drop: Drop) -> dict[str, Array]:
         x = self.pos_embed(self.embed(tokens))
         seen, patterns = {}, []
         for i, block in enumerate(self.blocks.values()):
-            attended, seen["attention"] = block.attn(x)
+            attended, seen["attention"] = block.attn(_normed(block, "ln1", x))
             patterns.append(seen["attention"])
             x = (2 * x if self.doubled else x) + attended
             if hasattr(block, "mlp"):
                 seen["residual"] = x
-                seen["neurons"] = drop(block.mlp.neurons(x), i)
+                seen["neurons"] = drop(block.mlp.neurons(_normed(block, "ln2", x)), i)
                 x = x + block.mlp.write(seen["neurons"])
-        return {"logits": self.unembed(x), "patterns": jnp.stack(patterns), **seen}
+        x = _normed(self, "ln_final", x)
+        if hasattr(self, "unembed"):
+            logits = self.unembed(x)
+        else:
+            logits = x @ self.embed.W_E[...][: self.num_tied].T
+        return {"logits": logits, "patterns": jnp.stack(patterns), **seen}
+
+
+def _normed(module: nnx.Module, name: str, x: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+    """Through a LayerNorm that the module may have."""
+    return getattr(module, name)(x) if hasattr(module, name) else x
+
+
+def _classes_of_tokens(program: Program) -> int:
+    if program.num_classes > program.vocabulary:
+        raise ConfigError(
+            f"tied_embeddings=True needs a token for each of the {program.num_classes} classes, "
+            f"and there are {program.vocabulary} tokens: leave it out for this task"
+        )
+    return program.num_classes
+
+
+def unembedding(params: Params, program: Program) -> Float[Array, "d c"]:
+    """W_U, or what of W_E' is in its place."""
+    if "unembed" in params:
+        return params["unembed"]["W_U"]
+    return params["embed"]["W_E"][: program.num_classes].T
 
 
 def width_of_head(program: Program) -> int:
@@ -174,7 +236,8 @@ def forward(
 
     And with the attention of every layer, "patterns" [l b h q s].
     """
-    return nnx.merge(_structure(program, form), params)(tokens, drop)
+    out = nnx.merge(_structure(program, form), params)(tokens, drop)
+    return out | {"logits": scaled(out["logits"], program)}
 
 
 def _gaussian(draw: Draw, shape: tuple[int, ...], width: int) -> nnx.Param:
@@ -192,7 +255,11 @@ def _functions(program: Program, form: Form) -> tuple[Callable, Callable]:
 
 # --- As networks by name --------------------------------------------------------------------------
 
-_ATTENTION = ("d_model", "num_heads", "d_head", "num_layers")
+_SCALE = ("output_scale", "output_scale_power")
+_ATTENTION = (
+    *("d_model", "num_heads", "d_head", "num_layers"),
+    *("tied_embeddings", "layer_norm", "attention_rate", "constant_attention", *_SCALE),
+)
 
 
 def _check(run) -> None:

@@ -20,6 +20,7 @@ from grokjax import parts
 from grokjax.errors import ConfigError
 from grokjax.parts import Part, setting
 from grokjax.types import Hyper, Program
+from grokjax.variants import rate_factor
 
 _ZERO_TO_ONE = lambda pair: all(0 <= x < 1 for x in pair)  # noqa: E731
 parts.common(
@@ -67,10 +68,13 @@ def warmed_up(learning_rate, warmup_steps) -> Callable:
 
 def make(hyper: Hyper, program: Program) -> optax.GradientTransformation:
     """The program's optimiser for one run."""
-    values = dict(program.settings)
-    return program.optimizer.function(
-        Settings(program.optimizer, lambda name: hyper[name] if name in hyper else values[name])
-    )
+    values, factor = dict(program.settings), rate_factor(program)
+
+    def look_up(name: str) -> Any:
+        value = hyper[name] if name in hyper else values[name]
+        return factor * value if name == "learning_rate" and factor != 1 else value
+
+    return program.optimizer.function(Settings(program.optimizer, look_up))
 
 
 class _Unknown(AttributeError):
@@ -105,3 +109,14 @@ def adamw(hyper):
     "AdamW as the authors run it: decoupled decay on every parameter, eps 1e-8."
     # The betas are Python floats on purpose: 1 - beta2 taken in float32 is off by 1e-6.
     return optax.adamw(hyper.learning_rate, *hyper.betas, eps=1e-8, weight_decay=hyper.weight_decay)
+
+
+@parts.optimizer(eps=setting(1e-8, "added to the root of the second moment", above=0))
+def adam(hyper):
+    """Adam; the weight decay is coupled, added to the gradient as an L2 penalty's would be. Prieto
+    et al. 2025 take eps of 1e-25 to 1e-30, as 1e-8 can stop training by itself"""
+    return optax.chain(
+        optax.add_decayed_weights(hyper.weight_decay),
+        optax.scale_by_adam(*hyper.betas, eps=hyper.eps),
+        optax.scale_by_learning_rate(hyper.learning_rate),
+    )

@@ -4,15 +4,20 @@ The network of Clauw et al. 2024 and of many grokking studies: relu(W_in x + b_i
 uniform initial weights, no output bias.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from grokjax import parts
 from grokjax.types import Program
+from grokjax.variants import ACTIVATIONS, scaled, setting_of
+
+_USES = ("d_mlp", "activation", "output_scale", "output_scale_power")
 
 
-@parts.network("mlp", uses=("d_mlp",), padded=True, source="Clauw et al. 2024")
+@parts.network("mlp", uses=_USES, padded=True, source="Clauw et al. 2024")
 class Perceptron(nnx.Module):
     "A two-layer MLP on the concatenated one-hots of all positions, with no output bias."
 
@@ -22,11 +27,14 @@ class Perceptron(nnx.Module):
         self.W_in = nnx.Param(_uniform(rngs.params(), (s, v, m), s * v))
         self.b_in = nnx.Param(_uniform(rngs.params(), (m,), s * v))
         self.W_out = nnx.Param(_uniform(rngs.params(), (m, c), m))
+        self.activation = ACTIVATIONS[setting_of(program, "activation")]
+        self.scaled = partial(scaled, program=program)
 
     def __call__(self, tokens):
         one_hot = jax.nn.one_hot(tokens, self.W_in.shape[1])
-        neurons = jax.nn.relu(jnp.einsum("bsv,svm->bm", one_hot, self.W_in[...]) + self.b_in[...])
-        logits = neurons @ self.W_out[...]
+        before = jnp.einsum("bsv,svm->bm", one_hot, self.W_in[...]) + self.b_in[...]
+        neurons = self.activation(before)
+        logits = self.scaled(neurons @ self.W_out[...])
         return {"logits": logits, "neurons": neurons[:, None]}
 
 

@@ -163,6 +163,7 @@ def program_of_params(params: Params, data: Data, activation: str = "relu") -> P
     blocks = params["blocks"]
     h, d, k = blocks["0"]["attn"]["W_Q"].shape[-3:]
     settings = {"d_model": d, "num_heads": h, "d_head": k, "num_layers": len(blocks)}
+    settings["layer_norm"] = "ln_final" in params
     name = "attention_only"
     if "mlp" in blocks["0"]:
         name = "transformer"

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Float, Int
 
-from grokjax import losses, optimizers, parts
+from grokjax import losses, minibatches, optimizers, parts
 from grokjax.forward import form
 from grokjax.parts import setting
 from grokjax.products import EXACT
@@ -55,8 +55,8 @@ def train(
 ) -> State:
     """`num_steps` (may be traced) updates, fewer where the run ends or has diverged.
 
-    Every update is on `batch`, or where that is None on one that the task draws. A run whose loss
-    is not finite keeps the state it had and is marked with the step.
+    Every update is on `batch`, or on `batch_size` rows of it, or where it is None on one that the
+    task draws. A run whose loss is not finite keeps the state it had and is marked with the step.
 
     Whether a run goes on is asked before every `inner` updates, and those that follow its end leave
     it as it is. An accelerator's host waits for each answer, and knows how long `inner` updates
@@ -64,11 +64,12 @@ def train(
     """
     optimizer = optimizers.make(hyper, program)
     prepare = form(program).prepare
-    kept_batch = None if batch is None else (prepare(batch.tokens), batch)
+    whole, in_parts = batch, minibatches.size_of(program) > 0
+    kept_batch = None if batch is None or in_parts else (prepare(batch.tokens), batch)
 
     def update(carry):
         i, state = carry
-        prepared, batch = kept_batch or _drawn(state.step, hyper, data, program)
+        prepared, batch = kept_batch or _drawn(state.step, hyper, data, program, whole)
         loss, grads = jax.value_and_grad(objective)(
             state.params, state.step, hyper, prepared, batch, data, program
         )
@@ -91,8 +92,13 @@ def train(
     return jax.lax.while_loop(goes_on, update if inner == 1 else updates, (0, state))[1]
 
 
-def _drawn(step, hyper: Hyper, data: Data, program: Program) -> tuple[Any, Batch]:
-    batch = draw(step, hyper, data, program)
+def _drawn(
+    step, hyper: Hyper, data: Data, program: Program, whole: Batch | None
+) -> tuple[Any, Batch]:
+    if whole is None:
+        batch = draw(step, hyper, data, program)
+    else:
+        batch = minibatches.take(whole, minibatches.size_of(program), step, hyper.split_seed)
     return form(program).prepare(batch.tokens), batch
 
 

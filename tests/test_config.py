@@ -108,7 +108,7 @@ WRONG_VALUES = [
     ("low_test_loss.below", 0.0, "greater than 0"),
     ("network", "transformr", "did you mean 'transformer'"),
     ("task", "modula", "did you mean 'modular'"),
-    ("optimizer", "adam", "did you mean 'adamw'"),
+    ("optimizer", "adamv", "did you mean 'adam'"),
 ]
 
 
@@ -252,7 +252,11 @@ def test_differing_fields_see_a_regrouping_but_not_a_relabelling():
 @pytest.mark.parametrize(
     "fields, name, owner",
     [
-        ({"optimizer": "sgd", "betas": (0.5, 0.5)}, "betas", "used by optimizer adamw)"),
+        (
+            {"optimizer": "sgd", "betas": (0.5, 0.5)},
+            "betas",
+            "used by optimizer adamw and optimizer adam",
+        ),
         ({"task": "skip_trigram", "modulus": 7}, "modulus", "used by task modular)"),
         (
             {"network": "mlp", "num_heads": 2},
@@ -279,6 +283,7 @@ def test_a_run_has_the_settings_of_its_parts_and_no_others():
     own = ("noise", "batch_size", "num_sequences", "finite_batch", "same_seed")
     of_parts = {f"skip_trigram.{name}" for name in own}
     of_parts |= {"d_mlp", "learning_rate", "warmup_steps", "weight_decay", "momentum"}
+    of_parts |= {"activation", "output_scale", "output_scale_power"}
     assert set(run) == {*runs.ALWAYS, *of_parts}
     with pytest.raises(AttributeError, match="replace"):
         run.seed = 3

@@ -11,7 +11,9 @@ LAYERS = [
     ["errors"],
     ["parts", "combine"],
     ["types"],
-    ["fourier", "losses", "optimizers", "sgd", "tasks", "model", "perceptron", "networks"],
+    ["variants"],
+    ["fourier", "losses", "optimizers", "tasks", "model", "perceptron", "networks"]
+    + ["minibatches", "muon", "sgd", "stablemax", "wrappers"],
     ["products"],
     ["lookup"],
     ["forward"],

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from grokjax.measures import ablations, attention, grids, spectra
 from grokjax.measures.attention import between_operands
 from grokjax.measures.network import Network
-from grokjax.model import ACTIVATIONS
 from grokjax.types import Array
+from grokjax.variants import ACTIVATIONS
 
 _ablation = partial(ablations.ablation, applies=spectra.has_one_layer)
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from grokjax import fourier, networks
 from grokjax.measures.select import LABELS
 from grokjax.types import Array, IntLike, Params, Program
+from grokjax.variants import is_plain, setting_of
 
 # Of a vocabulary of p tokens and "=".
 LABELS["frequency"] = lambda program, params: range(1, (program.vocabulary - 1) // 2 + 1)
@@ -19,7 +20,9 @@ KEY_THRESHOLD = 0.25
 
 def neuron_logit_map(params: Params) -> Float[Array, "v m"]:
     """W_L = W_U W_out of the last layer: what each neuron adds to each logit (paper, 4.2)."""
-    return (last_block(params)["mlp"]["W_out"] @ params["unembed"]["W_U"]).T
+    # Tied embeddings, where there are as many classes as tokens.
+    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"].T
+    return (last_block(params)["mlp"]["W_out"] @ W_U).T
 
 
 def last_block(params: Params) -> Params:
@@ -112,7 +115,9 @@ def has_neuron_logit_map(program: Program) -> bool:
     params = networks.shapes(program)
     blocks = _group(params, "blocks")
     last = _group(blocks, str(len(blocks) - 1))
-    return "W_out" in _group(last, "mlp") and "W_U" in _group(params, "unembed")
+    same = program.num_classes == program.vocabulary
+    tied = same and setting_of(program, "tied_embeddings")
+    return "W_out" in _group(last, "mlp") and (tied or "W_U" in _group(params, "unembed"))
 
 
 def has_neurons(program: Program) -> bool:
@@ -122,7 +127,7 @@ def has_neurons(program: Program) -> bool:
 
 def is_transformer(program: Program) -> bool:
     """Whether they are the paper's, of any depth."""
-    return program.network.name == "transformer"
+    return program.network.name == "transformer" and is_plain(program)
 
 
 def has_one_layer(program: Program) -> bool:

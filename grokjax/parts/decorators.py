@@ -71,8 +71,11 @@ optimizer = _decorator(
     "optimizer",
     """a function of the hyperparameters that returns an `optax.GradientTransformation`.
 
-    `hyper.learning_rate` is the schedule that warms up. See `grokjax.optimizers`.""",
+    `hyper.learning_rate` is the schedule that warms up. With `padded=False` what it does depends on
+    the sizes of arrays, and runs of different vocabularies share no program. See
+    `grokjax.optimizers`.""",
     uses=None,
+    padded=True,
 )
 
 stop = _decorator(

@@ -26,8 +26,11 @@ task's own settings are attributes of `program`. What the decorator takes beside
 from grokjax.tasks import (  # noqa: F401
     data,
     five_digit_addition,
+    groups,
     modular,
     multiplication,
+    noise,
+    polynomials,
     repeated_subsequence,
     skip_trigram,
 )

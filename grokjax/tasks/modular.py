@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int
 from grokjax import parts
 from grokjax.errors import ConfigError
 from grokjax.parts import operation, setting
+from grokjax.tasks.noise import with_noise
 from grokjax.types import Data, Sizes
 
 PAPER = "Nanda et al., Progress measures for grokking via mechanistic interpretability, ICLR 2023"
@@ -179,7 +180,10 @@ def _check(run: Any) -> None:
 
 @parts.task(
     "modular",
-    uses=("modulus", "operation", "train_fraction", "held_out", "held_out_size"),
+    uses=(
+        *("modulus", "operation", "train_fraction", "held_out", "held_out_size"),
+        *("label_noise", "batch_size"),
+    ),
     padded=True,
     pairs=True,
     family="paper",
@@ -190,4 +194,4 @@ def _check(run: Any) -> None:
 def _of_run(run) -> Data:
     'A binary operation modulo p, from the tokens a, b, "=", over all pairs (a, b).'
     settings = (run.train_fraction, run.split_seed, run.operation, run.held_out, run.held_out_size)
-    return modular(run.modulus, *settings)
+    return with_noise(modular(run.modulus, *settings), run.label_noise, run.split_seed)
