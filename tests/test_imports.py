@@ -25,8 +25,8 @@ LAYERS = [
     ["stacks", "checkpoints", "results"],
     ["workdir"],
     ["loop", "measuring"],
-    ["evaluate", "plots"],
-    ["report", "commandline"],
+    ["evaluate", "plots", "usage"],
+    ["report", "commandline", "page"],
     ["runner"],
     ["sweep", "analyze", "interop", "__main__"],
 ]

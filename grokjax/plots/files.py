@@ -40,7 +40,9 @@ def all_figures(ds: xr.Dataset, limit: int = 50) -> Iterator[tuple[str, Figure]]
         for x, y in itertools.combinations(axes, 2):
             yield f"phase_diagram_{x}_{y}", phase_diagram_figure(ds, x, y)
     measured = bool(drawable(ds))
-    cells = [(cell, rows) for cell, rows in _cells(ds, axes).items() if measured and len(rows) > 1]
+    cells = [
+        (cell, rows) for cell, rows in cells_of(ds, axes).items() if measured and len(rows) > 1
+    ]
     for i in _some(len(cells), limit, "groups of seeds"):
         cell, rows = cells[i]
         named = [(axis, value) for axis, value in zip(axes, cell, strict=True) if value is not None]
@@ -74,7 +76,7 @@ def save_all(ds: xr.Dataset, directory: str | os.PathLike, limit: int = 50) -> l
     return paths
 
 
-def _cells(ds: xr.Dataset, axes: Sequence[str]) -> dict[tuple, list[int]]:
+def cells_of(ds: xr.Dataset, axes: Sequence[str]) -> dict[tuple, list[int]]:
     cells: dict[tuple, list[int]] = {}
     columns = [column(ds, axis) for axis in axes]
     for i in range(ds.sizes["run"]):
