@@ -165,7 +165,9 @@ def _parser() -> Parser:
             "--config own.py --workdir runs/mine",
             '--config mainline --config.axes.seed="(0, 1)"',
         ],
-        "\n\n".join([fields(), *(textwrap.fill(x, WIDTH) for x in (swept, about))]),
+        "\n\n".join(
+            [fields(), *(textwrap.fill(x, WIDTH, break_on_hyphens=False) for x in (swept, about))]
+        ),
         usage="%(prog)s --config FILE [options] [--config.FIELD=VALUE]",
     )
     which = f"a Python file, or one of those that come along: {', '.join(shipped_sweeps())}"
