@@ -154,7 +154,7 @@ def run_main(main: Callable[[list[str]], int | None], argv: Sequence[str] | None
 
 
 def _parser() -> Parser:
-    swept = 'A field of a run becomes an axis by --config.axes.FIELD="(VALUE, ...)".'
+    swept = 'A field of a run becomes an axis by --config.axes.weight_decay="(1.0, 3.0)".'
     about = f"{called('parts')} tells what each task, network, optimizer and measure is."
     parser = Parser(
         "sweep",
