@@ -7,13 +7,15 @@ these measures is added to measures.nc. Parts of one's own come with --config.
 import sys
 
 from grokjax.commandline import find_file, run_file, run_main
-from grokjax.usage import Parser
+from grokjax.usage import CommandParser
 
 _ABOUT = (__doc__ or "").split("\n\n", 1)[1]
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser("analyze", _ABOUT, ["runs/quickstart", "runs/mainline --measures mechanism"])
+    parser = CommandParser(
+        "analyze", _ABOUT, ["runs/quickstart", "runs/mainline --measures mechanism"]
+    )
     parser.add_argument("workdir", metavar="WORKDIR", help="of a running or finished sweep")
     parser.add_argument("--config", metavar="FILE", help="a file that defines parts of one's own")
     names = lambda text: tuple(text.split(","))  # noqa: E731

@@ -23,7 +23,7 @@ from grokjax import config as config_lib
 from grokjax import table
 from grokjax.config import SWEEP_SETTINGS, SweepConfig
 from grokjax.errors import ConfigError, UserError, suggest
-from grokjax.usage import WIDTH, Parser, called, fields
+from grokjax.usage import WIDTH, CommandParser, called, fields
 
 _PREFIX = "--config."
 MOST_ROWS = 1_000_000
@@ -153,10 +153,10 @@ def run_main(main: Callable[[list[str]], int | None], argv: Sequence[str] | None
         return 141
 
 
-def _parser() -> Parser:
+def _parser() -> CommandParser:
     swept = 'A field of a run becomes an axis by --config.axes.weight_decay="(1.0, 3.0)".'
     about = f"{called('parts')} tells what each task, network, optimizer and measure is."
-    parser = Parser(
+    parser = CommandParser(
         "sweep",
         "Train, measure and draw the sweep of a config file, or go on with it.",
         [

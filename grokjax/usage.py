@@ -23,22 +23,26 @@ EXIT_CODES = """exit codes:
 
 
 class Parser(argparse.ArgumentParser):
-    """Of one command: its errors are ConfigErrors, its help has examples and exit codes."""
+    """Its errors are ConfigErrors."""
+
+    def error(self, message: str):
+        raise ConfigError(f"{message}; see --help")
+
+
+class CommandParser(Parser):
+    """Of one of grokjax's commands: its help has examples and exit codes."""
 
     def __init__(self, command: str, about: str, examples: Sequence[str], epilog: str = "", **rest):
-        self.called = called(command)
-        shown = "\n".join(f"  {self.called} {example}".rstrip() for example in examples)
+        program = called(command)
+        shown = "\n".join(f"  {program} {example}".rstrip() for example in examples)
         super().__init__(
-            prog=self.called,
+            prog=program,
             description=about,
             epilog="\n\n".join(filter(None, (f"examples:\n{shown}", epilog, EXIT_CODES))),
             formatter_class=_Formatter,
             allow_abbrev=False,
             **rest,
         )
-
-    def error(self, message: str):
-        raise ConfigError(f"{message}; see --help")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

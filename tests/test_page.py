@@ -11,7 +11,7 @@ from synthetic_sweeps import sweep
 
 from grokjax import page
 from grokjax.errors import ConfigError
-from grokjax.page import arrays, intervals, tables
+from grokjax.page import arrays, intervals, prose, tables
 
 MADE_WITH = {"jax": "0.10.2", "device": "cpu", "command": ["grokjax", "sweep", "--config", "x"]}
 STEPS = np.arange(0, 40_001, 400)
@@ -135,6 +135,12 @@ def test_censored_runs_are_shown_as_such(grid):
     assert cell(groups, "interval", 4).text == f"{steps[0]:,.0f} to {steps[2]:,.0f}"
     assert cell(groups, "interval", 4).small == "covers 75%"
     assert tables.groups_table(grid.isel(run=[0, 3])) is None
+
+
+def test_runs_that_are_not_at_their_end_are_no_failures(grid):
+    ds = grid.isel(run=[0, 12]).assign_coords(steps=("run", [90_000, 90_000]))
+    assert "1 not yet, at step 40,000 of more" in prose.outcome(ds)
+    assert [run["outcome"] for run in prose.runs_data(ds)] == ["unfinished", "grokked"]
 
 
 def test_sorting_puts_runs_that_did_not_grok_last(grid):

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 from grokjax.commandline import find_file, run_file, run_main
-from grokjax.usage import Parser
+from grokjax.usage import CommandParser
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
+    parser = CommandParser(
         "report",
         "Write one page with all of a sweep, or of several with a tab for each.\n\n"
         "The page holds its data and scripts: it opens from disk, without a network.",

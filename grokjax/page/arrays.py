@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from grokjax.plots.data import KINDS, entries, long_name, matrix, over_steps, split_of, text, units
+from grokjax.plots.data import (
+    KINDS,
+    diverged,
+    entries,
+    long_name,
+    matrix,
+    over_steps,
+    split_of,
+    text,
+    units,
+)
 
 MAX_ENTRIES = 12  # of a further axis, such as heads or matrices
 _SHARED = ("loss", "accuracy")  # recorded while training as well as measured at checkpoints
@@ -121,6 +131,7 @@ def by_frequency(ds: xr.Dataset, name: str) -> np.ndarray | None:
     if others - {"part"}:
         return None
     values = ds[name].transpose("run", "step", ..., "frequency").values.astype(float)
+    values[diverged(ds)] = np.nan
     return np.sqrt((values**2).sum(axis=2)) if others else values
 
 

@@ -5,7 +5,7 @@ class Outcomes {
     Object.assign(this, { root, data, state });
     const section = root.querySelector(".outcomes");
     this.axes = data.axes.filter((axis) => axis.name !== "steps");
-    if (!this.axes.length || data.runs.every((run) => run.step === null)) return;
+    if (!this.axes.length || !data.known) return;
     section.hidden = false;
     const entries = this.axes.map((axis) => [axis.name, axis.label]);
     const swept = this.axes.filter((axis) => axis.name !== "seed");
@@ -31,26 +31,39 @@ class Outcomes {
   drawAlong() {
     const axis = this.along.value, plot = this.root.querySelector(".along-plot"), found = levels(this.data, axis);
     const place = new Map(found.map((level, i) => [level.rank, i])), runs = this.state.visible();
-    const kinds = [["grokked", "circle", "grokked"], ["never", "triangle-up-open", "not by the run's last step"], ["diverged", "x", "diverged, at that step"]];
+    const kinds = [
+      { outcome: "grokked", symbol: "circle", colour: "#0072b2", name: "grokked", tells: "grokked at step" },
+      { outcome: "never", symbol: "triangle-up-open", colour: "#d55e00", name: "not grokked", tells: "had not grokked by its last step," },
+      { outcome: "unfinished", symbol: "circle-open", colour: "#60656c", name: "not yet", tells: "not at its last step, had not grokked by" },
+      { outcome: "diverged", symbol: "x", colour: "#000", name: "diverged", tells: "diverged at step" },
+    ];
+    const beyond = kinds.slice(1).map((kind) => kind.outcome).filter((x) => runs.some((i) => this.data.runs[i].outcome === x));
     const groups = found.map((level) => runs.filter((i) => this.data.runs[i].ranks[axis] === level.rank));
     const spread = (i) => { const group = groups[place.get(this.data.runs[i].ranks[axis])]; return group.length > 1 ? 0.36 * (group.indexOf(i) / (group.length - 1) - 0.5) : 0; };
-    const traces = kinds.map(([outcome, symbol, name]) => {
-      const mine = runs.filter((i) => this.data.runs[i].outcome === outcome && this.data.runs[i].step !== null);
-      const colour = { grokked: "#0072b2", never: "#d55e00", diverged: "#000" }[outcome];
-      return { type: "scatter", mode: "markers", name, x: mine.map((i) => place.get(this.data.runs[i].ranks[axis]) + spread(i)), y: mine.map((i) => this.data.runs[i].step), text: mine.map((i) => this.data.runs[i].name), customdata: mine, marker: { symbol, size: 8, color: colour, line: { width: 1.4, color: colour } }, hovertemplate: `%{text}<br>${name}: %{y:,}<extra></extra>` };
+    // Runs without steps to grok stand above the scale, in rows of their own.
+    const traces = kinds.map(({ outcome, symbol, colour, name, tells }) => {
+      const mine = runs.filter((i) => this.data.runs[i].outcome === outcome && this.data.runs[i].step !== null), of = mine.map((i) => this.data.runs[i]);
+      const row = beyond.indexOf(outcome), marker = { symbol, size: 8, color: colour, line: { width: 1.4, color: colour } };
+      const where = row < 0 ? { y: of.map((run) => run.step) } : { y: of.map(() => row), yaxis: "y2" };
+      const text = of.map((run) => `${run.name}<br>${tells} ${whole(run.step)}`);
+      return { type: "scatter", mode: "markers", name, x: mine.map((i) => place.get(this.data.runs[i].ranks[axis]) + spread(i)), ...where, text, customdata: mine, marker, hovertemplate: "%{text}<extra></extra>" };
     }).filter((trace) => trace.x.length);
     const medians = groups.map((group) => this.median(group));
     const known = medians.map((x, i) => [i, x]).filter(([, x]) => Number.isFinite(x));
     if (known.length && groups.some((group) => group.length > 1)) traces.push({ type: "scatter", mode: "markers", name: "median, where most grokked", x: known.map(([i]) => i), y: known.map(([, x]) => x), marker: { symbol: "line-ew-open", size: 26, color: "#000", line: { width: 2.5 } }, hovertemplate: "median %{y:,}<extra></extra>" });
-    const steps = runs.map((i) => this.data.runs[i].step).filter((x) => x > 0), wide = Math.max(...steps) >= 10 * Math.min(...steps);
-    const y = { type: wide ? "log" : "linear", title: { text: "steps to grok", standoff: 6 }, exponentformat: "none", separatethousands: true };
+    const steps = runs.map((i) => this.data.runs[i]).filter((run) => run.outcome === "grokked").map((run) => run.step);
+    const wide = steps.length && Math.max(...steps) >= 10 * Math.min(...steps), top = beyond.length ? 0.95 - 0.07 * beyond.length : 1;
+    const y = { type: wide ? "log" : "linear", title: { text: "steps to grok", standoff: 6 }, exponentformat: "none", separatethousands: true, domain: [0, top] };
+    if (!steps.length) Object.assign(y, { showticklabels: false, range: [0, 1] });
+    const names = beyond.map((outcome) => kinds.find((kind) => kind.outcome === outcome).name);
+    const yaxis2 = { domain: [top + 0.04, 1], range: [-0.7, beyond.length - 0.3], tickvals: names.map((_, i) => i), ticktext: names, showgrid: false, zeroline: false, automargin: true, visible: beyond.length > 0 };
     const marks = wide ? logTicks(Math.log10(Math.min(...steps)), Math.log10(Math.max(...steps))) : [];
     if (wide) Object.assign(y, { tickvals: marks.map((mark) => 10 ** mark[0]), ticktext: marks.map((mark) => mark[1]) });
-    else y.rangemode = "tozero";
+    else if (steps.length) y.rangemode = "tozero";
     const stride = Math.ceil(found.length / 12), ticks = found.map((_, i) => i).filter((i) => i % stride === 0);
     const x = { title: { text: this.along.selectedOptions[0].text, standoff: 6 }, tickvals: ticks, ticktext: ticks.map((i) => found[i].text), range: [-0.6, found.length - 0.4] };
     const legend = { orientation: "h", x: 0, y: -0.2, yanchor: "top" };
-    Plotly.react(plot, traces, layout({ xaxis: x, yaxis: y, showlegend: true, legend, margin: { l: 62, r: 12, t: 28, b: 84 } }), CONFIG);
+    Plotly.react(plot, traces, layout({ xaxis: x, yaxis: y, yaxis2, showlegend: true, legend, margin: { l: 62, r: 12, t: 28, b: 84 } }), CONFIG);
     if (plot.heard) return;
     plot.heard = true;
     plot.on("plotly_click", (event) => { const i = event.points[0].customdata; if (i !== undefined) this.state.pick([i]); });
@@ -72,7 +85,7 @@ class Outcomes {
     const finite = medians.flat().filter(Number.isFinite), log = finite.length && Math.max(...finite) >= 10 * Math.min(...finite);
     const z = medians.map((row) => row.map((x) => (Number.isFinite(x) ? (log ? Math.log10(x) : x) : null)));
     const labels = [];
-    cells.forEach((row, r) => row.forEach((cell, c) => { if (cell.length) labels.push([c, r, `${grokked(cell)}/${cell.length}`, z[r][c]]); }));
+    cells.forEach((row, r) => row.forEach((cell, c) => { if (cell.length) labels.push([c, r, `${grokked(cell)}/${cell.length}${cell.some((i) => this.data.runs[i].outcome === "unfinished") ? "…" : ""}`, z[r][c]]); }));
     const shown = z.flat().filter((x) => x !== null), low = Math.min(...shown), high = Math.max(...shown);
     const marks = shown.length && log ? logTicks(low, high) : null;
     const ends = marks ? { tickvals: marks.map((mark) => mark[0]), ticktext: marks.map((mark) => mark[1]) } : {};

@@ -8,7 +8,7 @@ class State {
     for (const select of this.selects) {
       const name = select.dataset.filter;
       const texts = name === "outcome" ? [...new Set(data.runs.map((run) => run.outcome))] : levels(data, name).map((level) => level.text);
-      options(select, texts.map((text) => [text, text === "never" ? "not grokked" : text]), "");
+      options(select, texts.map((text) => [text, ({ never: "not grokked", unfinished: "not yet" })[text] ?? text]), "");
       if (texts.length < 2) select.parentElement.hidden = true;
       select.addEventListener("change", () => { this.filters[name] = select.value; this.picked.clear(); this.changed(); });
     }

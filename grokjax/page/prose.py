@@ -80,6 +80,8 @@ def outcome(ds: xr.Dataset) -> str:
         parts.append(
             f"{(found == 'never').sum()} had not by step {range_text(steps[found == 'never'])}"
         )
+    if (open_ := found == "unfinished").any():
+        parts.append(f"{open_.sum()} not yet, at step {range_text(steps[open_])} of more")
     if (found == "diverged").any():
         parts.append(
             f"{(found == 'diverged').sum()} diverged at step "

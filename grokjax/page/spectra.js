@@ -55,8 +55,8 @@ class Spectra {
     this.output.textContent = whole(this.data.steps[step]) + (step < asked ? " (its last)" : "");
     this.data.variables.forEach((variable, i) => {
       const y = this.values(variable, run, step), x = this.data.frequencies;
-      const kind = x.map((k) => (keys.has(k) ? "key frequency" : ""));
-      const bar = { type: "bar", x, y, text: kind, textposition: "none", marker: { color: x.map((k) => (keys.has(k) ? "#d55e00" : "#9db8cc")) } };
+      const kind = x.map((k) => (keys.has(k) ? (keys.size > 8 ? "above the threshold" : "key frequency") : ""));
+      const bar = { type: "bar", x, y, text: kind, textposition: "none", marker: { color: x.map((k) => (keys.has(k) ? (keys.size > 8 ? "#e7a77c" : "#d55e00") : "#9db8cc")) } };
       bar.hovertemplate = `${this.runs[run].name}<br>frequency %{x}: %{y:.4g} %{text}<extra></extra>`;
       const low = Math.min(0, variable.low[run]), high = Math.max(variable.high[run], 0), margin = 0.06 * (high - low) || 1;
       const labels = x.filter((k) => keys.has(k) && keys.size <= 8 && !Number.isNaN(y[x.indexOf(k)])).map((k) => ({ x: k, y: Math.max(y[x.indexOf(k)], 0), text: String(k), showarrow: false, yshift: 9, font: { size: 11, color: "#b04a00" } }));

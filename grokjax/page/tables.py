@@ -15,6 +15,7 @@ from grokjax.plots.data import (
     grokking,
     has_data,
     last_steps,
+    later_than_all,
     long_name,
     matrix,
     recorded,
@@ -168,7 +169,7 @@ def groups_table(ds: xr.Dataset) -> Table | None:
     if "steps_to_grok" not in ds or max(map(len, cells.values())) < 2:
         return None
     steps, found = grokking(ds)
-    later = np.where(found == "grokked", steps, np.inf)
+    later = np.where(np.isnan(later_than_all(ds)), np.inf, later_than_all(ds))
     last = last_steps(ds)
     orders = {axis: distinct(column(ds, axis)) for axis in axes}
     rows = []
@@ -179,7 +180,9 @@ def groups_table(ds: xr.Dataset) -> Table | None:
         ends = [beyond if np.isinf(x) else f"{x:,.0f}" for x in (of.median, of.low, of.high)]
         grokked = int((found[runs] == "grokked").sum())
         diverged = int((found[runs] == "diverged").sum())
-        small = f"{diverged} diverged" if diverged else ""
+        unfinished = int((found[runs] == "unfinished").sum())
+        counts = ((diverged, "diverged"), (unfinished, "not at their last step"))
+        small = ", ".join(f"{count} {word}" for count, word in counts if count)
         row.append(Cell(f"{grokked} of {len(runs)}", grokked / len(runs), small))
         row.append(Cell(ends[0], of.median))
         interval = f"{ends[1]} to {ends[2]}" if np.isfinite(of.low) else beyond

@@ -15,7 +15,7 @@ from grokjax import results
 from grokjax.errors import ConfigError
 from grokjax.evaluate import Sweep, open_sweep
 from grokjax.page import arrays, prose, tables
-from grokjax.plots.data import axes_of, with_runs
+from grokjax.plots.data import axes_of, meaningful, with_runs
 
 _SCRIPTS = ("shared.js", "curves.js", "spectra.js", "outcomes.js", "page.js")
 _HERE = Path(__file__).parent
@@ -52,7 +52,7 @@ def render(sweeps: Sequence[tuple[xr.Dataset, xr.Dataset, dict[str, Any]]]) -> s
     """The page of sweeps: measures and curves of each, and what it was made with."""
     spans = {name: span // len(sweeps) for name, span in _SPANS}
     shown = [
-        _section(i, with_runs(ds), curves, dict(made_with), spans)
+        _section(i, meaningful(with_runs(ds)), curves, dict(made_with), spans)
         for i, (ds, curves, made_with) in enumerate(sweeps)
     ]
     scripts = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
@@ -84,6 +84,7 @@ def _section(
     data = {
         "axes": [{"name": name, "label": prose.words(name)} for name in axes_of(ds)],
         "runs": prose.runs_data(ds),
+        "known": "steps_to_grok" in ds,
         "curves": arrays.curves(ds, curves, spans["curves"], notes["curves"]),
         "spectra": arrays.spectra(ds, spans["spectra"], notes["spectra"]),
     }

@@ -10,7 +10,7 @@ from grokjax.errors import ConfigError, suggest
 from grokjax.measures.select import families
 from grokjax.parts import Part
 from grokjax.runs import uses_of
-from grokjax.usage import Parser
+from grokjax.usage import CommandParser
 
 __all__ = ["builtin", "listing", "main"]
 
@@ -20,7 +20,9 @@ WORD is a kind (task, network, measure, ...), a family of measures, or a name.""
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser("parts", _ABOUT, ["", "measure", "adamw", "--config parity sparse_parity"])
+    parser = CommandParser(
+        "parts", _ABOUT, ["", "measure", "adamw", "--config parity sparse_parity"]
+    )
     parser.add_argument("words", metavar="WORD", nargs="*", help="default: all kinds")
     parser.add_argument("--config", metavar="FILE", help="a file that defines parts of one's own")
     options = parser.parse_args(argv)

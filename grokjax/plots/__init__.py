@@ -5,6 +5,7 @@ without pyplot, so that it needs no display and may run in a thread. What distin
 is never the colour alone. A run that did not grok is drawn, or counted where things are counted.
 """
 
+from grokjax.plots.curves import curves_figure, draw_curves
 from grokjax.plots.data import swept
 from grokjax.plots.files import all_figures, save_all
 from grokjax.plots.frequencies import (
@@ -21,8 +22,6 @@ from grokjax.plots.run import (
     progress_figure,
 )
 from grokjax.plots.sweep import (
-    curves_figure,
-    draw_curves,
     draw_phase_diagram,
     draw_steps_to_grok,
     phase_diagram_figure,

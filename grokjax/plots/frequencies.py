@@ -8,7 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from grokjax import results
-from grokjax.plots.data import divergence, has_data, with_runs
+from grokjax.plots.data import (
+    diverged,
+    divergence,
+    has_data,
+    matrix,
+    meaningful,
+    with_runs,
+)
 from grokjax.plots.look import (
     AMBER,
     BLACK,
@@ -24,7 +31,7 @@ from grokjax.plots.look import (
     new_figure,
     step_limits,
 )
-from grokjax.plots.run import draw_measures, draw_phase_ends, heading, unreached
+from grokjax.plots.run import MANY_KEYS, draw_measures, draw_phase_ends, heading, unreached
 
 _SPECTRA = {
     "embedding_norm": ("Embedding $W_E$", "embedding_norms_cos_sin"),
@@ -34,7 +41,7 @@ _SPECTRA = {
 
 def has_frequencies(ds_run: xr.Dataset) -> bool:
     """Whether a run has key frequencies, and something to draw of each."""
-    ds_run = with_runs(ds_run)
+    ds_run = meaningful(with_runs(ds_run))
     names = ("cos_coefficient", "excluded_loss_by_frequency")
     known = any(has_data(ds_run, name).any() for name in names)
     return known and bool(_key_frequencies(ds_run))
@@ -43,7 +50,7 @@ def has_frequencies(ds_run: xr.Dataset) -> bool:
 def has_spectra(ds_run: xr.Dataset) -> bool:
     """Whether a run has Fourier norms of any matrix."""
     names = [name for whole, (_, split) in _SPECTRA.items() for name in (whole, split)]
-    return any(has_data(with_runs(ds_run), name).any() for name in names)
+    return any(has_data(meaningful(with_runs(ds_run)), name).any() for name in names)
 
 
 def frequencies_figure(ds_run: xr.Dataset) -> Figure:
@@ -71,7 +78,10 @@ def frequencies_figure(ds_run: xr.Dataset) -> Figure:
         draw_phase_ends(ds_run, ax, labels=False)
         ax.set_xlabel("step", fontsize=STYLE["label"])
     legend_below(figure, *handles_of(axes.flat))
-    return entitle(figure, [*heading(ds_run), unreached(ds_run), divergence(ds_run)])
+    count, drawn = len(_key_frequencies(ds_run)), len(_strongest_keys(ds_run))
+    left_out = f"Drawn: the {drawn} with the largest norms in $W_L$" if drawn < count else ""
+    lines = [*heading(ds_run), left_out, unreached(ds_run), divergence(ds_run)]
+    return entitle(figure, lines)
 
 
 def draw_by_frequency(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
@@ -79,8 +89,9 @@ def draw_by_frequency(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
     ds_run = with_runs(ds_run)
     keys = _strongest_keys(ds_run)
     colours = matplotlib.colormaps[STYLE["colours"]]
-    known = ds_run[name].isel(run=0).sel(frequency=keys) if name in ds_run else None
-    rows = [] if known is None else known.transpose("frequency", "step").values
+    table = matrix(ds_run, name)  # [run step frequency]
+    places = np.flatnonzero(np.isin(ds_run["frequency"].values, keys))
+    rows = table[0].T[places] if name in ds_run else []
     for i, (k, row) in enumerate(zip(keys, rows, strict=False)):
         seen = np.isfinite(row)
         ax.plot(
@@ -111,7 +122,8 @@ def draw_spectrum(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
     """Bars per frequency of `embedding_norm` or `neuron_logit_map_norm`; cos beside sin if known.
 
     Of norms at several steps, those of the last are drawn. Key frequencies carry a triangle, and a
-    number where there is room for it.
+    number where there is room for it; where none stands out, those above the threshold carry a
+    hollow one.
     """
     ds_run = with_runs(ds_run)
     title, split = _SPECTRA[name]
@@ -129,11 +141,14 @@ def draw_spectrum(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
         ax.bar(left, heights, width, label=label if len(bars) > 1 else "cos and sin", **look)
     top = dict(zip(frequencies.tolist(), bars.max(axis=0), strict=True))
     keys = [k for k in _key_frequencies(ds_run) if k in top]
+    many = len(keys) > MANY_KEYS
     gap = 0.04 * max(top.values())
     heights = [top[k] + gap for k in keys]
     if keys:
-        ax.plot(keys, heights, "v", color=BLACK, markersize=5, label="key frequency")
-    for k, height in zip(keys if roomy else [], heights, strict=False):
+        look = {"color": BLACK, "markersize": 5, "markerfacecolor": "none" if many else BLACK}
+        label = "above the threshold" if many else "key frequency"
+        ax.plot(keys, heights, "v", label=label, **look)
+    for k, height in zip(keys if roomy and not many else [], heights, strict=False):
         ax.annotate(str(k), (k, height + gap), ha="center", fontsize=STYLE["tick"])
     ax.set_ylim(0, (1.2 * max(top.values())) or 1)
     ax.set_xlim(0, max(top) + 1)
@@ -147,7 +162,7 @@ def _spectrum(ds_run: xr.Dataset, name: str) -> np.ndarray:
         return np.zeros((1, 0))
     norms = ds_run[name].isel(run=0)
     if "step" in norms.dims:
-        norms = norms.dropna("step", how="all")
+        norms = norms.isel(step=~diverged(ds_run)[0]).dropna("step", how="all")
         norms = norms.isel(step=-1) if norms.sizes["step"] else norms.max("step")
     return np.atleast_2d(norms.transpose(..., "frequency").values)
 
