@@ -7,7 +7,7 @@ these measures is added to measures.nc. Parts of one's own come with --config.
 import sys
 
 from grokjax.commandline import find_file, run_file, run_main
-from grokjax.usage import CommandParser
+from grokjax.usage import CommandParser, add_figures
 
 _ABOUT = (__doc__ or "").split("\n\n", 1)[1]
 
@@ -26,13 +26,14 @@ def main(argv: list[str]) -> int:
         default=(),
         help="measures, or families of them, to add; default: all that the sweep asks for, anew",
     )
+    add_figures(parser)
     options = parser.parse_args(argv)
     if options.config:
         run_file(find_file(options.config))
     from grokjax import report, results, runner, workdir
 
     runner.set_up_jax()
-    runner.analyze(options.workdir, wanted=options.measures)
+    runner.analyze(options.workdir, wanted=options.measures, figures=options.figures)
     measured = results.load(workdir.measures_path(options.workdir))
     print(report.outcome(measured, options.workdir))
     return 0

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from grokjax import blocks as blocks_lib
-from grokjax import devices, evaluate, loop, plots, report, results, workdir
+from grokjax import devices, evaluate, loop, page, plots, report, results, workdir
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, differing_fields
 from grokjax.errors import ConfigError
@@ -40,8 +40,15 @@ def set_up_jax() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache / "grokjax" / platform.node()))
 
 
-def run_sweep(sweep: SweepConfig, folder: str | os.PathLike, say: Callable = print) -> None:
+def run_sweep(
+    sweep: SweepConfig,
+    folder: str | os.PathLike,
+    say: Callable = print,
+    figures: str = "overview",
+) -> None:
     """Train, measure and plot a sweep in `folder`, from where an earlier call stopped.
+
+    `figures` is one of `plots.WHICH`.
 
     Raises:
         ConfigError: the folder cannot be used for this sweep.
@@ -57,7 +64,7 @@ def run_sweep(sweep: SweepConfig, folder: str | os.PathLike, say: Callable = pri
         return
     with _Signals() as signals:
         _train_all(sweep, folder, blocks, signals, say)
-        analyze(folder, say, signals.check)
+        analyze(folder, say, signals.check, figures=figures)
     say(report.outcome(results.load(workdir.measures_path(folder)), folder))
 
 
@@ -66,8 +73,9 @@ def analyze(
     say: Callable = print,
     check: Callable = lambda: None,
     wanted: Sequence[evaluate.Wanted] = (),
+    figures: str = "overview",
 ) -> None:
-    """Measure every checkpoint of a workdir; write curves.nc, measures.nc and the figures.
+    """Measure every checkpoint of a workdir; write curves.nc, measures.nc, figures and page.
 
     Everything anew, or with `wanted` those measures beside what measures.nc holds already.
     """
@@ -87,9 +95,10 @@ def analyze(
         if known is not None:
             others = [name for name in known.data_vars if name not in measured]
             measured = measured.merge(known[others], compat="override", join="outer")
-    results.save(opened.curves(), workdir.curves_path(folder))
-    say("drawing figures")
-    plots.save_all(measured, folder / "figures")
+    curves = opened.curves()
+    results.save(curves, workdir.curves_path(folder))
+    plots.save_all(measured, folder / "figures", figures, curves=curves, check=check)
+    page.write_of(measured, curves, opened.made_with, folder / "report.html")
     # Last: it marks the sweep as finished.
     results.save(measured, workdir.measures_path(folder))
 

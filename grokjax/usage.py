@@ -50,6 +50,16 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=_COLUMN, width=WIDTH)
 
 
+def add_figures(parser: argparse.ArgumentParser) -> None:
+    """The option that says how many figures a command draws."""
+    parser.add_argument(
+        "--figures",
+        choices=("none", "overview", "all"),
+        default="overview",
+        help="PNG files to draw; overview, the default: a dozen (report.html has every run)",
+    )
+
+
 def called(command: str) -> str:
     """How a command was called: the console's name for it, or the module's."""
     program = Path(sys.argv[0])

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import grokjax
+from grokjax import plots
 from grokjax.__main__ import COMMANDS, main
 from grokjax.errors import ConfigError
 from grokjax.parts import registry
+from grokjax.usage import Parser, add_figures
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -56,6 +58,15 @@ def test_every_command_helps_in_80_columns(capsys):
         printed = capsys.readouterr().out
         assert max(map(len, printed.splitlines())) <= 80, command
         assert "examples:" in printed and "exit codes:" in printed, command
+
+
+def test_the_choices_of_figures_are_those_there_are():
+    parser = Parser()
+    add_figures(parser)
+    assert parser.parse_args([]).figures == "overview"
+    assert all(parser.parse_args(["--figures", x]).figures == x for x in plots.WHICH)
+    with pytest.raises(ConfigError, match="invalid choice: 'some'"):
+        parser.parse_args(["--figures", "some"])
 
 
 def test_commands_are_named_or_nearest_is_suggested(capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import browser
 import numpy as np
 import pytest
-from synthetic_sweeps import sweep
+from synthetic_sweeps import other_task, sweep
 
 from grokjax import page
 from grokjax.errors import ConfigError
@@ -33,6 +33,11 @@ def curves_of(ds):
 
 def text_of(ds, **made_with):
     return page.render([(ds, curves_of(ds), MADE_WITH | made_with)])
+
+
+def text_of_measures(ds):
+    """Of a sweep of which nothing was recorded while training."""
+    return page.render([(ds, ds[["test_loss"]].isel(step=[]), MADE_WITH)])
 
 
 def data_in(text: str, number: int = 0) -> dict:
@@ -188,6 +193,25 @@ def test_a_page_is_written_whole_and_of_several_sweeps(tmp_path, monkeypatch):
         page.write([], tmp_path / "x.html")
     with pytest.raises(ConfigError, match="name another file"):
         page.write(Opened("one"), path / "below-a-file.html")
+
+
+def test_any_task_has_a_page():
+    ds = other_task().drop_vars("steps_to_grok")
+    text = text_of_measures(ds)
+    data = data_in(text)
+    assert data["spectra"]["variables"] == [] and "Spectra over training" not in text
+    labels = [x["label"] for x in data["curves"]["variables"]]
+    assert "share of the attention on relevant bits, head 3" in labels
+    assert data["runs"][3]["name"] == "run 3: sparse parity bits 20, seed 1"
+    assert not data["known"] and "grokked" not in re.sub(
+        r"<script>.*?</script>", "", text, flags=re.S
+    )
+
+
+def test_a_random_operation_has_no_spectra():
+    ds = with_spectra(sweep(steps=STEPS, operation=("random",), seed=(0, 1)))
+    text = text_of(ds)
+    assert data_in(text)["spectra"]["variables"] == [] and "key frequencies" not in text
 
 
 def test_300_runs_stay_below_15_mb():

@@ -50,7 +50,7 @@ def assert_same_bits(one, other):
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args: [])
+    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
 
 
 @pytest.fixture(scope="module")

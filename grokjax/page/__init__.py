@@ -16,6 +16,6 @@ but it wants a record for each point; plotly takes arrays, finds the nearest poi
 draws what a page's script hands it, so that only the steps in sight are drawn.
 """
 
-from grokjax.page.write import render, write
+from grokjax.page.write import render, write, write_of
 
-__all__ = ["render", "write"]
+__all__ = ["render", "write", "write_of"]

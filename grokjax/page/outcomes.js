@@ -52,7 +52,7 @@ class Outcomes {
     const known = medians.map((x, i) => [i, x]).filter(([, x]) => Number.isFinite(x));
     if (known.length && groups.some((group) => group.length > 1)) traces.push({ type: "scatter", mode: "markers", name: "median, where most grokked", x: known.map(([i]) => i), y: known.map(([, x]) => x), marker: { symbol: "line-ew-open", size: 26, color: "#000", line: { width: 2.5 } }, hovertemplate: "median %{y:,}<extra></extra>" });
     const steps = runs.map((i) => this.data.runs[i]).filter((run) => run.outcome === "grokked").map((run) => run.step);
-    const wide = steps.length && Math.max(...steps) >= 10 * Math.min(...steps), top = beyond.length ? 0.95 - 0.07 * beyond.length : 1;
+    const wide = steps.length && Math.max(...steps) >= 10 * Math.min(...steps), top = beyond.length ? 0.95 - (TOUCH ? 0.11 : 0.07) * beyond.length : 1;
     const y = { type: wide ? "log" : "linear", title: { text: "steps to grok", standoff: 6 }, exponentformat: "none", separatethousands: true, domain: [0, top] };
     if (!steps.length) Object.assign(y, { showticklabels: false, range: [0, 1] });
     const names = beyond.map((outcome) => kinds.find((kind) => kind.outcome === outcome).name);
@@ -92,7 +92,7 @@ class Outcomes {
     const heat = { type: "heatmap", x: across.map((_, i) => i), y: up.map((_, i) => i), z, text: words, hovertemplate: "%{text}<extra></extra>", hoverongaps: true, xgap: 2, ygap: 2, colorscale: VIRIDIS.map((colour, i) => [i / (VIRIDIS.length - 1), colour]), colorbar: { title: { text: "median steps", side: "right" }, thickness: 12, ...ends }, showscale: shown.length > 0 };
     const under = { type: "heatmap", x: heat.x, y: heat.y, z: cells.map((row) => row.map((cell) => (cell.length ? (grokked(cell) ? 1 : 0) : null))), zmin: 0, zmax: 1, colorscale: [[0, "#eceef1"], [1, "#c3c8cf"]], showscale: false, xgap: 2, ygap: 2, text: words, hovertemplate: "%{text}<extra></extra>" };
     const middle = (low + high) / 2;
-    const size = Math.min(11, (plot.clientWidth - 130) / across.length / 2.6); // "5/5" fits into a cell
+    const size = Math.min(11, (plot.clientWidth - 130) / across.length / (0.62 * Math.max(...labels.map((label) => label[2].length)))); // fits into a cell
     const annotations = size < 6 ? [] : labels.map(([x, y, text, value]) => ({ x, y, text, showarrow: false, font: { size, color: value !== null && (value < middle || low === high) ? "#fff" : "#000" } }));
     const axis = (levelsOf, word) => ({ tickvals: levelsOf.map((_, i) => i), ticktext: levelsOf.map((level) => level.text), title: { text: word, standoff: 6 }, showgrid: false });
     const extra = { xaxis: axis(across, this.x.selectedOptions[0].text), yaxis: axis(up, this.y.selectedOptions[0].text), annotations, margin: { l: 62, r: 8, t: 28, b: 84 } };

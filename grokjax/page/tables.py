@@ -74,7 +74,7 @@ def runs_table(ds: xr.Dataset, curves: xr.Dataset) -> Table:
     for name in finals:
         values = [_number(x) for x in _at_last(ds, name)]
         add(f"final {words(name)}", str(ds[name].attrs.get("definition", "")), values)
-    if "key_frequency" in ds:
+    if "key_frequency" in ds and ds["key_frequency"].any():
         for heading, about, values in _keys(ds):
             add(heading, about, values)
     return Table(columns, cells)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,17 @@ def write(sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike) -> Path:
     opened = [x if isinstance(x, Sweep) else open_sweep(x) for x in several]
     if not opened:
         raise ConfigError("there is no sweep to report on: name at least one workdir")
-    text, path = render([_datasets(sweep) for sweep in opened]), Path(path)
+    return _save(render([_datasets(sweep) for sweep in opened]), Path(path))
+
+
+def write_of(
+    measures: xr.Dataset, curves: xr.Dataset, made_with: Mapping[str, Any], path: str | os.PathLike
+) -> Path:
+    """`write` for a sweep whose datasets are at hand, and not yet on disk."""
+    return _save(render([(measures, curves, dict(made_with))]), Path(path))
+
+
+def _save(text: str, path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         results.replace(path, lambda part: part.write_text(text, encoding="utf-8"))

@@ -7,7 +7,7 @@ is never the colour alone. A run that did not grok is drawn, or counted where th
 
 from grokjax.plots.curves import curves_figure, draw_curves
 from grokjax.plots.data import swept
-from grokjax.plots.files import all_figures, save_all
+from grokjax.plots.files import WHICH, all_figures, overview, save_all
 from grokjax.plots.frequencies import (
     draw_by_frequency,
     draw_spectrum,
@@ -30,6 +30,7 @@ from grokjax.plots.sweep import (
 
 __all__ = [
     "STYLE",
+    "WHICH",
     "Levels",
     "all_figures",
     "curves_figure",
@@ -41,6 +42,7 @@ __all__ = [
     "draw_spectrum",
     "draw_steps_to_grok",
     "frequencies_figure",
+    "overview",
     "phase_diagram_figure",
     "progress_band_figure",
     "progress_figure",
