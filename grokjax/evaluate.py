@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from grokjax import parts, results
 from grokjax.blocks import Block
+from grokjax.errors import ConfigError, suggest
 from grokjax.measures.select import select
 from grokjax.measuring import is_available, measure_block
 from grokjax.parts import Part
@@ -43,6 +45,42 @@ class Sweep(Workdir):
         """
         return evaluate(self, wanted, known=self.saved_measures())
 
+    def frame(self, *wanted: Wanted) -> pd.DataFrame:
+        """Numbers over (run, step) as a tidy table: a row for each, as far as a run went.
+
+        Columns are run, step, the fields in which runs differ, and a measure each. Arrays, such as
+        spectra, are left to `measures`, which takes the same arguments.
+        """
+        ds = self.measures(*wanted)
+        names = [name for name, x in ds.data_vars.items() if set(x.dims) == {"run", "step"}]
+        fields = [name for name in ds.attrs["axes"].split(",") if name]
+        table = ds[names].reset_coords(drop=True).to_dataframe(dim_order=("run", "step"))
+        table = table.dropna(how="all").reset_index()
+        chosen = self.runs.loc[table["run"], fields].reset_index(drop=True)
+        return pd.concat([table[["run", "step"]], chosen, table[names]], axis=1)
+
+    def sel(self, **values: Any) -> "Selection":
+        """The runs with these values of fields, as a sweep: `sweep.sel(weight_decay=1.0)`.
+
+        A list chooses several values; `run` stands for the numbers of the runs, which stay.
+
+        Raises:
+            ConfigError: there is no such field, or no such run.
+        """
+        table = self.runs
+        kept = pd.Series(True, index=table.index)
+        for name, value in values.items():
+            if name not in (*table.columns, "run"):
+                nearest = suggest(name, tuple(table.columns))
+                raise ConfigError(f"no field {name!r} in this sweep: {nearest}")
+            column = table[name] if name in table else table.index.to_series()
+            several = value if isinstance(value, list | tuple | range | np.ndarray) else [value]
+            kept &= column.isin(list(several))
+            if not kept.any():
+                there = ", ".join(map(str, column.unique()[:12]))
+                raise ConfigError(f"no run with {name}={value!r} is left: {name} is {there}")
+        return Selection(self, tuple(table.index[kept]))
+
     def saved_measures(self) -> xr.Dataset | None:
         """What measures.nc holds, if that is of the checkpoints that are there."""
         path = measures_path(self.workdir)
@@ -51,6 +89,32 @@ class Sweep(Workdir):
             return None
         made_from = saved.attrs.get("made_from", "")  # the first format says nothing
         return saved if made_from in ("", _made_from(self)) else None
+
+
+class Selection(Sweep):
+    """Some runs of a sweep, under the numbers that they have there. Made by `Sweep.sel`."""
+
+    def __init__(self, whole: Sweep, numbers: tuple[int, ...]):
+        self.__dict__.update(whole.__dict__)
+        self._whole, self._numbers = whole, list(numbers)
+
+    def __repr__(self) -> str:
+        return f"{len(self._numbers)} runs of {self._whole!r}"
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        return self._whole.runs.loc[self._numbers]
+
+    def measures(self, *wanted: Wanted) -> xr.Dataset:
+        return self._whole.measures(*wanted).sel(run=self._numbers)
+
+    def curves(self) -> xr.Dataset:
+        return self._whole.curves().sel(run=self._numbers)
+
+    def _place(self, run: int) -> tuple[int, int]:
+        if run not in self._numbers:
+            raise ValueError(f"no run {run} in this selection: it has {self._numbers}")
+        return super()._place(run)
 
 
 def open_sweep(workdir: str | os.PathLike) -> Sweep:
