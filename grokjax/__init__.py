@@ -9,14 +9,14 @@ grokjax.progress_measures(params, data)           # any stack of networks, in on
 grokjax.mechanism(params, data)                   # likewise, all evidence for the mechanism
 
 Parts of one's own: @grokjax.task, @grokjax.operation, @grokjax.network, @grokjax.loss,
-@grokjax.optimizer, @grokjax.measure, @grokjax.summary; their settings: grokjax.setting.
+@grokjax.optimizer, @grokjax.stop, @grokjax.measure, @grokjax.summary; settings: grokjax.setting.
 """
 
 import importlib
 import importlib.metadata
 
 _PLACES = {
-    "parts": "task operation network loss optimizer measure summary setting",
+    "parts": "task operation network loss optimizer stop measure summary setting",
     "types": "Data Batch Sizes",
     "evaluate": "Sweep open_sweep",
     "stacks": "progress_measures mechanism measures_of",

@@ -6,14 +6,14 @@ sets are padded with zeros, which receive no gradient and stay zero.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from grokjax import networks, training
-from grokjax.devices import default_width, device_memory, map_runs, put
+from grokjax.devices import device_memory, on_cpu, over_runs, places, precision_here
 from grokjax.runs import SEEDS, RunConfig, used_settings
 from grokjax.tasks.data import data_of, draws, examples, padded, sizes_of
 from grokjax.training import State
@@ -121,6 +121,11 @@ def block_of(runs: Sequence[RunConfig], indices: Sequence[int]) -> Block:
     return Block(tuple(indices), tuple(runs[i] for i in indices))
 
 
+def block_part(block: Block, places: Sequence[int]) -> Block:
+    """Some of the runs of a block; `indices` are what they were there."""
+    return Block(*(tuple(x[j] for j in places) for x in (block.indices, block.runs)))
+
+
 def plan(runs: Sequence[RunConfig], max_block: int = 0) -> tuple[Block, ...]:
     """Pack runs into blocks that waste at most `MAX_WASTE` on padding; depends on the runs alone.
 
@@ -164,8 +169,8 @@ class BlockData(NamedTuple):
 
 
 def block_data(block: Block) -> BlockData:
-    """Hyperparameters, data and training examples of every run, stacked, padded, placed."""
-    return put(_stacked(block.runs, block.load.num_examples))
+    """Hyperparameters, data and training examples of every run, stacked and padded."""
+    return _stacked(block.runs, block.load.num_examples)
 
 
 def own_data(runs: Sequence[RunConfig]) -> BlockData:
@@ -210,7 +215,7 @@ def initial_states(block: Block) -> State:
         for whole, part in zip(*map(jax.tree.leaves, (params, drawn)), strict=True):
             whole[members] = part
     hyper = _stack([hyper_of(run) for run in block.runs])
-    return put(_start(block.program)(params, hyper))
+    return _start(block.program)(params, hyper)
 
 
 def state_shapes(block: Block) -> State:
@@ -225,16 +230,19 @@ def state_shapes(block: Block) -> State:
 def _init(own: Program, shared: Program) -> Callable:
     """Compiled (seeds, scales) -> initial parameters in the shapes of a block, run axis first."""
 
-    def one(seed, scale):
+    def one(run):
+        seed, scale = run
         return networks.pad(networks.init(jax.random.key(seed), own, scale), shared)
 
-    return jax.jit(jax.vmap(one))
+    mapped = jax.jit(over_runs(one))
+    return lambda *runs: mapped(runs)
 
 
 @cache
 def _start(program: Program) -> Callable:
     """Compiled (params, hyper) -> states."""
-    return jax.jit(jax.vmap(partial(training.initial_state, program=program)))
+    mapped = jax.jit(over_runs(lambda run: training.initial_state(*run, program=program)))
+    return lambda *runs: mapped(runs)
 
 
 def _stack(trees: Sequence[Any]) -> Any:
@@ -247,58 +255,62 @@ def _stack(trees: Sequence[Any]) -> Any:
 class Trainer(NamedTuple):
     """Compiled functions of a block.
 
-    train(state, data, num_steps) -> state, the old one donated; scores(params, data) -> a dict of
-    `{split}_loss` and `{split}_accuracy`.
+    train(state, data, until) -> the state at step `until`, or where a run has ended before; the old
+    one is donated. scores(params, data) -> a dict of `{split}_loss` and `{split}_accuracy`.
     """
 
     train: Callable[[State, BlockData, int], State]
     scores: Callable[[Params, BlockData], dict[str, Array]]
 
 
-def trainer(block: Block, precision: str = "float32", width: int | None = None) -> Trainer:
-    """Compile-once functions for a block; see `Trainer`.
-
-    `width` runs are vmapped at a time (0: all of them) on each device; runs are spread over all
-    local devices.
-    """
-    return _trainer(block.program, precision, default_width() if width is None else width)
+def trainer(block: Block, precision: str = "float32") -> Trainer:
+    """Compile-once functions for a block; see `Trainer`."""
+    return _trainer(block.program, precision_here(precision))
 
 
 @cache
-def _trainer(program: Program, precision: str, width: int) -> Trainer:
-    def train(state: State, data: BlockData, num_steps) -> State:
-        def one(run, num_steps):
+def _trainer(program: Program, precision: str) -> Trainer:
+    def train(state: State, data: BlockData, until) -> State:
+        def one(run, until):
             state, (hyper, data, batch) = run
-            return training.train(state, hyper, data, batch, num_steps, program)
+            return training.train(state, hyper, data, batch, until - state.step, program)
 
-        return map_runs(one, (state, data), num_steps, precision=precision, width=width)
+        return over_runs(one, precision)((state, data), until)
 
     def scores(params: Params, data: BlockData) -> dict[str, Array]:
         one = lambda run: training.scores(*run, program)  # noqa: E731
-        given = (params, data.hyper, data.data)
-        return map_runs(one, given, precision=precision, width=width)
+        return over_runs(one, precision)((params, data.hyper, data.data))
 
     return Trainer(jax.jit(train, donate_argnums=0), jax.jit(scores))
 
 
-def fitting_width(block: Block, precision: str = "float32", memory: float | None = None) -> int:
-    """How many runs a device takes at a time: all (0), or as many as fit into `memory` bytes.
+# --- Lanes ----------------------------------------------------------------------------------------
 
-    Read off the compiled programs, whose temporaries it halves until they fit. A CPU takes one.
+
+def lanes(block: Block, precision: str = "float32", memory: float | None = None) -> list[Block]:
+    """The block in parts that are trained apart; `indices` are places in the block.
+
+    On a CPU every run is one, at its own sizes. On accelerators the runs are dealt evenly, to as
+    many devices as there are and as often as their memory (bytes of one) asks for.
     """
-    if default_width() == 1:
-        return 1
+    count = len(block.runs)
+    if on_cpu():
+        return [block_of(block.runs, [i]) for i in range(count)]
+    devices = min(len(places()), count)
     memory = device_memory() if memory is None else memory
-    width = 0
-    while width != 1 and bytes_needed(block, precision, width) > memory:
-        width = -(-(width or len(block.runs)) // 2)
-    return width
+    rounds = 1
+    while True:
+        parts = np.array_split(np.arange(count), min(devices * rounds, count))
+        found = [block_of(block.runs, part.tolist()) for part in parts]
+        if len(found) == count or bytes_needed(found[0], rounds, precision) <= memory:
+            return found
+        rounds *= 2
 
 
-def bytes_needed(block: Block, precision: str = "float32", width: int | None = None) -> int:
-    """Memory of training a block, as its compiled program says: states, data and temporaries."""
-    data = _stacked(block.runs, block.load.num_examples)
-    train = trainer(block, precision, width).train
-    found = train.lower(state_shapes(block), data, 1).compile().memory_analysis()
-    arguments = found.argument_size_in_bytes + found.output_size_in_bytes
-    return arguments - found.alias_size_in_bytes + found.temp_size_in_bytes
+def bytes_needed(lane: Block, rounds: int = 1, precision: str = "float32") -> int:
+    """Memory of training a lane beside `rounds - 1` others that rest, as its program says."""
+    data, state = block_data(lane), state_shapes(lane)
+    train = trainer(lane, precision).train
+    found = train.lower(state, data, np.int32(1)).compile().memory_analysis()
+    kept = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((state, state, data)))
+    return rounds * kept + found.temp_size_in_bytes

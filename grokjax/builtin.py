@@ -7,6 +7,7 @@ from grokjax import (  # noqa: F401
     optimizers,
     perceptron,
     sgd,
+    stopping,
     tasks,
     training,
 )

@@ -3,6 +3,7 @@
 A block is a stack of training runs, run axis first. `Writer` is the only writer of its directory:
 
     <block>/trajectory/<step>/   parameters, all steps kept, one run per chunk
+    <block>/measured/<step>/     measures taken while training, where parameters are not kept
     <block>/resume/<step>/       the full training state, the latest two kept
 
 A directory named by a bare number is a whole checkpoint: Orbax writes under another name and
@@ -53,9 +54,10 @@ class Writer:
         _quiet_orbax()
         self._directory = Path(directory)
         self._trajectory = _trajectory(directory)
+        self._measured = _measured(directory)
         self._resume = _resume(directory)
         self._in_flight = None
-        for kind in (self._trajectory, self._resume):
+        for kind in (self._trajectory, self._measured, self._resume):
             kind.mkdir(parents=True, exist_ok=True)
             for leftover in kind.glob("*" + _UNFINISHED):
                 shutil.rmtree(leftover)
@@ -68,9 +70,16 @@ class Writer:
 
     def save_params(self, step: int, params: Params) -> None:
         """Saves arrays [r, ...]; does nothing where the step is already on disk."""
+        self._save(self._trajectory, step, params)
+
+    def save_measures(self, step: int, measures: Any) -> None:
+        """Likewise of measures [r, ...]."""
+        self._save(self._measured, step, measures)
+
+    def _save(self, kind: Path, step: int, tree: Any) -> None:
         self.wait()
-        if step not in _finished(self._trajectory):
-            self._in_flight = _save(self._trajectory, step, params, shard_axes=(0,))
+        if step not in _finished(kind):
+            self._in_flight = _save(kind, step, tree, shard_axes=(0,))
 
     def save_state(self, step: int, state: Any) -> None:
         """Saves any tree of arrays, and in the end removes all but the latest two.
@@ -99,6 +108,11 @@ def steps(directory: str | os.PathLike) -> tuple[int, ...]:
     return _finished(_trajectory(directory))
 
 
+def measured_steps(directory: str | os.PathLike) -> tuple[int, ...]:
+    """The steps of which the block holds measures that were taken while training, ascending."""
+    return _finished(_measured(directory))
+
+
 def state_steps(directory: str | os.PathLike) -> tuple[int, ...]:
     """The steps from which the block can be continued, ascending."""
     return _finished(_resume(directory))
@@ -116,6 +130,12 @@ def read(directory: str | os.PathLike, step: int, run: int | None = None) -> Par
     if run is not None and not 0 <= run < num_runs:
         raise ValueError(f"{directory}: no run {run} in a block of {num_runs} runs")
     return _nest(_read(path, stores, run))
+
+
+def read_measures(directory: str | os.PathLike, step: int) -> dict[str, np.ndarray]:
+    """The measures [r, ...] that were taken at a step while training, as `read`."""
+    path = _existing(_measured(directory), step)
+    return _nest(_read(path, _open(path)))
 
 
 def restore(directory: str | os.PathLike, step: int, like: Any = None) -> Any:
@@ -144,13 +164,13 @@ def restore(directory: str | os.PathLike, step: int, like: Any = None) -> Any:
 
 
 def rewind(directory: str | os.PathLike, step: int) -> None:
-    """Removes the parameters saved after `step`.
+    """Removes the parameters and measures saved after `step`.
 
     For a run that continues from the state at `step`: on the same kind of device it would write
     the same parameters again, elsewhere the old ones are not on its path.
     """
-    trajectory = _trajectory(directory)
-    _remove(trajectory, [saved for saved in _finished(trajectory) if saved > step])
+    for kind in (_trajectory(directory), _measured(directory)):
+        _remove(kind, [saved for saved in _finished(kind) if saved > step])
 
 
 def bytes_per_step(tree: Any) -> int:
@@ -160,6 +180,10 @@ def bytes_per_step(tree: Any) -> int:
 
 def _trajectory(directory: str | os.PathLike) -> Path:
     return Path(directory).absolute() / "trajectory"
+
+
+def _measured(directory: str | os.PathLike) -> Path:
+    return Path(directory).absolute() / "measured"
 
 
 def _resume(directory: str | os.PathLike) -> Path:

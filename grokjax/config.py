@@ -43,8 +43,13 @@ SWEEP_SETTINGS: dict[str, Setting] = {
     ),
     "resume_every": setting(1000, "steps between states to resume from", low=1),
     "precision": setting("float32", "of matrix products", choices=PRECISIONS),
-    "stop_test_loss": setting(
-        0.0, "end a block once each of its runs has had a test loss below this; 0: never", low=0
+    "keep": setting(
+        "params",
+        "of every checkpoint: the parameters, or the measures alone, taken while training",
+        choices=("params", "measures"),
+    ),
+    "cores_per_run": setting(
+        0, "CPU cores that train a run; 0: one, or more where there are fewer runs", low=0
     ),
     "max_block": setting(0, "largest number of runs in a block; 0: 128", low=0),
     "measures": setting(
@@ -140,6 +145,7 @@ class SweepConfig:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "SweepConfig":
         runs = tuple(map(RunConfig.from_dict, fields["runs"]))
+        fields = {name: x for name, x in fields.items() if name != "stop_test_loss"}  # formats 1, 2
         return cls(**{**fields, "runs": runs, "axes": tuple(fields.get("axes", ()))})
 
 

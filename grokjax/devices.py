@@ -1,93 +1,38 @@
-"""The devices of this machine: precision, cores, and mapping a function over stacked runs.
+"""Where programs run: the places of this machine, its cores, the precision of its products.
 
-On an accelerator runs are vmapped; on a CPU, where one run already fills a core and its arrays the
-cache, they take turns (a `lax.map`), each for a whole stretch of steps.
+A place is a device that takes one program at a time. On an accelerator every local device is one,
+and runs are vmapped. A CPU is a set of cores: a place is a fixed number of them with a pool of
+threads of its own, and takes one run at a time, at that run's own sizes. So there the bits of a run
+depend on its own configuration and on that number alone, and no core waits for another.
 """
 
-import math
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import partial
-from itertools import zip_longest
+from functools import cache
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxlib import xla_client
 
 from grokjax.config import PRECISIONS
 
 
+def on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
 def device_memory() -> float:
-    """Bytes that blocks may use: 3/4 of what is free on the first device, on a CPU half."""
+    """Bytes that may be used of the first device: 3/4 of what is free, on a CPU half."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return 0.75 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     return 0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-
-
-def default_width() -> int:
-    """How many runs are vmapped at a time: one on a CPU, all (0) on an accelerator."""
-    return 1 if jax.default_backend() == "cpu" else 0
-
-
-def mapped(f: Callable, precision: str = "float32", width: int | None = None) -> Callable:
-    """Compiled (runs, *shared) -> f(run, *shared) for every run; see `map_runs`."""
-    width = default_width() if width is None else width
-    return jax.jit(partial(map_runs, f, precision=precision, width=width))
-
-
-def map_runs(f: Callable, runs: Any, *shared: Any, precision: str, width: int) -> Any:
-    """f(run, *shared) for every run of a stack, spread over the local devices.
-
-    `runs` is a tree with a leading run axis on all leaves; `shared` arguments have none. A device
-    takes `width` runs at a time, vmapped; 0 for all of its runs at once.
-    """
-    count = jax.tree.leaves(runs)[0].shape[0]
-    mesh = _mesh(count)
-
-    def of_a_device(runs, *shared):
-        own = jax.tree.leaves(runs)[0].shape[0]
-        one = lambda run: f(run, *shared)  # noqa: E731
-        if width == 0 or width >= own > 1:
-            return jax.vmap(one)(runs)
-        return jax.lax.map(one, runs, batch_size=width if width > 1 else None)
-
-    with matmul_precision(precision):
-        if mesh.size == 1:
-            return of_a_device(runs, *shared)
-        extra = -count % mesh.size  # places filled with copies of the last run
-        grow = lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], extra, 0)]) if extra else x  # noqa: E731
-        specs = (_RUNS,) + (PartitionSpec(),) * len(shared)
-        spread = jax.shard_map(
-            of_a_device, mesh=mesh, in_specs=specs, out_specs=_RUNS, check_vma=False
-        )
-        results = jax.tree.map(lambda x: x[:count], spread(jax.tree.map(grow, runs), *shared))
-        return jax.lax.with_sharding_constraint(results, _placement(count))
-
-
-def matmul_precision(name: str) -> AbstractContextManager:
-    """Matrix products in a precision of `config.PRECISIONS`, as far as there is one here."""
-    return jax.default_matmul_precision(PRECISIONS[precision_here(name)])
-
-
-def precision_here(name: str) -> str:
-    """What becomes of a precision on this machine: a CPU has float32 alone."""
-    return "float32" if jax.default_backend() == "cpu" else name
-
-
-def use_all_cores() -> None:
-    """Make each CPU core a device, unless JAX is told otherwise; before JAX's first use.
-
-    Two mainline runs side by side, a core each, were seen to take 0.8 to 0.98 of the time that they
-    take in turns, each on both cores.
-    """
-    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if jax.config.jax_num_cpu_devices < 1 and not told:
-        jax.config.update("jax_num_cpu_devices", num_cores())
 
 
 def num_cores() -> int:
@@ -97,73 +42,106 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-_RUNS = PartitionSpec("run")
+def default_cores(num_runs: int) -> int:
+    """Cores for each run of a sweep: one where there are as many runs as cores; 0: not on a CPU."""
+    return max(1, num_cores() // num_runs) if on_cpu() else 0
 
 
-def put(tree: Any) -> Any:
-    """Arrays with a leading run axis, placed where `map_runs` leaves its results."""
-    return jax.device_put(tree, _placement(jax.tree.leaves(tree)[0].shape[0]))
+def places(cores: int = 1) -> tuple[jax.Device, ...]:
+    """The devices that take programs side by side; on a CPU so many `cores` each."""
+    if not on_cpu():
+        return tuple(jax.local_devices())
+    count = max(1, num_cores() // max(cores, 1))
+    with _MAKING:
+        return tuple(_cores(max(cores, 1), i) for i in range(count))
 
 
-def _placement(count: int) -> NamedSharding:
-    """Runs apart where they fill the devices evenly, else all of them on each."""
-    mesh = _mesh(count)
-    return NamedSharding(mesh, _RUNS if count % mesh.size == 0 else PartitionSpec())
+_MAKING = Lock()  # the environment is changed for a moment
 
 
-def times_to_fill(count: int) -> int:
-    """How many times `count` runs must be taken for the devices of a CPU to share them evenly."""
-    devices = jax.local_device_count() if jax.default_backend() == "cpu" else 1
-    return devices // math.gcd(devices, count)
+@cache
+def _cores(cores: int, number: int) -> jax.Device:
+    """A CPU device with a pool of so many threads; `number` tells several of a kind apart.
 
-
-def _mesh(count: int) -> jax.sharding.Mesh:
-    """The devices among which `count` runs are spread.
-
-    All of them; but those of a CPU share its cores, and a run alone uses what others leave, so
-    there no more than leave an eighth of the places empty.
+    All devices of one CPU client share its pool, so each of these has a client of its own.
     """
-    devices = jax.local_devices()[:count]
-    if devices[0].platform == "cpu":
-        numbers = range(1, len(devices) + 1)
-        devices = devices[: max(n for n in numbers if -count % n <= count / 8)]
-    return jax.make_mesh((len(devices),), ("run",), (AxisType.Auto,), devices=devices)
+    told = os.environ.get("NPROC")
+    os.environ["NPROC"] = str(cores)
+    try:
+        client = xla_client.make_cpu_client(asynchronous=False, num_devices=1)
+    finally:
+        if told is None:
+            del os.environ["NPROC"]
+        else:
+            os.environ["NPROC"] = told
+    return client.local_devices()[0]
 
 
-def each(
-    call: Callable,
-    items: Sequence,
-    read: Callable,
-    fixed: Any,
-    count: int,
-    tell: Callable[[int], Any] = lambda n: None,
-) -> list[Any]:
-    """call((read(item), fixed)) of every item, as NumPy arrays.
+def at_once() -> int:
+    """How many networks are measured at a time at a place."""
+    return 1 if on_cpu() else 32
 
-    The leaves of both trees have `count` networks first. As many items are taken together as the
-    devices of a CPU need to share them evenly, and the next are read meanwhile. `tell` is called
-    with the number of networks that were done since its last call.
+
+def at(place: jax.Device) -> AbstractContextManager:
+    """In this thread, programs are compiled for and run at that place."""
+    return jax.default_device(place)
+
+
+def each(call: Callable, items: Iterable, cores: int = 1) -> Iterator[Any]:
+    """call(item, place) of every item, in their order, each at a place that is free.
+
+    Items are made as they are needed, a few ahead, and while the places work.
     """
-    together = times_to_fill(count)
-    stack = lambda trees: jax.tree.map(lambda *x: np.concatenate(x), *trees)  # noqa: E731
-    if together > 1:
-        fixed = stack([jax.device_get(fixed)] * together)
+    everywhere, free, wide = places(cores), SimpleQueue(), jax.config.jax_enable_x64
+    for place in everywhere:
+        free.put(place)
 
-    def read_all(group: Sequence) -> Any:
-        found = [read(item) for item in group]
-        return stack(found + found[-1:] * (together - len(group))) if together > 1 else found[0]
+    def one(item: Any) -> Any:
+        place = free.get()
+        try:
+            with at(place), jax.enable_x64(wide):
+                return call(item, place)
+        finally:
+            free.put(place)
 
-    groups = [items[i : i + together] for i in range(0, len(items), together)]
-    results: list[Any] = []
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(read_all, groups[0]) if groups else None
-        for group, following in zip_longest(groups, groups[1:]):
-            arguments = coming.result()
-            if following:
-                coming = reader.submit(read_all, following)
-            done = jax.device_get(call((arguments, fixed)))
-            for i in range(len(group)):
-                part = slice(i * count, (i + 1) * count)
-                results.append(jax.tree.map(lambda x, part=part: x[part], done))
-            tell(len(group) * count)
-    return results
+    waiting: deque = deque()
+    pool = ThreadPoolExecutor(len(everywhere))
+    try:
+        for item in items:
+            waiting.append(pool.submit(one, item))
+            if len(waiting) > 2 * len(everywhere):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+# --- Programs -------------------------------------------------------------------------------------
+
+
+def over_runs(f: Callable, precision: str = "float32") -> Callable:
+    """(runs, *shared) -> f(run, *shared) for every run of a stack, not compiled.
+
+    `runs` is a tree with a leading run axis on all leaves; `shared` arguments have none. Several
+    runs are vmapped; one is taken as it is.
+    """
+
+    def mapped(runs: Any, *shared: Any) -> Any:
+        with matmul_precision(precision):
+            if jax.tree.leaves(runs)[0].shape[0] > 1:
+                return jax.vmap(lambda run: f(run, *shared))(runs)
+            result = f(jax.tree.map(lambda x: x[0], runs), *shared)
+            return jax.tree.map(lambda x: jnp.asarray(x)[None], result)
+
+    return mapped
+
+
+def matmul_precision(name: str) -> AbstractContextManager:
+    """Matrix products in a precision of `config.PRECISIONS`, as far as there is one here."""
+    return jax.default_matmul_precision(PRECISIONS[precision_here(name)])
+
+
+def precision_here(name: str) -> str:
+    """What becomes of a precision on this machine: a CPU has float32 alone."""
+    return "float32" if on_cpu() else name

@@ -19,10 +19,8 @@ import xarray as xr
 from grokjax import parts, results
 from grokjax.blocks import Block
 from grokjax.errors import ConfigError, suggest
-from grokjax.measures.select import select
-from grokjax.measuring import is_available, measure_block
+from grokjax.measuring import kept_measures, measure_block, measures_of
 from grokjax.parts import Part
-from grokjax.tasks.data import data_of
 from grokjax.tasks.modular import PAPER
 from grokjax.workdir import Workdir, measures_path
 
@@ -145,10 +143,14 @@ def evaluate(
     for i, block in enumerate(sweep.blocks):
         if not (steps := sweep.steps_of(i)):
             continue
-        measures = measures_of(block, wanted)
+        measures, ends, directory = measures_of(block, wanted), sweep.ends_of(i), sweep.directory(i)
         chosen |= {part.name: part for part in measures}
-        if missing := [part for part in measures if not _holds(known, part, block)]:
-            pieces.append(measure_block(block, sweep.directory(i), steps, missing, tell))
+        missing = [part for part in measures if not _holds(known, part, block)]
+        if sweep.config.keep == "measures":
+            kept, missing = kept_measures(block, directory, missing, ends)
+            pieces.append(kept)
+        if missing:
+            pieces.append(measure_block(block, directory, steps, missing, ends, tell))
     if not chosen:
         raise ValueError(f"{sweep.workdir} holds no checkpoint yet")
     about = {name: _about(part) for name, part in chosen.items()}
@@ -161,19 +163,6 @@ def evaluate(
         pieces.append(known[kept])
         about |= {name: known[name].attrs for name in kept}
     return _with_summaries(_joined(pieces, sweep), sweep, about)
-
-
-def measures_of(block: Block, wanted: Sequence[Wanted] = ()) -> tuple[Part, ...]:
-    """The measures that are meant for the runs of a block.
-
-    Raises:
-        ConfigError: there is no such measure, or the block's own parts are not registered.
-    """
-    found = select(wanted, block.program, data_of(block.runs[0]).splits)
-    if wanted:
-        return found
-    # Measures of one's own are taken by default where they can be.
-    return tuple(part for part in found if part.builtin or is_available(part, block))
 
 
 def _holds(known: xr.Dataset | None, part: Part, block: Block) -> bool:
@@ -222,7 +211,7 @@ def _with_summaries(
         values = [_summary(part, source, int(run)) for run in ds["run"]]
         ds[part.name] = ("run", np.array(values, float))
         about[part.name] = _about(part)
-    ds = results.label(ds, sweep.config, sweep.workdir.name, about)
+    ds = results.label(ds, sweep.config, sweep.workdir.name, about, sweep.ended())
     ds.attrs["made_from"] = _made_from(sweep)
     return ds
 

@@ -1,140 +1,304 @@
-"""The host loop of one block: restore or start, train, record, save.
+"""Training a sweep's blocks on all places: start or restore, train, record, save.
 
-The order at every stop of a block is fixed: train to the stop, score the parameters, snapshot them,
-start the next stretch, and only then wait for the scores and write what the last stop left. So the
-device computes while the host records.
+Places train lanes (see `lanes`); the thread that calls `train` keeps what they leave at a stop
+until all runs of the block have passed it, and writes it then. The order at every stop is fixed:
+parameters, scores, and from time to time the state, so that a state on disk implies all before it.
 """
 
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from grokjax import blocks as blocks_lib
-from grokjax import checkpoints
+from grokjax import checkpoints, devices, measuring, recorded, stopping
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, checkpoint_steps, eval_steps
-from grokjax.training import State, score_names
-from grokjax.types import Array, Params
+from grokjax.errors import DamagedError
+from grokjax.lanes import Lane, Left, Places
+from grokjax.tasks.data import resized
+from grokjax.training import State
 
-SECONDS_PER_CALL = 5.0
-"""The longest stretch of training between two looks at signals and the progress bar."""
+AHEAD = 2
+"""Stops by which a lane may be ahead of what its block has written."""
 
+FIRST_SAVE, NEXT_SAVES = 30.0, 240.0
+"""Seconds until a block's state is saved for the first time, and then again, at the next stop."""
 
-class Prepared(NamedTuple):
-    """A block with what its compiled functions need."""
-
-    block: Block
-    trainer: blocks_lib.Trainer
-    data: blocks_lib.BlockData
-
-    @classmethod
-    def make(cls, block: Block, precision: str) -> "Prepared":
-        data = blocks_lib.block_data(block)
-        width = blocks_lib.fitting_width(block, precision)
-        return cls(block, blocks_lib.trainer(block, precision, width), data)
+Tell = Callable[[int, Sequence[int], Mapping[str, np.ndarray]], Any]
 
 
-class _Left(NamedTuple):
-    """What a stretch of training left to be written, none of it donated to the next."""
-
-    step: int
-    scores: dict[str, Array] | None
-    params: Params | None
-    state: State | None
-    done: Any  # ready when the stretch is
-
-
-class _Scribe:
-    """Keeps the scores of a block at its evaluation steps, and writes its checkpoints."""
-
-    def __init__(self, prepared: Prepared, evals: Sequence[int], writer: checkpoints.Writer):
-        shape = (len(prepared.block.runs), len(evals))
-        names = score_names(prepared.data.data.splits)
-        self.recorded = {name: np.full(shape, np.nan, np.float32) for name in names}
-        self.recorded["step"] = np.array(evals)
-        self.writer = writer
-
-    def record(self, step: int, scores: dict[str, Array]) -> None:
-        column = np.searchsorted(self.recorded["step"], step)
-        for name, value in jax.device_get(scores).items():
-            self.recorded[name][:, column] = value
-
-    def write(self, left: _Left) -> None:
-        jax.block_until_ready(left.done)
-        if left.scores is not None:
-            self.record(left.step, left.scores)
-        if left.params is not None:
-            self.writer.save_params(left.step, left.params)
-        if left.state is not None:
-            self.save_state(left.step, left.state)
-
-    def save_state(self, step: int, state: State) -> None:
-        self.writer.save_state(step, {"state": state, "recorded": self.recorded})
-
-
-def train_block(
+def train(
     sweep: SweepConfig,
-    directory: Path,
-    prepared: Prepared,
-    tell: Callable[[Block, int, dict[str, np.ndarray]], Any],
+    blocks: Mapping[int, tuple[Block, Path]],
+    tell: Tell,
     stopped: Callable[[], Any],
 ) -> None:
-    """Train one block to its end, or until `stopped()`; saves what it has in both cases.
+    """Train blocks, by their number, to their ends, or until `stopped()`; saves in both cases.
 
-    `tell` gets the block, how many more updates it has done, and what it has recorded so far.
+    `tell` gets the number of a block, the updates that each of its runs has done, and its scores.
     """
-    block, trainer, data = prepared
-    evals, keeps, resumes = stops_of(sweep, block)
-    stops = sorted(evals | keeps | resumes)
-    with checkpoints.Writer(directory) as writer:
-        scribe = _Scribe(prepared, sorted(evals), writer)
-        step, state = _restore(directory, prepared, scribe)
-        tell(block, step, scribe.recorded)
-        restored_at = step
-        stretch, left, clock = 1, None, time.monotonic()
-        while step < block.steps and not _rule_met(sweep, scribe.recorded):
-            if stopped():
-                break
-            stop = min(step + stretch, stops[bisect_right(stops, step)])
-            count, step = stop - step, stop
-            state = trainer.train(state, data, count)
-            new = _Left(
-                step,
-                trainer.scores(state.params, data) if step in evals else None,
-                _copy(state.params) if step in keeps else None,
-                _copy(state) if step in resumes else None,
-                _copy(state.step),
+    waiting = deque(sorted(blocks))
+    active: dict[int, _Training] = {}
+    with Places(sweep.cores_per_run) as places:
+        while (waiting or active) and not stopped():
+            free = len(places.devices) - sum(one.lanes_left for one in active.values())
+            if waiting and free > 0:
+                number = waiting.popleft()
+                one = active[number] = _Training(sweep, number, *blocks[number])
+                places.add(one.lanes)
+                tell(number, *one.progress())
+                continue
+            _take_event(places, active, tell)
+        places.halt()
+        while not places.events.empty():
+            _take_event(places, active, tell)
+        for one in active.values():
+            one.save_as_it_is()
+
+
+def _take_event(places: Places, active: dict[int, "_Training"], tell: Tell) -> None:
+    """Sees to what a place has told, and to all that can be written then."""
+    try:
+        event = places.events.get(timeout=0.2)
+    except Exception:  # queue.Empty: signals are looked at again
+        return
+    if event.error:
+        raise event.error
+    one = active.get(event.lane.order)
+    if one is None:
+        return
+    if event.left:
+        one.take(event.left)
+        while one.is_complete():
+            one.write()
+        with places.changing():
+            one.free(event.lane)
+    tell(event.lane.order, *one.progress())
+    if one.is_finished():
+        one.finish()
+        places.remove(one.lanes)
+        del active[event.lane.order]
+
+
+class _Row(NamedTuple):
+    """What one run has left at a stop, on the host, in the shapes of its lane."""
+
+    state: State
+    measures: dict[str, np.ndarray] | None
+
+
+class _Training:
+    """One block while it is trained: its lanes, and what is not yet written of what they left."""
+
+    def __init__(self, sweep: SweepConfig, number: int, block: Block, directory: Path):
+        self.block, self.directory = block, directory
+        self.evals, self.keeps, self.resumes = stops_of(sweep, block)
+        self.stops = sorted(self.evals | self.keeps | self.resumes)
+        self.writer = checkpoints.Writer(directory)
+        self.keep = sweep.keep
+        self.shapes = blocks_lib.state_shapes(block)
+        self.rows: dict[int, dict[int, _Row]] = defaultdict(dict)  # by stop and place
+        self.last: dict[int, _Row] = {}  # of the runs that have ended
+        self.ended: dict[int, tuple[int, str]] = {}
+        self.diverged_at: dict[int, int] = {}
+        self.scores: dict[str, np.ndarray] = {}
+        self.written, self.saved_at = -1, time.monotonic() + FIRST_SAVE - NEXT_SAVES
+        measured = self.keeps if sweep.keep == "measures" else ()
+        self.lanes = [
+            Lane(
+                part,
+                sweep.precision,
+                self.stops,
+                frozenset(self.evals),
+                frozenset(measured),
+                measuring.while_training(part, sweep.measures) if measured else None,
+                waits=devices.on_cpu() and any(run["stop"] != "never" for run in part.runs),
+                order=number,
             )
-            if left is not None:
-                scribe.write(left)
-            left = new
-            if sweep.stop_test_loss:  # the rule must be known before training goes on
-                scribe.write(left)
-                left = None
-            tell(block, count, scribe.recorded)
-            elapsed, clock = time.monotonic() - clock, time.monotonic()
-            # Grows until a call takes a few seconds: short enough to see signals in time.
-            stretch = max(1, min(2 * stretch, int(count * SECONDS_PER_CALL / max(elapsed, 1e-3))))
-        if left is not None:
-            scribe.write(left)
-        tell(block, 0, scribe.recorded)
-        if step == block.steps or _rule_met(sweep, scribe.recorded):
-            writer.save_params(step, state.params)
-        if step > restored_at:  # a state that is on disk already is not written over
-            scribe.save_state(step, state)
+            for part in blocks_lib.lanes(block, sweep.precision)
+        ]
+        self._restore()
+        self.free()
+
+    # --- Where it is ------------------------------------------------------------------------------
+
+    @property
+    def lanes_left(self) -> int:
+        return sum(not lane.done for lane in self.lanes)
+
+    def progress(self) -> tuple[list[int], dict[str, np.ndarray]]:
+        """The updates that are done of each run, counting what is left out, and all scores."""
+        steps = [run.steps for run in self.block.runs]
+        for lane in self.lanes:
+            for place in set(lane.block.indices) - self.ended.keys():
+                steps[place] = min(lane.reached, steps[place])
+        return steps, self.scores
+
+    def is_complete(self) -> bool:
+        """Whether all runs have left what the next stop is to be written from."""
+        if self.is_finished():
+            return False
+        there = self.rows[self.written + 1].keys()
+        return all(place in there or place in self.last for place in range(len(self.block.runs)))
+
+    def is_finished(self) -> bool:
+        """Whether everything is written up to the end of the last run."""
+        step = self.stops[self.written] if self.written >= 0 else -1
+        return len(self.ended) == len(self.block.runs) and all(
+            end <= step for end, _ in self.ended.values()
+        )
+
+    def free(self, seen: Lane | None = None) -> None:
+        """Lets lanes go on as far as what is written allows."""
+        for lane in self.lanes:
+            lane.limit = min(max(self.written, 0) + AHEAD, len(self.stops) - 1)
+            lane.ended |= self.ended.keys()
+            if lane is seen:
+                lane.unseen = False
+
+    # --- What lanes leave -------------------------------------------------------------------------
+
+    def take(self, left: Left) -> None:
+        """Keeps what a lane has left, and ends the runs of it that are done."""
+        step = self.stops[left.stop]
+        state, scores, measures = jax.device_get((left.state, left.scores, left.measures))
+        for j, place in enumerate(left.places):
+            if place in self.ended:
+                continue
+            row = lambda tree, j=j: jax.tree.map(lambda x: x[j], tree)  # noqa: E731
+            own = _Row(row(state), None if measures is None else row(measures))
+            self.rows[left.stop][place] = own
+            if scores is not None:
+                self._note(step, place, row(scores))
+            if own.state.diverged_at >= 0:
+                self.diverged_at[place] = int(own.state.diverged_at)
+            if step in self.keeps and (by := self._ends(step, place)) is not None:
+                self.ended[place] = step, by
+
+    def _note(self, step: int, place: int, scores: Mapping[str, np.ndarray]) -> None:
+        shape = len(self.block.runs), len(self.evals)
+        for name, value in scores.items():
+            known = self.scores.setdefault(name, np.full(shape, np.nan, np.float32))
+            known[place, self._column(step)] = value
+
+    def _column(self, step: int) -> int:
+        return int(np.searchsorted(sorted(self.evals), step))
+
+    def _ends(self, step: int, place: int) -> str | None:
+        """By what a run ends at a checkpoint: "" where it has done its steps; None: it does not."""
+        run = self.block.runs[place]
+        if place in self.diverged_at:
+            return stopping.DIVERGED
+        if step >= run.steps:
+            return ""
+        upto = self._column(step) + 1
+        curves = {name: x[place, :upto] for name, x in self.scores.items()}
+        curves["step"] = np.array(sorted(self.evals)[:upto])
+        return run["stop"] if stopping.ends(run, curves) else None
+
+    # --- What is written --------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Writes the next stop, which is complete."""
+        self.written += 1
+        step, rows = self.stops[self.written], self.rows.pop(self.written)
+        self.last |= {
+            place: rows[place] for place in rows if self.ended.get(place, (-1,))[0] == step
+        }
+        rows = self.last | rows
+        if step in self.keeps and self._keeps_params(step):
+            self.writer.save_params(step, self._stacked(rows).params)
+        if step in self.keeps and self.keep == "measures":
+            self.writer.save_measures(
+                step, _stack_measures([rows[i].measures for i in sorted(rows)])
+            )
+        if step in self.evals:
+            here = {name: x[:, self._column(step)] for name, x in self.scores.items()}
+            ended = {place: by for place, (end, by) in self.ended.items() if end == step and by}
+            diverged = {
+                place: self.diverged_at[place] for place in ended if place in self.diverged_at
+            }
+            recorded.append(self.directory, step, here, ended, diverged)
+        if step in self.resumes or time.monotonic() - self.saved_at > NEXT_SAVES:
+            self._save(rows)
+
+    def _keeps_params(self, step: int) -> bool:
+        return self.keep == "params" or step == 0 or self.is_finished()
+
+    def _stacked(self, rows: Mapping[int, _Row]) -> State:
+        """States in the shapes of the block, zero-padded, run axis first."""
+        stack = lambda like, *own: np.stack([resized(x, like.shape[1:]) for x in own])  # noqa: E731
+        return jax.tree.map(stack, self.shapes, *(rows[i].state for i in range(len(rows))))
+
+    def _save(self, rows: Mapping[int, _Row]) -> None:
+        step = self.stops[self.written]
+        if step not in checkpoints.state_steps(self.directory):
+            self.writer.save_state(step, self._stacked(rows))
+        self.saved_at = time.monotonic()
+
+    def save_as_it_is(self) -> None:
+        """Saves every run at the first stop that is not written, or where it is before that."""
+        if self.written >= 0:
+            now = {}
+            for lane in self.lanes:
+                state = jax.device_get(lane.state)
+                for j, place in enumerate(lane.block.indices):
+                    now[place] = _Row(jax.tree.map(lambda x, j=j: x[j], state), None)
+            self._save(now | self.rows[self.written + 1] | self.last)
+        self.writer.wait()
+
+    def finish(self) -> None:
+        """The state at the end, which says that the block is trained."""
+        self._save(self.last)
+        self.writer.wait()
+
+    # --- Where it goes on -------------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        saved = checkpoints.state_steps(self.directory)
+        step = saved[-1] if saved else -1
+        # What lies after a state, or was left by a life that saved none, is not on this path.
+        checkpoints.rewind(self.directory, step)
+        recorded.rewind(self.directory, step)
+        if not saved:
+            return
+        state = checkpoints.restore(self.directory, step, like=self.shapes)
+        known = recorded.read(self.directory, step)
+        wanted = tuple(x for x in sorted(self.evals) if x <= step)
+        if known is None or known.steps != wanted:
+            path = recorded.path_of(self.directory)
+            raise DamagedError(f"{path} lacks steps that were recorded: restore it from a copy")
+        self.written = self.stops.index(step)
+        self.ended, self.diverged_at = dict(known.ended), dict(known.diverged_at)
+        for place, run in enumerate(self.block.runs):
+            if run.steps <= step:
+                self.ended.setdefault(place, (run.steps, ""))
+        for name, values in known.scores.items():
+            self.scores[name] = np.full((len(values), len(self.evals)), np.nan, np.float32)
+            self.scores[name][:, : len(wanted)] = values
+        for lane in self.lanes:
+            like = blocks_lib.state_shapes(lane.block)
+            own = jax.tree.map(lambda x, lane=lane: np.asarray(x)[list(lane.block.indices)], state)
+            own = jax.tree.map(lambda x, y: resized(x, y.shape), own, like)
+            for j, place in enumerate(lane.block.indices):
+                if place in self.ended:
+                    self.last[place] = _Row(jax.tree.map(lambda x, j=j: x[j], own), None)
+            lane.restore(own, self.written)
 
 
-def _rule_met(sweep: SweepConfig, recorded: dict[str, np.ndarray]) -> bool:
-    """Whether every run has once had a test loss below the sweep's `stop_test_loss`."""
-    if not sweep.stop_test_loss or "test_loss" not in recorded:
-        return False
-    return bool((recorded["test_loss"] < sweep.stop_test_loss).any(1).all())
+def _stack_measures(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Measures of all runs of a block, zero-padded to the largest of each axis."""
+
+    def stack(*values: np.ndarray) -> np.ndarray:
+        shape = [max(sizes) for sizes in zip(*map(np.shape, values), strict=True)]
+        return np.stack([resized(x, shape) for x in values])
+
+    return jax.tree.map(stack, *rows)
 
 
 def stops_of(sweep: SweepConfig, block: Block) -> tuple[set[int], set[int], set[int]]:
@@ -145,38 +309,18 @@ def stops_of(sweep: SweepConfig, block: Block) -> tuple[set[int], set[int], set[
     return upto(eval_steps(sweep)) | ends, upto(checkpoint_steps(sweep)) | ends, resumes
 
 
-def _restore(directory: Path, prepared: Prepared, scribe: _Scribe) -> tuple[int, State]:
-    """The step and state to go on from: the latest saved, or the initial one."""
-    block, trainer, data = prepared
-    state = blocks_lib.initial_states(block)
-    if not (saved := checkpoints.state_steps(directory)):
-        scribe.record(0, trainer.scores(state.params, data))
-        scribe.writer.save_params(0, state.params)
-        return 0, state
-    step, like = saved[-1], {"state": state, "recorded": scribe.recorded}
-    restored = checkpoints.restore(directory, step, like)
-    scribe.recorded = restored["recorded"]
-    checkpoints.rewind(directory, step)
-    return step, restored["state"]
-
-
-_copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
-
-
 def trained_steps(directory: Path) -> int:
     """Updates up to the latest state on disk."""
     saved = checkpoints.state_steps(directory)
     return saved[-1] if saved else 0
 
 
-def is_trained(sweep: SweepConfig, directory: Path, block: Block) -> bool:
-    """Whether a block is at its end, by its steps or by the rule."""
+def is_trained(directory: Path, block: Block) -> bool:
+    """Whether all runs of a block are at their ends, by their steps or by a rule."""
     step = trained_steps(directory)
-    if step == 0 or step == block.steps or not sweep.stop_test_loss:
-        return step == block.steps
-    return _rule_met(sweep, recorded_in(directory))
-
-
-def recorded_in(directory: Path) -> dict[str, np.ndarray]:
-    """The scores in a block's latest state."""
-    return checkpoints.restore(directory, trained_steps(directory))["recorded"]
+    if step == block.steps:
+        return True
+    known = recorded.read(directory, step) if step else None
+    return known is not None and all(
+        place in known.ended or run.steps <= step for place, run in enumerate(block.runs)
+    )

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -26,7 +25,7 @@ def plan(
 
     Args:
         done: the updates that each block which is not at its end has done.
-        speed: seconds for one unit of a block's work, and for an evaluation of one run.
+        speed: seconds for one unit of work, and for an evaluation of one run.
     """
     per_work, per_score = speed
     seconds = disk = 0.0
@@ -36,10 +35,9 @@ def plan(
         disk += len(keeps) * checkpoints.bytes_per_step(state.params)
         disk += 2 * checkpoints.bytes_per_step(state)
         if i in done:
-            left, runs = block.steps - done[i], len(block.runs)
-            seconds += per_work * block.load.of_update * runs * left
-            seconds += per_score * runs * len(evals) * left / block.steps
-    device = jax.devices()[0]
+            left = block.load.work * (1 - done[i] / block.steps)
+            seconds += per_work * left
+            seconds += per_score * len(block.runs) * len(evals) * (1 - done[i] / block.steps)
     steps = sorted({run.steps for run in sweep.runs})
     lines = [
         f"runs       {len(sweep.runs)} ({_axes_line(sweep)})",
@@ -49,12 +47,21 @@ def plan(
         f"{len(checkpoint_steps(sweep))}, evaluations {len(eval_steps(sweep))}",
         f"time       about {_duration(seconds)} of training",
         f"disk       about {disk / 1e9:.2g} GB",
-        f"device     {jax.local_device_count()} x {device.device_kind} ({device.platform}), "
-        f"precision {devices.precision_here(sweep.precision)}",
+        f"device     {_places(sweep)}, precision {devices.precision_here(sweep.precision)}",
     ]
     if any(done.values()):
         lines.append(f"continues  from step {min(done.values()):,}")
     return "\n".join(lines)
+
+
+def _places(sweep: SweepConfig) -> str:
+    """Where runs are trained side by side."""
+    places = devices.places(sweep.cores_per_run)
+    if not devices.on_cpu():
+        return f"{len(places)} x {places[0].device_kind} ({places[0].platform})"
+    cores = f"{sweep.cores_per_run} core{'s' * (sweep.cores_per_run > 1)} each"
+    runs = "1 run" if len(places) == 1 else f"{len(places)} runs"
+    return f"CPU, {runs} at a time on {cores}"
 
 
 def outcome(ds: xr.Dataset, folder: str | os.PathLike) -> str:

@@ -30,13 +30,23 @@ def _column(values: tuple) -> list:
 
 
 def label(
-    ds: xr.Dataset, sweep: SweepConfig, name: str, about: Mapping[str, Mapping[str, str]]
+    ds: xr.Dataset,
+    sweep: SweepConfig,
+    name: str,
+    about: Mapping[str, Mapping[str, str]],
+    ended: pd.DataFrame | None = None,
 ) -> xr.Dataset:
-    """Add each run's configuration as coordinates, and what every variable is as attributes."""
-    table = runs_table(sweep).loc[ds["run"].values]
-    about_fields = field_attributes()
+    """Add each run's configuration as coordinates, and what every variable is as attributes.
+
+    `ended` has a row for each run that ended before its last step: when, and by which rule.
+    """
+    table = runs_table(sweep)
+    if ended is not None and len(ended):
+        table = table.join(ended).fillna({"ended_by": ""})
+    table = table.loc[ds["run"].values]
+    known = field_attributes()
     ds = ds.assign_coords(
-        {x: ("run", table[x].to_numpy(), about_fields.get(x, {})) for x in table.columns}
+        {field: ("run", table[field].to_numpy(), known.get(field, {})) for field in table.columns}
     )
     for variable in ds.data_vars:
         words = {"long_name": str(variable).replace("_", " ")}
@@ -61,8 +71,10 @@ def field_attributes() -> dict[str, dict[str, str]]:
 
 def at_end(ds: xr.Dataset) -> xr.Dataset:
     """Each run at its own last recorded step, without the dimension `step`."""
-    steps = ds["step"].values
-    last = [steps[steps <= end].max() for end in ds["steps"].values]
+    steps, ends = ds["step"].values, ds["steps"].values
+    if "ended_at" in ds.coords:
+        ends = np.fmin(ends, ds["ended_at"].values)
+    last = [steps[steps <= end].max() for end in ends]
     return ds.sel(step=xr.DataArray(last, dims="run", coords={"run": ds["run"]}))
 
 

@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,21 @@ import numpy as np
 from tqdm import tqdm
 
 from grokjax import blocks as blocks_lib
-from grokjax import devices, evaluate, loop, page, plots, report, results, workdir
+from grokjax import (
+    devices,
+    evaluate,
+    loop,
+    measuring,
+    page,
+    plots,
+    recorded,
+    report,
+    results,
+    workdir,
+)
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, differing_fields
 from grokjax.errors import ConfigError
-from grokjax.loop import Prepared
 from grokjax.measures.steps import ACCURACY_REACHED
 
 
@@ -29,12 +38,11 @@ class Interrupted(Exception):
 
 
 def set_up_jax() -> None:
-    """What commands ask of JAX before its first use: all cores, and to keep compiled programs.
+    """What commands ask of JAX before its first use: to keep compiled programs.
 
     Unless JAX is already told where, programs are kept in the user's cache directory, by machine:
     a program for one CPU may not run on another.
     """
-    devices.use_all_cores()
     if jax.config.jax_compilation_cache_dir is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "grokjax" / platform.node()))
@@ -55,10 +63,10 @@ def run_sweep(
         Interrupted: SIGINT or SIGTERM; calling again continues.
     """
     folder = Path(folder)
-    blocks = _prepare(sweep, folder)
+    sweep, blocks = _prepare(sweep, folder)
     for block in blocks:  # a measure that does not exist is no news for after the training
-        evaluate.measures_of(block, sweep.measures)
-    if _is_finished(sweep, folder, blocks):
+        measuring.measures_of(block, sweep.measures)
+    if _is_finished(folder, blocks):
         say(f"{folder} is finished. Delete it, or name another --workdir, to run the sweep again.")
         say(report.outcome(evaluate.open_sweep(folder).measures(), folder))
         return
@@ -82,7 +90,7 @@ def analyze(
     folder = Path(folder)
     opened = evaluate.open_sweep(folder)
     for block in opened.blocks:  # before anything is shown
-        evaluate.measures_of(block, wanted)
+        measuring.measures_of(block, wanted)
     known = opened.saved_measures() if wanted else None
     count = len(opened.config.runs) * len(opened.steps)
     with tqdm(total=count, desc="measuring", unit="checkpoint") as bar:
@@ -103,16 +111,20 @@ def analyze(
     results.save(measured, workdir.measures_path(folder))
 
 
-def _prepare(sweep: SweepConfig, folder: Path) -> tuple[Block, ...]:
-    """The blocks of a new workdir, or of one that was started with the same config."""
+def _prepare(sweep: SweepConfig, folder: Path) -> tuple[SweepConfig, tuple[Block, ...]]:
+    """The sweep as it is recorded, and the blocks of a new workdir, or of one that was started."""
     if workdir.config_path(folder).exists():
         saved, indices, _ = workdir.read_config(folder)
+        if not sweep.cores_per_run:
+            sweep = sweep.replace(cores_per_run=saved.cores_per_run)
         if changed := differing_fields(saved, sweep):
             raise ConfigError(
                 f"{folder} holds a sweep with another config ({'; '.join(changed)}): name another "
                 "--workdir, or undo the change"
             )
-        return tuple(blocks_lib.block_of(sweep.runs, part) for part in indices)
+        return sweep, tuple(blocks_lib.block_of(sweep.runs, part) for part in indices)
+    if not sweep.cores_per_run:
+        sweep = sweep.replace(cores_per_run=devices.default_cores(len(sweep.runs)))
     blocks = blocks_lib.plan(sweep.runs, sweep.max_block)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,72 +132,73 @@ def _prepare(sweep: SweepConfig, folder: Path) -> tuple[Block, ...]:
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"{folder} is not writable ({reason}): name another --workdir") from error
-    return blocks
+    return sweep, blocks
 
 
 def _train_all(sweep: SweepConfig, folder: Path, blocks, signals, say) -> None:
     """Train every block that is not at its end."""
     directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
-    todo = {
-        i: loop.trained_steps(directories[i])
-        for i, block in enumerate(blocks)
-        if not loop.is_trained(sweep, directories[i], block)
-    }
+    todo = [i for i, block in enumerate(blocks) if not loop.is_trained(directories[i], block)]
     if not todo:
         return
-    # One block's arrays at a time: they may fill the device.
-    prepare = lru_cache(1)(lambda i: Prepared.make(blocks[i], sweep.precision))
-    say(report.plan(sweep, blocks, todo, _speed(prepare(min(todo)))))
-    total = sum(block.steps * len(block.runs) for block in blocks)
-    bar = Bar(total, len(sweep.runs))
+    done = {i: loop.trained_steps(directories[i]) for i in todo}
+    say(report.plan(sweep, blocks, done, _speed(sweep, blocks[todo[0]])))
+    bar = Bar(blocks)
     with bar.bar:
-        for i, block in enumerate(blocks):
-            if i in todo:
-                loop.train_block(
-                    sweep, directories[i], prepare(i), bar.update, lambda: signals.seen
-                )
-                signals.check()
-            else:
-                bar.update(block, block.steps, loop.recorded_in(directories[i]))
+        for i in set(range(len(blocks))) - set(todo):
+            bar.update(
+                i, [run.steps for run in blocks[i].runs], recorded.read(directories[i]).scores
+            )
+        jobs = {i: (blocks[i], directories[i]) for i in todo}
+        loop.train(sweep, jobs, bar.update, lambda: signals.seen)
+    signals.check()
 
 
 class Bar:
     """The bar of the whole sweep, in updates summed over runs, and how far the runs are."""
 
-    def __init__(self, total: int, num_runs: int):
+    def __init__(self, blocks: Sequence[Block]):
+        self.blocks, num_runs = blocks, sum(len(block.runs) for block in blocks)
+        total = sum(run.steps for block in blocks for run in block.runs)
         self.bar = tqdm(total=total, unit="step", unit_scale=True, desc="training")
+        self.done = [0] * len(blocks)
         self.reached = {"memorized": np.zeros(num_runs, bool), "grokked": np.zeros(num_runs, bool)}
 
-    def update(self, block: Block, steps: int, recorded: dict[str, np.ndarray]) -> None:
-        """`steps` more updates of a block, and what it has recorded so far."""
-        self.bar.update(steps * len(block.runs))
+    def update(self, number: int, steps: Sequence[int], scores: dict[str, np.ndarray]) -> None:
+        """The updates that each run of a block has done, and the block's scores so far."""
+        self.bar.update(sum(steps) - self.done[number])
+        self.done[number] = sum(steps)
         texts = []
         for word, split in (("memorized", "train"), ("grokked", "test")):
-            if f"{split}_accuracy" not in recorded:
+            if f"{split}_accuracy" not in scores:
                 continue
-            reached = (recorded[f"{split}_accuracy"] >= ACCURACY_REACHED).any(1)
-            self.reached[word][list(block.indices)] = reached
+            reached = (scores[f"{split}_accuracy"] >= ACCURACY_REACHED).any(1)
+            self.reached[word][list(self.blocks[number].indices)] = reached
             texts.append(f"{word} {self.reached[word].sum()}/{len(self.reached[word])}")
         self.bar.set_postfix_str(", ".join(texts), refresh=False)
 
 
-def _speed(prepared: Prepared) -> tuple[float, float]:
-    """Seconds for one unit of a block's work, and for one row of an evaluation.
+def _speed(sweep: SweepConfig, block: Block) -> tuple[float, float]:
+    """Seconds for one unit of a block's work, and for one row of an evaluation, at all places.
 
-    Times its first updates on a state that is thrown away.
+    Times the first updates of a lane on a state that is thrown away.
     """
-    block, trainer, data = prepared
-    state = blocks_lib.initial_states(block)
+    everywhere = devices.places(sweep.cores_per_run)
+    lane = blocks_lib.lanes(block, sweep.precision)[0]
+    trainer = blocks_lib.trainer(lane, sweep.precision)
     seconds = {}
-    for count in (1, 2):  # the first call compiles
-        clock = time.monotonic()
-        state = jax.block_until_ready(trainer.train(state, data, count))
-        seconds["train"] = (time.monotonic() - clock) / count
-        clock = time.monotonic()
-        jax.block_until_ready(trainer.scores(state.params, data))
-        seconds["score"] = time.monotonic() - clock
-    runs = len(block.runs)
-    return seconds["train"] / (runs * block.load.of_update), seconds["score"] / runs
+    with devices.at(everywhere[0]):
+        data, state = blocks_lib.block_data(lane), blocks_lib.initial_states(lane)
+        data = jax.device_put(data, everywhere[0])
+        for count in (1, 2):  # the first call compiles
+            clock = time.monotonic()
+            state = jax.block_until_ready(trainer.train(state, data, np.int32(2 * count - 1)))
+            seconds["train"] = (time.monotonic() - clock) / count
+            clock = time.monotonic()
+            jax.block_until_ready(trainer.scores(state.params, data))
+            seconds["score"] = time.monotonic() - clock
+    runs = len(lane.runs) * min(len(everywhere), len(sweep.runs))
+    return seconds["train"] / (runs * lane.load.of_update), seconds["score"] / runs
 
 
 class _Signals:
@@ -212,12 +225,9 @@ class _Signals:
         signal.signal(number, self._old[number])
 
 
-def _is_finished(sweep: SweepConfig, folder: Path, blocks: Sequence[Block]) -> bool:
+def _is_finished(folder: Path, blocks: Sequence[Block]) -> bool:
     directories = (workdir.block_directory(folder, i) for i in range(len(blocks)))
-    trained = all(
-        loop.is_trained(sweep, directory, block)
-        for directory, block in zip(directories, blocks, strict=True)
-    )
+    trained = all(map(loop.is_trained, directories, blocks))
     return trained and evaluate.open_sweep(folder).saved_measures() is not None
 
 

@@ -1,7 +1,7 @@
 """A run: a value for each setting that its parts use, checked. A run that exists is valid.
 
 Settings are declared where their parts are written; which of them a run has follows from the names
-of its task, network, loss and optimiser.
+of its task, network, loss, optimiser and stopping rule.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ SEEDS = ("seed", "init_seed", "split_seed")
 ALWAYS = (
     *SEEDS,
     *("task", "optimizer", "network"),
-    *("init_scale", "steps", "loss", "l1"),
+    *("init_scale", "steps", "loss", "l1", "stop"),
 )
 """Settings that every run has, whatever its parts."""
 
@@ -141,7 +141,7 @@ class RunConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> "RunConfig":
         """A run as it was saved. One whose parts are not registered can be read, not computed."""
         fields = {k: tuple(x) if isinstance(x, list) else x for k, x in fields.items()}
-        kinds = ("task", "network", "loss", "optimizer")
+        kinds = ("task", "network", "loss", "optimizer", "stop")
         if all(parts.is_registered(kind, fields.get(kind, _default(kind))) for kind in kinds):
             return cls(**fields)
         return _unpickled(fields)
@@ -193,7 +193,8 @@ def uses_of(part: Part) -> tuple[str, ...]:
 
 
 def _registered() -> tuple[Part, ...]:
-    return tuple(part for kind in parts.KINDS[:5] for part in parts.all_of(kind))
+    kinds = (kind for kind in parts.KINDS if kind not in ("measure", "summary"))
+    return tuple(part for kind in kinds for part in parts.all_of(kind))
 
 
 @lru_cache(1024)

@@ -115,8 +115,23 @@ def measures_of(
     found = select.select(wanted, program, data.splits)
     named = tuple((part.name, part.function, part.at == "end") for part in found)
     stacked = jax.tree.map(lambda x: jnp.reshape(x, (-1, *x.shape[len(lead) :])), params)
-    measured = _compiled(named, program, precision)((stacked, key), data)
+    measured = _spread(_compiled(named, program, precision), (stacked, key), data)
     return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), measured)
+
+
+def _spread(compute: Callable, stacked: Any, data: Data) -> Measured:
+    """compute(networks, data) of a stack, in parts, at all places; as it is within a trace."""
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((stacked, data))):
+        return compute(stacked, data)
+    stacked, together = jax.device_get(stacked), devices.at_once()
+    starts = range(0, jax.tree.leaves(stacked)[0].shape[0], together)
+
+    def call(start: int, place: jax.Device) -> Measured:
+        part = jax.tree.map(lambda x: x[start : start + together], stacked)
+        return jax.device_get(compute(part, data))
+
+    measured = devices.each(call, starts)
+    return jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *measured)
 
 
 @cache
@@ -137,7 +152,7 @@ def _compiled(
         }
         return Measured(found | {name: network.given[name] for name, _, end in measures if end})
 
-    return devices.mapped(of_one, precision)
+    return jax.jit(devices.over_runs(of_one, precision))
 
 
 def program_of_params(params: Params, data: Data, activation: str = "relu") -> Program:

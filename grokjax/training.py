@@ -111,7 +111,8 @@ def loss_function(program: Program, hyper: Hyper):
 
 
 def scores(params: Params, hyper: Hyper, data: Data, program: Program) -> dict[str, Array]:
-    """Mean loss, as the run trains on, and accuracy over each split: `{split}_loss`, ..."""
+    """Mean loss, as the run trains on, and accuracy over each split: `{split}_loss`, ...; and the
+    sum of the squares of all parameters."""
     logits = squeezed(form(program).scored(params, data))
     targets = squeezed(data.targets)
     loss = loss_function(program, hyper)(logits, targets, data.num_classes)
@@ -120,12 +121,14 @@ def scores(params: Params, hyper: Hyper, data: Data, program: Program) -> dict[s
     for name, values in (("loss", loss), ("accuracy", correct)):
         for split, mask in data.splits.items():
             found[f"{split}_{name}"] = losses.masked_mean(values, squeezed(mask))
-    return found
+    squares = (jnp.sum(jnp.square(x)) for x in jax.tree.leaves(params))
+    return found | {"total_sum_squared_weights": sum(squares)}
 
 
 def score_names(splits) -> tuple[str, ...]:
     """The names of `scores`, sorted as JAX sorts a dict."""
-    return tuple(sorted(f"{split}_{name}" for split in splits for name in ("loss", "accuracy")))
+    of_splits = sorted(f"{split}_{name}" for split in splits for name in ("loss", "accuracy"))
+    return (*of_splits, "total_sum_squared_weights")
 
 
 def squeezed(x: Array) -> Array:

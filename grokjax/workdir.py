@@ -2,7 +2,7 @@
 
 <workdir>/config.json     the sweep as resolved, its blocks, versions, device, format
 <workdir>/runs.csv        one row a run
-<workdir>/blocks/<n>/     checkpoints, see `grokjax.checkpoints`
+<workdir>/blocks/<n>/     checkpoints and metrics.jsonl, see `grokjax.checkpoints`, `.recorded`
 <workdir>/curves.nc       losses and accuracies recorded while training
 <workdir>/measures.nc     measures at every checkpoint
 <workdir>/figures/*.png
@@ -21,15 +21,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax import checkpoints, networks, results
+from grokjax import checkpoints, networks, recorded, results
 from grokjax.blocks import Block, block_of, program_of
 from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError, DamagedError
+from grokjax.recorded import Recorded
 from grokjax.tasks.data import data_of
 from grokjax.types import Data, Params, Program
 
-FORMAT = 2
-"""Of config.json and what lies beside it. 1 had no format, no parts by name, one task."""
+FORMAT = 3
+"""Of config.json and what lies beside it. 1 had no format, no parts by name, one task; 2 kept the
+curves in the state to resume from."""
 
 
 def block_directory(workdir: str | os.PathLike, block: int) -> Path:
@@ -109,12 +111,35 @@ class Workdir:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The steps at which parameters of at least one run are on disk, ascending."""
-        return tuple(sorted(set().union(*map(self.steps_of, range(len(self.blocks))))))
+        """The checkpoints of at least one run, ascending; those with measures alone too."""
+        every = (self.directory(i) for i in range(len(self.blocks)))
+        found = ({*checkpoints.steps(x), *checkpoints.measured_steps(x)} for x in every)
+        return tuple(sorted(set().union(*found)))
 
     def steps_of(self, block: int) -> tuple[int, ...]:
         """The steps of which a block's parameters are on disk, ascending."""
         return checkpoints.steps(self.directory(block))
+
+    def ends_of(self, block: int) -> list[int]:
+        """The step at which each run of a block has ended, or is to end."""
+        ends = [run.steps for run in self.blocks[block].runs]
+        for place, (step, _) in self._ended(block).items():
+            ends[place] = step
+        return ends
+
+    def ended(self) -> pd.DataFrame:
+        """The runs that ended before their last step: `ended_at`, and `ended_by` which rule."""
+        rows = {
+            self.blocks[i].indices[place]: {"ended_at": step, "ended_by": by}
+            for i in range(len(self.blocks))
+            for place, (step, by) in self._ended(i).items()
+        }
+        found = pd.DataFrame.from_dict(rows, "index", columns=["ended_at", "ended_by"])
+        return found.sort_index().rename_axis("run")
+
+    def _ended(self, block: int) -> dict[int, tuple[int, str]]:
+        known = recorded.read(self.directory(block))
+        return {} if known is None else known.ended
 
     def directory(self, block: int) -> Path:
         """Where a block's checkpoints are."""
@@ -145,14 +170,15 @@ class Workdir:
 
     def curves(self) -> xr.Dataset:
         """Losses and accuracies recorded while training, over all classes, over (run, step)."""
-        recorded = [_block_curves(b, self.directory(i)) for i, b in enumerate(self.blocks)]
-        recorded = [ds for ds in recorded if ds is not None]
+        known = [(block, _recorded(self.directory(i))) for i, block in enumerate(self.blocks)]
+        found = [_block_curves(block, x) for block, x in known if x is not None]
         everything = xr.Dataset(coords={"run": np.arange(len(self.config.runs))})
-        if not recorded:
-            recorded = [everything.expand_dims(step=np.zeros(0, int))]
-        ds = xr.concat(recorded, "run", join="outer").sortby("run")
+        if not found:
+            found = [everything.expand_dims(step=np.zeros(0, int))]
+        ds = xr.concat(found, "run", join="outer").sortby("run")
         ds = ds.reindex(run=everything["run"])
-        return results.label(ds, self.config, self.workdir.name, {n: _about(n) for n in ds})
+        about = {name: _about(name) for name in ds}
+        return results.label(ds, self.config, self.workdir.name, about, self.ended())
 
     def _place(self, run: int) -> tuple[int, int]:
         """The block of a run, and its place in it."""
@@ -164,6 +190,8 @@ class Workdir:
 
 def _about(name: str) -> dict[str, str]:
     """What a recorded variable is."""
+    if name == "total_sum_squared_weights":
+        return {"units": "1", "definition": "sum of the squares of all parameters"}
     if name == "diverged_at":
         return {
             "units": "steps",
@@ -176,17 +204,29 @@ def _about(name: str) -> dict[str, str]:
     return {"units": "1", "definition": f"share answered correctly {over}"}
 
 
-def _block_curves(block: Block, directory: Path) -> xr.Dataset | None:
-    """What one block has recorded while training, with labels; None before its first save."""
-    saved = checkpoints.state_steps(directory)
-    if not saved:
-        return None
-    latest = checkpoints.restore(directory, saved[-1])
-    recorded, diverged_at = latest["recorded"], latest["state"]["diverged_at"]
-    steps = recorded.pop("step")
-    ended = steps > np.array([run.steps for run in block.runs])[:, None]
+def _block_curves(block: Block, known: Recorded) -> xr.Dataset:
+    """What one block has recorded while training, with labels."""
+    diverged_at = np.full(len(block.runs), np.nan)
+    for place, step in known.diverged_at.items():
+        diverged_at[place] = step
+    ends = [run.steps for run in block.runs]
+    ended = np.array(known.steps) > np.array(ends)[:, None]
     variables = {
-        name: (("run", "step"), np.where(ended, np.nan, x)) for name, x in recorded.items()
+        name: (("run", "step"), np.where(ended, np.nan, x)) for name, x in known.scores.items()
     }
-    variables["diverged_at"] = ("run", np.where(diverged_at >= 0, diverged_at, np.nan))
-    return xr.Dataset(variables, {"run": list(block.indices), "step": steps})
+    variables["diverged_at"] = ("run", diverged_at)
+    return xr.Dataset(variables, {"run": list(block.indices), "step": list(known.steps)})
+
+
+def _recorded(directory: Path) -> Recorded | None:
+    """What a block has recorded; formats 1 and 2 kept it in the state."""
+    known = recorded.read(directory)
+    if known is not None:
+        return known
+    saved = checkpoints.state_steps(directory)
+    latest = checkpoints.restore(directory, saved[-1]) if saved else {}
+    if "recorded" not in latest:
+        return None
+    scores, diverged = latest["recorded"], latest["state"]["diverged_at"]
+    steps = tuple(scores.pop("step").tolist())
+    return Recorded(steps, scores, {}, {i: int(at) for i, at in enumerate(diverged) if at >= 0})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokjax import blocks, networks, parts, training
+from grokjax import blocks, devices, networks, parts, training
 from grokjax.blocks import MAX_RUNS, MAX_WASTE, Block, Load, program_of
 from grokjax.config import RunConfig
 from grokjax.forward import form
@@ -44,8 +44,8 @@ SHORT, DIVERGING, CALM = 2, 3, [0, 1, 4, 5]
 
 
 @cache
-def mixed_trainer(width=None):
-    return blocks.trainer(MIXED, width=width)
+def mixed_trainer():
+    return blocks.trainer(MIXED)
 
 
 @cache
@@ -59,18 +59,28 @@ def mixed_start():
 
 
 @cache
-def mixed_after(num_steps, width=None):
+def mixed_after(num_steps):
     start = jax.tree.map(jnp.array, mixed_start())  # a copy, which training may take over
-    return jax.device_get(mixed_trainer(width).train(start, mixed_data(), num_steps))
+    return jax.device_get(mixed_trainer().train(start, mixed_data(), num_steps))
+
+
+def trained_apart(block, num_steps):
+    """Every lane of a block on its own: on a CPU each run at its own sizes."""
+    found = {}
+    for lane in blocks.lanes(block):
+        state = blocks.initial_states(lane)
+        state = blocks.trainer(lane).train(state, blocks.block_data(lane), num_steps)
+        found |= {i: one_run(jax.device_get(state), j) for j, i in enumerate(lane.indices)}
+    return found
 
 
 def losses_over_training(block, marks):
     """Train and test losses [run, mark, 2] at the given steps."""
     trainer, data = blocks.trainer(block), blocks.block_data(block)
-    state, rows, done = blocks.initial_states(block), [], 0
+    state, rows = blocks.initial_states(block), []
     for mark in marks:
-        state = trainer.train(state, data, mark - done)
-        scores, done = trainer.scores(state.params, data), mark
+        state = trainer.train(state, data, mark)
+        scores = trainer.scores(state.params, data)
         rows.append(np.stack([scores["train_loss"], scores["test_loss"]], -1))
     return np.stack(rows, 1)
 
@@ -167,18 +177,16 @@ def test_the_planned_number_of_examples_is_the_number_there_are(fraction):
 # --- Training -------------------------------------------------------------------------------------
 
 
-def test_a_run_trains_among_others_as_it_does_alone():
-    """At the paper's widths, over updates in which the training loss falls a hundredfold."""
-    run = RunConfig(modulus=59, train_fraction=0.05, seed=3, steps=200)
-    fellows = [
-        run.replace(seed=seed, weight_decay=decay)
-        for seed, decay in zip(range(4, 11), (0, 0.1, 0.3, 0.5, 2, 3, 5), strict=True)
-    ]
-    marks = (1, 20, 50, 100, 200)
-    alone = losses_over_training(block_of(run), marks)[0]
-    assert alone[-1, 0] < 1e-2 * alone[0, 0]
-    among_eight = losses_over_training(block_of(*fellows[:5], run, *fellows[5:]), marks)[5]
-    np.testing.assert_allclose(among_eight, alone, rtol=1e-4)
+def test_a_run_trains_side_by_side_as_it_does_alone():
+    """In float64, over updates in which the training loss falls a hundredfold."""
+    run = SMALL.replace(modulus=59, train_fraction=0.05, learning_rate=1e-2, seed=3, steps=200)
+    fellows = [run.replace(seed=seed, weight_decay=decay) for seed, decay in ((4, 0), (5, 3.0))]
+    marks = (1, 50, 200)
+    with jax.enable_x64(True):
+        alone = losses_over_training(block_of(run), marks)[0]
+        among_three = losses_over_training(block_of(fellows[0], run, fellows[1]), marks)[1]
+    assert alone.dtype == np.float64 and alone[-1, 0] < 1e-2 * alone[0, 0]
+    np.testing.assert_allclose(among_three, alone, rtol=1e-6)
 
 
 def test_a_run_trains_padded_as_it_does_at_its_own_size():
@@ -203,13 +211,14 @@ def test_initial_weights_depend_on_the_runs_own_seed_and_size_alone():
         )
 
 
-@pytest.mark.parametrize("width", [1, 4])
-def test_runs_in_turn_give_what_runs_at_once_give(width, assert_trees_close):
-    in_turn, at_once = mixed_after(30, width), mixed_after(30, width=0)
-    np.testing.assert_array_equal(in_turn.step, at_once.step)
-    np.testing.assert_array_equal(in_turn.diverged_at, at_once.diverged_at)
+def test_runs_apart_give_what_runs_side_by_side_give(assert_trees_close):
+    apart, side_by_side = trained_apart(MIXED, 30), mixed_after(30)
+    for i in range(6):
+        assert apart[i].step == side_by_side.step[i]
+        assert apart[i].diverged_at == side_by_side.diverged_at[i]
     for i in (*CALM, SHORT):
-        assert_trees_close(*(one_run(state.params, i) for state in (in_turn, at_once)), 1e-4)
+        padded = networks.pad(apart[i].params, MIXED.program)
+        assert_trees_close(padded, one_run(side_by_side.params, i), 1e-4)
 
 
 def test_padded_weights_and_their_moments_stay_exactly_zero():
@@ -244,16 +253,26 @@ def test_scores_of_a_block_are_those_of_each_run_at_its_own_size():
             np.testing.assert_allclose(scores[name][i], value, rtol=1e-5)
 
 
-@pytest.mark.parametrize("width", [0, 1])
-def test_a_block_is_traced_and_compiled_once(width):
-    state = mixed_after(30, width)
-    trainer = mixed_trainer(width)
-    state = trainer.train(blocks.put(state), mixed_data(), 1)
+def test_a_block_is_traced_and_compiled_once():
+    trainer = mixed_trainer()
+    state = trainer.train(jax.device_put(mixed_after(30)), mixed_data(), 31)
     with recorded_compilations() as compilations:
-        for num_steps in (2, 7, 1):
-            state = trainer.train(state, mixed_data(), num_steps)
+        for until in (33, 40, 41):
+            state = trainer.train(state, mixed_data(), until)
     assert not compilations
     assert state.step[0] == 41
+
+
+def test_runs_that_are_behind_catch_up():
+    state = jax.tree.map(np.array, mixed_after(10))
+    ahead = mixed_after(30)
+    for x, y in zip(jax.tree.leaves(state), jax.tree.leaves(ahead), strict=True):
+        x[4] = y[4]
+    state = mixed_trainer().train(jax.device_put(state), mixed_data(), 20)
+    state = jax.device_get(state)
+    assert state.step[4] == 30 and np.all(state.step[[0, 1, 5]] == 20)
+    assert same_bits(one_run(state, 4), one_run(ahead, 4))
+    assert same_bits(one_run(state, 0), one_run(mixed_after(20), 0))
 
 
 # --- Seeds ----------------------------------------------------------------------------------------
@@ -288,7 +307,7 @@ def test_the_seed_itself_is_that_of_dropout_alone():
     runs = small_runs(seed=(2, 1), init_seed=(None, 2), split_seed=(None, 2))
     block = block_of(*runs)
     state = blocks.initial_states(block)
-    state = blocks.trainer(block, width=1).train(state, blocks.block_data(block), 15)
+    state = blocks.trainer(block).train(state, blocks.block_data(block), 15)
     assert same_bits(*(one_run(state.params, i) for i in (0, 1)))
 
     run = SMALL.replace(dropout=0.5)
@@ -316,15 +335,14 @@ def alone(program, num_steps):
         state = training.initial_state(networks.init(key, program), hyper, program)
         return training.train(state, hyper, data, batch, num_steps, program)
 
-    # Mapped as a block is on a CPU: a loop over runs, so that the arithmetic is the same.
-    return jax.jit(lambda *given: jax.lax.map(one, given))
+    return jax.jit(devices.over_runs(one))
 
 
 def by_hand(run, num_steps):
     """One run alone at its own size, from the functions of `training`."""
     key = jnp.stack([jax.random.key(run.init_seed)])
     return one_run(
-        jax.device_get(alone(program_of(run), num_steps)(key, *blocks.own_data([run]))), 0
+        jax.device_get(alone(program_of(run), num_steps)((key, *blocks.own_data([run])))), 0
     )
 
 
@@ -420,10 +438,10 @@ def test_two_stretches_on_drawn_batches_are_one_of_twice_the_length_bit_for_bit(
     block = block_of(DRAWING, DRAWING.replace(seed=1), DRAWING.replace(split_seed=1))
     trainer, data = blocks.trainer(block), blocks.block_data(block)
     start = jax.device_get(blocks.initial_states(block))
-    begin = lambda: blocks.put(jax.tree.map(jnp.array, start))  # noqa: E731
+    begin = lambda: jax.tree.map(jnp.array, start)  # noqa: E731
     assert data.batch is None
     whole = jax.device_get(trainer.train(begin(), data, 10))
-    halves = jax.device_get(trainer.train(trainer.train(begin(), data, 5), data, 5))
+    halves = jax.device_get(trainer.train(trainer.train(begin(), data, 5), data, 10))
     assert np.all(whole.step == 10) and same_bits(whole, halves)
     params = [one_run(whole.params, i) for i in range(3)]
     assert not same_bits(params[0], params[1]) and not same_bits(params[0], params[2])
@@ -433,10 +451,9 @@ def test_two_stretches_on_drawn_batches_are_one_of_twice_the_length_bit_for_bit(
 def test_a_run_that_draws_trains_among_others_as_by_hand(assert_trees_close):
     runs = (DRAWING, DRAWING.replace(seed=3, weight_decay=0.1))
     block = block_of(*runs)
-    state = blocks.initial_states(block)
-    state = blocks.trainer(block, width=1).train(state, blocks.block_data(block), 8)
+    trained = trained_apart(block, 8)
     for place, run in enumerate(runs):
-        assert_trees_close(one_run(state.params, place), by_hand(run, 8).params, 1e-5)
+        assert_trees_close(trained[place].params, by_hand(run, 8).params, 1e-5)
 
 
 def test_runs_that_draw_batches_of_another_shape_have_another_program():
@@ -448,30 +465,42 @@ def test_runs_that_draw_batches_of_another_shape_have_another_program():
     assert len(blocks.plan([run.replace(split_seed=9) for run in runs] + runs)) == 4
 
 
-# --- Memory ---------------------------------------------------------------------------------------
+# --- Lanes ----------------------------------------------------------------------------------------
+
+
+def test_on_a_cpu_every_run_is_a_lane_of_its_own_sizes():
+    lanes = blocks.lanes(MIXED)
+    assert [lane.indices for lane in lanes] == [(i,) for i in range(6)]
+    for lane, run in zip(lanes, MIXED.runs, strict=True):
+        assert lane.runs == (run,) and lane.program == program_of(run)
 
 
 @pytest.mark.parametrize(
     "run", [RunConfig(network="mlp", modulus=7, train_fraction=0.5), DRAWING], ids=["kept", "drawn"]
 )
-def test_the_memory_that_a_block_needs_is_known_beforehand(run):
+def test_the_memory_that_a_lane_needs_is_known_beforehand(run):
     block = block_of(*(run.replace(seed=seed) for seed in range(3)))
-    needed = blocks.bytes_needed(block, width=1)
     state, data = blocks.initial_states(block), blocks.block_data(block)
-    compiled = blocks.trainer(block, width=1).train.lower(state, data, 1).compile()
-    sizes = compiled.memory_analysis()
-    held = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
-    assert needed == held + sizes.temp_size_in_bytes
-    assert needed > sum(x.nbytes for x in jax.tree.leaves(state))
+    compiled = blocks.trainer(block).train.lower(state, data, np.int32(1)).compile()
+    temporary = compiled.memory_analysis().temp_size_in_bytes
+    of_data, of_state = (sum(x.nbytes for x in jax.tree.leaves(x)) for x in (data, state))
+    assert blocks.bytes_needed(block) == temporary + 2 * of_state + of_data
+    assert blocks.bytes_needed(block, 3) == temporary + 3 * (2 * of_state + of_data)
 
 
-def test_as_many_runs_are_taken_at_a_time_as_fit(monkeypatch):
+def test_on_accelerators_runs_are_dealt_evenly_and_as_many_at_a_time_as_fit(monkeypatch):
     block = block_of(*small_runs(seed=range(6)))
-    needed = {0: 600, 3: 300, 2: 200, 1: 100}  # by the number of runs at a time
-    monkeypatch.setattr(blocks, "bytes_needed", lambda block, precision, width: needed[width])
-    assert blocks.fitting_width(block, memory=1000) == 1  # as on every CPU
-    monkeypatch.setattr(blocks, "default_width", lambda: 0)
-    for memory, width in ((600, 0), (599, 3), (300, 3), (299, 2), (199, 1), (0, 1)):
-        assert blocks.fitting_width(block, memory=memory) == width
-        monkeypatch.setattr(blocks, "device_memory", lambda memory=memory: memory)
-        assert blocks.fitting_width(block) == width
+    monkeypatch.setattr(blocks, "on_cpu", lambda: False)
+    monkeypatch.setattr(blocks, "bytes_needed", lambda lane, rounds, _: 100 * len(lane.runs))
+    for devices_here, memory, sizes in (
+        (1, 600, [6]),
+        (1, 599, [3, 3]),
+        (1, 299, [2, 2, 1, 1]),
+        (1, 0, [1] * 6),
+        (4, 600, [2, 2, 1, 1]),
+        (8, 600, [1] * 6),
+    ):
+        monkeypatch.setattr(blocks, "places", lambda n=devices_here: (None,) * n)
+        lanes = blocks.lanes(block, memory=memory)
+        assert [len(lane.runs) for lane in lanes] == sizes
+        assert [i for lane in lanes for i in lane.indices] == list(range(6))

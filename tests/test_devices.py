@@ -1,22 +1,10 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
+import threading
 
 import jax
 import numpy as np
 import pytest
 from jax import export
-from test_blocks import (
-    CALM,
-    MIXED,
-    SHORT,
-    SMALL,
-    block_of,
-    mixed_after,
-    mixed_data,
-    recorded_compilations,
-)
+from test_blocks import MIXED, SMALL, block_of, mixed_data
 
 from grokjax import blocks, devices
 from grokjax.config import PRECISIONS
@@ -31,7 +19,7 @@ def lowered(function, platform, *args):
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_training_asks_an_accelerator_for_nothing_slow(platform):
-    trainer, start = blocks.trainer(MIXED, width=0), blocks.initial_states(MIXED)
+    trainer, start = blocks.trainer(MIXED), blocks.initial_states(MIXED)
     train = lowered(trainer.train, platform, start, mixed_data(), 5)
     for program in (train, lowered(trainer.scores, platform, start.params, mixed_data())):
         for slow in ("gather", "scatter", "sort", "custom_call", "f64", "callback", "stablehlo.if"):
@@ -59,83 +47,71 @@ def test_every_precision_is_asked_for_on_accelerators_and_trains_here(
     start, data = blocks.initial_states(block), blocks.block_data(block)
     with monkeypatch.context() as there:
         there.setattr(jax, "default_backend", lambda: "tpu")
-        assert asked_for in lowered(
-            blocks.trainer(block, precision, 0).train, "tpu", start, data, 5
-        )
+        assert asked_for in lowered(blocks.trainer(block, precision).train, "tpu", start, data, 5)
     assert devices.precision_here(precision) == "float32"
-    trained = blocks.trainer(block, precision, 1).train(start, data, 20)
+    trained = blocks.trainer(block, precision).train(start, data, 20)
     assert trained.step[0] == 20 and trained.diverged_at[0] == -1
 
 
-# --- Several devices ------------------------------------------------------------------------------
+# --- Places ---------------------------------------------------------------------------------------
 
 
-def save_trained(path):
-    """Train on whatever devices there are, and count what the last of three stretches compiles."""
-    trainer, data = blocks.trainer(MIXED), mixed_data()
-    state = blocks.initial_states(MIXED)
-    for num_steps in (10, 10):
-        state = trainer.train(state, data, num_steps)
-    with recorded_compilations() as compilations:
-        state = trainer.train(state, data, 10)
-    np.savez(
-        path,
-        *jax.device_get(jax.tree.leaves(state)),
-        devices=jax.local_device_count(),
-        halves=devices.mapped(lambda x, y: x / y)(np.arange(11.0), 2.0),
-        compilations=len(compilations),
-    )
+def test_a_cpu_has_as_many_places_as_its_cores_allow(monkeypatch):
+    monkeypatch.setattr(devices, "num_cores", lambda: 6)
+    assert [len(devices.places(cores)) for cores in (1, 2, 4, 6, 8)] == [6, 3, 1, 1, 1]
+    assert len(set(devices.places(2))) == 3 and devices.places(2) == devices.places(2)
+    assert all(place.platform == "cpu" for place in devices.places())
+    assert [devices.default_cores(runs) for runs in (1, 2, 3, 6, 100)] == [6, 3, 2, 1, 1]
 
 
-def test_runs_spread_over_four_devices_train_as_on_one(tmp_path):
-    """Six runs take three devices; eleven take four, and a copy the place that is left."""
-    path = tmp_path / "four.npz"
-    here = {"PYTHONPATH": str(Path(devices.__file__).parents[1])}
-    subprocess.run(
-        [sys.executable, "-c", f"import test_devices; test_devices.save_trained({str(path)!r})"],
-        check=True,
-        env={**os.environ, **here, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4"},
-        cwd=Path(__file__).parent,
-    )
-    four = dict(np.load(path))
-    assert four.pop("devices") == 4 and four.pop("compilations") == 0
-    np.testing.assert_array_equal(four.pop("halves"), np.arange(11) / 2)
-    on_one = jax.tree.leaves(mixed_after(30))
-    assert len(four) == len(on_one)
-    for expected, actual in zip(on_one, four.values(), strict=True):
-        for i in (*CALM, SHORT):
-            tolerance = 1e-4 * np.max(np.abs(expected[i]))
-            np.testing.assert_allclose(actual[i], expected[i], rtol=0, atol=tolerance)
+def test_programs_run_at_the_place_of_their_thread_and_side_by_side(monkeypatch):
+    """Two that wait for each other end only if they run at the same time."""
+    monkeypatch.setattr(devices, "num_cores", lambda: 2)
+    both = threading.Barrier(2, timeout=30)
+
+    def call(item, place):
+        both.wait()
+        found = jax.jit(lambda x: x + 1)(item)
+        return found.devices() == {place}, float(found)
+
+    assert list(devices.each(call, iter(np.arange(4.0)))) == [(True, x + 1.0) for x in range(4)]
 
 
-# --- Items in turn --------------------------------------------------------------------------------
+def test_items_are_made_as_they_are_needed_and_their_results_come_in_order(monkeypatch):
+    monkeypatch.setattr(devices, "num_cores", lambda: 2)
+    made, ahead = [], []
+
+    def items():
+        for i in range(20):
+            made.append(i)
+            yield i
+
+    for i, result in enumerate(devices.each(lambda item, place: item**2, items())):
+        assert result == i**2
+        ahead.append(len(made) - i)
+    assert made == list(range(20)) and max(ahead) <= 6
+    assert list(devices.each(lambda item, place: item, [])) == []
 
 
-def test_each_item_is_read_once_and_its_results_come_in_order():
-    read, told = [], []
-
-    def reader(item):
-        read.append(item)
-        return {"x": np.full((2, 3), item, np.float32)}
-
-    sums = devices.mapped(lambda both: both[0]["x"].sum() + both[1])
-    offsets = np.array([0.0, 100.0], np.float32)
-    found = devices.each(sums, [1, 2, 5], reader, offsets, 2, told.append)
-    assert read == [1, 2, 5] and sum(told) == 6
-    np.testing.assert_array_equal(np.stack(found), [[3, 103], [6, 106], [15, 115]])
-    assert devices.each(sums, [], reader, offsets, 2) == []
+def test_an_error_at_a_place_is_the_callers():
+    with pytest.raises(ZeroDivisionError):
+        list(devices.each(lambda item, place: 1 / item, [1, 0, 1]))
 
 
-def test_the_devices_of_a_cpu_are_given_several_items_where_one_leaves_some_idle(monkeypatch):
-    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
-    assert [devices.times_to_fill(n) for n in (1, 2, 3, 4, 6, 8)] == [4, 2, 4, 1, 2, 1]
+def test_precision_and_width_of_numbers_are_those_of_the_caller():
+    with jax.enable_x64(True):
+        (found,) = devices.each(lambda item, place: jax.jit(lambda x: x)(item), [np.float64(1)])
+    assert found.dtype == np.float64
+
+
+def test_one_run_is_taken_as_it_is_and_several_are_mapped():
     shapes = []
 
-    def call(both):
-        shapes.append(both[0].shape)
-        return both[0] + both[1]
+    def f(run, shared):
+        shapes.append(run["x"].shape)
+        return run["x"].sum() / shared
 
-    reader = lambda item: np.full(2, item)  # noqa: E731
-    found = devices.each(call, [1, 2, 3], reader, np.array([0, 10]), 2)
-    assert shapes == [(4,), (4,)]
-    np.testing.assert_array_equal(np.stack(found), [[1, 11], [2, 12], [3, 13]])
+    halves = devices.over_runs(f)
+    np.testing.assert_array_equal(halves({"x": np.ones((1, 3))}, 2.0), [1.5])
+    np.testing.assert_array_equal(halves({"x": np.arange(6.0).reshape(2, 3)}, 2.0), [1.5, 6])
+    assert shapes == [(3,), (3,)]

@@ -148,6 +148,15 @@ def test_runs_that_are_not_at_their_end_are_no_failures(grid):
     assert [run["outcome"] for run in prose.runs_data(ds)] == ["unfinished", "grokked"]
 
 
+def test_runs_that_a_rule_has_ended_are_told_from_those_still_training(grid):
+    ds = grid.isel(run=[3, 12, 13]).assign_coords(steps=("run", [90_000] * 3))
+    ds = ds.assign_coords(ended_by=("run", ["", "grokked", "grokked"]))
+    found = prose.warnings(ds, {})
+    assert "2 of 3 runs ended early by a rule: grokked." in found
+    assert any(x.startswith("1 of 3 runs are measured up to step 40,000 of 90,000") for x in found)
+    assert not any("ended" in name for name, _ in prose.settings(ds))
+
+
 def test_sorting_puts_runs_that_did_not_grok_last(grid):
     runs = tables.runs_table(grid, curves_of(grid))
     orders = [cell(runs, "steps to grok", i).order for i in range(grid.sizes["run"])]

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 
@@ -8,7 +9,7 @@ import pytest
 import xarray as xr
 
 import grokjax
-from grokjax import checkpoints, config, loop, parts, results, runner
+from grokjax import checkpoints, config, devices, lanes, loop, parts, recorded, results, runner
 from grokjax.config import RunConfig, SweepConfig
 from grokjax.errors import ConfigError, DamagedError
 from grokjax.stacks import progress_measures
@@ -166,20 +167,21 @@ def test_a_directory_without_a_sweep_is_refused(tmp_path):
 @pytest.mark.parametrize("step", [2, 21])
 @pytest.mark.usefixtures("without_figures")
 def test_a_sweep_stopped_by_a_signal_ends_with_the_same_bits(finished, tmp_path, monkeypatch, step):
-    original, raised = loop._Scribe.record, []
+    original, raised = lanes.Lane.advance, []
 
-    def interrupt(self, at, scores):
-        original(self, at, scores)
-        if at >= step and not raised:  # a second signal would end the process
-            raised.append(at)
-            signal.raise_signal(signal.SIGTERM)
+    def interrupt(self, place, halted, tell):
+        left = original(self, place, halted, tell)
+        if self.reached >= step and not raised:  # a second signal would end the process
+            raised.append(self.reached)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return left
 
-    monkeypatch.setattr(loop._Scribe, "record", interrupt)
+    monkeypatch.setattr(lanes.Lane, "advance", interrupt)
     with pytest.raises(runner.Interrupted, match="SIGTERM"):
         run(tiny_sweep(), tmp_path)
     monkeypatch.undo()
     opened = grokjax.open_sweep(tmp_path)
-    assert 0 < opened.steps[-1] <= 40
+    assert 0 <= opened.steps[-1] <= 40
     run(tiny_sweep(), tmp_path)
     assert_same_bits(contents(tmp_path), contents(finished[0]))
 
@@ -190,6 +192,7 @@ def test_a_sweep_goes_on_from_the_state_before_a_damaged_one(finished, tmp_path)
     shutil.copytree(finished[0], folder)
     measures_path(folder).unlink()
     states = folder / "blocks" / "0" / "resume"
+    shutil.rmtree(states / "40")
     latest = states / str(checkpoints.state_steps(states.parent)[-1])
     next(latest.rglob("_METADATA")).write_text("")
     with pytest.raises(DamagedError, match=f"damaged.*delete {latest}"):
@@ -238,23 +241,159 @@ def test_runs_of_unequal_length_end_at_their_own_step(tmp_path):
     assert list(finite) == [3, 6]
 
 
+# --- Runs that end early --------------------------------------------------------------------------
+
+FALLING = {**TINY, "modulus": 7, "steps": 60, "learning_rate": 1e-2, "train_fraction": 0.9}
+LOW = {"stop": "low_test_loss", "low_test_loss.below": 2.15, "low_test_loss.evaluations": 2}
+
+
+def falling_sweep(**fields):
+    runs = tuple(RunConfig(**FALLING, seed=seed, **fields) for seed in (0, 1, 2))
+    return SweepConfig(runs, eval_every=2, checkpoint_every=4)
+
+
 @pytest.mark.usefixtures("without_figures")
-def test_a_sweep_ends_when_all_runs_meet_the_stopping_rule(tmp_path):
-    fields = {**TINY, "modulus": 7, "steps": 60, "learning_rate": 1e-2, "train_fraction": 0.9}
-    runs = tuple(RunConfig(**fields, seed=seed) for seed in (0, 1))
-    sweep = SweepConfig(runs, eval_every=2, checkpoint_every=50, stop_test_loss=2.165)
-    run(sweep, tmp_path)
-    opened = grokjax.open_sweep(tmp_path)
-    losses = opened.curves()["test_loss"]
-    met = (losses < 2.165).cumsum("step") > 0
-    first = int(losses["step"][met.all("run").values.argmax()])
-    assert 0 < first < 60 and opened.steps[-1] == first
-    assert losses.sel(step=slice(first + 1, None)).isnull().all()
-    assert "is finished" in run(sweep, tmp_path)
+def test_a_run_that_its_rule_ends_leaves_the_others_and_itself_up_to_there_as_they_were(tmp_path):
+    run(falling_sweep(), tmp_path / "whole")
+    run(falling_sweep(**LOW), tmp_path / "stopped")
+    whole, stopped = (grokjax.open_sweep(tmp_path / name) for name in ("whole", "stopped"))
+    losses = whole.curves()["test_loss"].values  # at every second step, checkpoints at every fourth
+    twice = (losses[:, 1:] < 2.15) & (losses[:, :-1] < 2.15)
+    expected = [4 + 4 * int(np.argmax(row[1::2])) if row[1::2].any() else 60 for row in twice]
+    assert 0 < min(expected) < max(expected) and len(set(expected)) == 3
+    ended = stopped.ended()
+    assert dict(ended["ended_at"]) == {i: at for i, at in enumerate(expected) if at < 60}
+    assert set(ended["ended_by"]) == {"low_test_loss"}
+    for number, end in enumerate(expected):
+        for step in range(0, end + 1, 4):
+            same = jax.tree.map(
+                np.array_equal, whole.params(number, step), stopped.params(number, step)
+            )
+            assert all(jax.tree.leaves(same))
+        curve = stopped.curves()["test_loss"].sel(run=number)
+        assert curve.notnull().sum() == end // 2 + 1
+        assert stopped.measures()["test_loss"].sel(run=number).notnull().sum() == end // 4 + 1
+    assert stopped.steps[-1] == max(expected)
+    assert list(stopped.measures()["ended_at"].values) == expected
+    assert "is finished" in run(falling_sweep(**LOW), tmp_path / "stopped")
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_sweep_with_a_rule_resumes_after_runs_have_ended(tmp_path, monkeypatch):
+    run(falling_sweep(**LOW), tmp_path / "at_once")
+    write, sent = loop._Training.write, []
+
+    def stop_once(self):
+        write(self)
+        if self.last and not sent:  # a second signal would end the process
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop._Training, "write", stop_once)
+    with pytest.raises(runner.Interrupted):
+        run(falling_sweep(**LOW), tmp_path / "stopped")
+    monkeypatch.undo()
+    monkeypatch.setattr(runner.plots, "save_all", lambda *args: [])
+    assert 0 < len(grokjax.open_sweep(tmp_path / "stopped").ended()) < 3
+    run(falling_sweep(**LOW), tmp_path / "stopped")
+    assert_same_bits(contents(tmp_path / "stopped"), contents(tmp_path / "at_once"))
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_rule_that_asks_for_what_is_not_recorded_says_so(tmp_path, registry):
+    @parts.stop
+    def by_validation(run):
+        "Low validation loss."
+        return run["validation_loss"][-1] < 1
+
+    sweep = SweepConfig((RunConfig(**FALLING, stop="by_validation"),), checkpoint_every=20)
+    with pytest.raises(ConfigError, match="validation_loss.*not recorded.*test_loss"):
+        run(sweep, tmp_path)
+
+
+# --- Bits -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_bits_of_a_run_depend_on_its_own_configuration_alone(tmp_path, monkeypatch):
+    """Alone, and among others of other sizes at two places, where it is resumed."""
+    monkeypatch.setattr(devices, "num_cores", lambda: 2)
+    wide = dict(d_model=48, num_heads=4, d_mlp=96, steps=30, train_fraction=0.6)
+    own = RunConfig(**wide, modulus=11, seed=3)
+    others = [RunConfig(**wide, modulus=p, seed=0) for p in (12, 11, 9, 13)]
+
+    def train(runs, folder, **fields):
+        sweep = SweepConfig(tuple(runs), checkpoint_every=10, cores_per_run=1, **fields)
+        run(sweep, tmp_path / folder)
+        opened = grokjax.open_sweep(tmp_path / folder)
+        number = opened.config.runs.index(own)
+        measures = opened.measures().sel(run=number, frequency=slice(1, 5))
+        return opened.params(number, 30), measures.drop_vars("run"), opened.curves().sel(run=number)
+
+    alone = train([own], "alone")
+    for count in (2, 4):
+        among = train([*others[:2], own, *others[2:count]], f"{count} others")
+        jax.tree.map(np.testing.assert_array_equal, among[0], alone[0])
+        for name in ("restricted_loss", "excluded_loss_by_frequency", "gini_embedding"):
+            np.testing.assert_array_equal(among[1][name], alone[1][name])
+        np.testing.assert_array_equal(among[2]["test_loss"], alone[2]["test_loss"])
+
+
+# --- Measures alone -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_measures_taken_while_training_are_those_of_the_checkpoints(finished, tmp_path):
+    run(tiny_sweep().replace(keep="measures"), tmp_path)
+    kept, whole = grokjax.open_sweep(tmp_path), grokjax.open_sweep(finished[0])
+    assert kept.steps == whole.steps and kept.steps_of(0) == (0, 40)
+    found, expected = kept.measures(), whole.measures()
+    assert set(found.data_vars) == set(expected.data_vars)
+    for name in ("test_loss", "gini_embedding", "cos_coefficient", "excluded_loss_by_frequency"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(found["key_frequency"], expected["key_frequency"])
+    for number in range(4):
+        own = progress_measures(whole.params(number, 20), whole.data(number))
+        at_20 = found["restricted_loss"].sel(run=number, step=20)
+        np.testing.assert_allclose(at_20, own.restricted_loss, rtol=1e-5)
+    assert kept.params(3, 40)["unembed"]["W_U"].shape == (8, 9)
+    with pytest.raises(ValueError, match="no checkpoint of step 20; it holds 2 from 0 to 40"):
+        kept.params(0, 20)
+
+
+# --- What lies on disk ----------------------------------------------------------------------------
+
+
+def test_what_is_recorded_can_be_followed_line_by_line(finished):
+    folder = grokjax.open_sweep(finished[0]).directory(0)
+    lines = [json.loads(line) for line in recorded.path_of(folder).read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(0, 41, 5))
+    curves = grokjax.open_sweep(finished[0]).curves()
+    for line in lines:
+        np.testing.assert_array_equal(
+            np.float32(line["test_loss"]), curves["test_loss"].sel(step=line["step"])
+        )
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_lines_that_are_gone_are_missed(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    path = recorded.path_of(folder / "blocks" / "0")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3] + lines[4:]))
+    shutil.rmtree(folder / "blocks" / "0" / "resume" / "40")
+    with pytest.raises(DamagedError, match="metrics.jsonl lacks steps"):
+        run(tiny_sweep(), folder)
+    path.write_text("".join(lines[:3]) + "{]\n")
+    with pytest.raises(DamagedError, match="metrics.jsonl is damaged"):
+        grokjax.open_sweep(folder).curves()
 
 
 def test_what_a_sweep_was_made_with_is_on_disk(finished):
     saved = json.loads(config_path(finished[0]).read_text())
-    assert config.SweepConfig.from_dict(saved["sweep"]) == tiny_sweep()
+    assert saved["sweep"]["cores_per_run"] >= 1
+    as_planned = tiny_sweep().replace(cores_per_run=saved["sweep"]["cores_per_run"])
+    assert config.SweepConfig.from_dict(saved["sweep"]) == as_planned
     assert saved["made_with"].keys() >= {"jax", "device", "platform"}
     assert sorted(sum(saved["blocks"], [])) == [0, 1, 2, 3]

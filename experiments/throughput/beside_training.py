@@ -77,7 +77,7 @@ def memory_section(settings: Settings) -> dict[str, Any]:
     result = {"nothing": timing.attempt(timing.apart, machine.peak_memory)}
     for n in sizes:
         of_block = timing.attempt(timing.apart, _memory_of_block, n, settings.precisions[0])
-        planned = programs.planned_bytes(programs.mainline(n), 0 if settings.accelerated else 1)
+        planned = programs.planned_bytes(programs.mainline(n))
         result[f"block of {n}"] = of_block | {"planned_mib": round(planned / 2**20)}
     if machine.version_of("torch"):
         given = timing.apart(against_torch.reference, 1, 1)

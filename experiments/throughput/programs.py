@@ -27,8 +27,7 @@ COUNTED = (
     "6 (d_model d_mlp + d_mlp v + d_model v) operations an example, v = p + 1"
 )
 
-num_cores, use_all_cores = devices.num_cores, devices.use_all_cores
-matmul_precision = devices.matmul_precision
+num_cores, matmul_precision = devices.num_cores, devices.matmul_precision
 
 
 def mainline(count: int, **fields: Any) -> tuple[RunConfig, ...]:
@@ -67,46 +66,81 @@ def _num_train(run: RunConfig) -> int:
     return sizes_of(run).num_examples
 
 
-def planned_bytes(runs: Sequence[RunConfig], width: int) -> float:
-    """Memory that grokjax reckons with for these runs, `width` at a time (0: all of them)."""
-    return blocks.bytes_needed(_block(runs), width=width)
+def planned_bytes(runs: Sequence[RunConfig]) -> float:
+    """Memory that grokjax reckons with for those of these runs that share a program."""
+    return blocks.bytes_needed(blocks.lanes(_block(runs))[0])
 
 
 def runs_counted(count: int) -> float:
-    """Of how many of `count` runs a device's program shows the operations: a loop's body once."""
-    return 1 if devices.default_width() else count / jax.local_device_count()
+    """Of how many of `count` runs a program shows the operations."""
+    return 1 if devices.on_cpu() else count / len(devices.places())
 
 
 # --- Training -----------------------------------------------------------------------------------
 
 
 class Training:
-    """Runs that one compiled program trains, and how far they are."""
+    """Runs that are trained at all places, as a sweep trains them, and how far they are."""
 
     def __init__(self, runs: Sequence[RunConfig], precision: str = "float32"):
-        block = _block(runs)
-        self._train, self._scores = blocks.trainer(block, precision)
-        self._data, self._state = blocks.block_data(block), blocks.initial_states(block)
+        self._count, self._cores, self._done = len(runs), devices.default_cores(len(runs)), 0
+        self._lanes = [_Lane(lane, precision) for lane in blocks.lanes(_block(runs), precision)]
 
     @property
-    def params(self) -> Params:
-        """Run axis first; donated to the next call of `train`."""
-        return self._state.params
+    def params(self) -> list[Params]:
+        """Of every run, at its own sizes; donated to the next call of `train`."""
+        return self._of_runs([lane.state.params for lane in self._lanes])
 
     def train(self, steps: int) -> Any:
         """What is ready when so many more updates of all runs are."""
-        self._state = self._train(self._state, self._data, steps)
-        return self._state
+        self._done += steps
+        return self._everywhere(lambda lane: lane.train(self._done))
 
-    def scores(self) -> dict[str, Array]:
+    def scores(self) -> dict[str, np.ndarray]:
         """Losses and accuracies over both splits."""
-        return self._scores(self.params, self._data)
+        found = self._of_runs(self._everywhere(lambda lane: lane.scores()))
+        return jax.tree.map(lambda *x: np.stack(x), *found)
 
     def compile(self) -> jax.stages.Compiled:
-        """The program of `train`, which uses it from now on."""
-        compiled = self._train.lower(self._state, self._data, np.int32(1)).compile()
-        self._train = lambda state, data, steps: compiled(state, data, np.int32(steps))
-        return compiled
+        """The program of `train`."""
+        lane = self._lanes[0]
+        return lane.trainer.train.lower(lane.state, lane.data, np.int32(1)).compile()
+
+    def _everywhere(self, call: Callable) -> list[Any]:
+        def at(lane: "_Lane", place: jax.Device) -> Any:
+            lane.move(place)
+            return jax.block_until_ready(call(lane))
+
+        return list(devices.each(at, self._lanes, self._cores))
+
+    def _of_runs(self, trees: Sequence[Any]) -> list[Any]:
+        runs = {
+            i: jax.tree.map(lambda x, j=j: np.asarray(x)[j], tree)
+            for lane, tree in zip(self._lanes, trees, strict=True)
+            for j, i in enumerate(lane.indices)
+        }
+        return [runs[i] for i in range(self._count)]
+
+
+class _Lane:
+    """Runs that one program trains."""
+
+    def __init__(self, lane: blocks.Block, precision: str):
+        self.indices, self.trainer = lane.indices, blocks.trainer(lane, precision)
+        self.data, self.state = blocks.block_data(lane), blocks.initial_states(lane)
+        self.place = None
+
+    def move(self, place: jax.Device) -> None:
+        if place is not self.place:
+            self.data, self.state = jax.device_put((self.data, self.state), place)
+            self.place = place
+
+    def train(self, until: int) -> Any:
+        self.state = self.trainer.train(self.state, self.data, np.int32(until))
+        return self.state.step
+
+    def scores(self) -> dict[str, Array]:
+        return self.trainer.scores(self.state.params, self.data)
 
 
 def plain_form(run: RunConfig, precision: str) -> Callable[[int], Any]:
@@ -153,17 +187,14 @@ def train_and_test(runs: Sequence[RunConfig]) -> tuple[Batch, Batch]:
 def measures(runs: Sequence[RunConfig]) -> dict[str, Callable[[], Any]]:
     """Calls that take the runs' first networks through all measures of one kind."""
     block = _block(runs)
-    data = blocks.block_data(block)
     params = jax.device_get(blocks.initial_states(block).params)  # evaluation reads from disk
     frequencies = np.arange(1, (block.program.vocabulary - 1) // 2 + 1)
     key = np.tile(np.isin(frequencies, (14, 35, 41, 42)), (len(runs), 1))
-    steps = np.zeros(len(runs), np.int32)
 
     def call(family: str) -> Callable[[], Any]:
         chosen = tuple(x for x in select((family,), block.program) if x.at != "end")
-        measure = measuring.compiled(block.program, chosen)
-        networks = ((params, steps), (data, None, {"key_frequency": key}))
-        return lambda: jax.device_get(measure(networks))
+        passes = measuring.passes(block, chosen, given={"key_frequency": key})
+        return lambda: list(devices.each(lambda one, place: one(params, 0, place), passes))
 
     return {"checkpoints": call("paper"), "mechanism": call("mechanism")}
 
@@ -176,23 +207,23 @@ def sweep_calls(runs: Sequence[RunConfig], precision: str) -> tuple[Callable, Ca
     """
     from grokjax import loop, runner
 
-    prepared, steps = loop.Prepared.make(_block(runs), precision), runs[0].steps
-    block, trainer, data = prepared
+    block, steps = _block(runs), runs[0].steps
 
     def alone() -> Any:
-        return trainer.train(blocks.initial_states(block), data, steps)
+        return Training(runs, precision).train(steps)
 
     def train(tell: Callable, every: dict[str, int]) -> None:
-        config = SweepConfig(tuple(runs), precision=precision, **every)
+        cores = devices.default_cores(len(runs))
+        config = SweepConfig(tuple(runs), precision=precision, cores_per_run=cores, **every)
         with tempfile.TemporaryDirectory() as folder:
-            loop.train_block(config, Path(folder), prepared, tell, lambda: False)
+            loop.train(config, {0: (block, Path(folder))}, tell, lambda: False)
 
     def sweep(eval_every: int = steps, checkpoint_every: int = steps, shown: bool = False) -> None:
         every = dict(eval_every=eval_every, checkpoint_every=checkpoint_every)
         if not shown:
             return train(lambda *_: None, every)
         with contextlib.redirect_stderr(io.StringIO()):
-            line = runner.Bar(steps * len(runs), len(runs))
+            line = runner.Bar([block])
             with line.bar:
                 train(line.update, every)
 
@@ -206,11 +237,10 @@ def first_step(precision: str) -> dict[str, float]:
     imported = time.time()
     runner.set_up_jax()
     sweep = commandline.read_sweep(["--config", str(MAINLINE)]).sweep
-    block = blocks.plan(sweep.runs)[0]
-    data, state = blocks.block_data(block), blocks.initial_states(block)
-    jax.block_until_ready(state)
+    first = blocks.plan(sweep.runs)[0].runs[: len(devices.places())]
+    training = Training(first if devices.on_cpu() else sweep.runs, precision)
     prepared = time.time()
-    jax.block_until_ready(blocks.trainer(block, precision).train(state, data, 1))
+    jax.block_until_ready(training.train(1))
     return {"seconds": time.time(), "to_imports": imported, "to_initial_states": prepared}
 
 

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.throughput import programs
-
 
 class Settings(NamedTuple):
     """How much is measured."""
@@ -56,7 +54,7 @@ def apart(function: Callable, *args: Any, **environment: str) -> Any:
     """`function(*args)` in a fresh process with more environment variables."""
     with _environment(environment):
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, spawn, programs.use_all_cores) as pool:
+        with ProcessPoolExecutor(1, spawn) as pool:
             try:
                 return pool.submit(function, *args).result()
             except BrokenProcessPool as error:

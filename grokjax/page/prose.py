@@ -61,7 +61,8 @@ def facts(ds: xr.Dataset) -> list[tuple[str, str]]:
 
 def settings(ds: xr.Dataset) -> list[tuple[str, str]]:
     """What is the same for all runs."""
-    fields = [name for name, x in ds.coords.items() if x.dims == ("run",) and name != "run"]
+    others = ("run", "ended_at", "ended_by")
+    fields = [name for name, x in ds.coords.items() if x.dims == ("run",) and name not in others]
     values = {field: set(column(ds, field)) for field in fields}
     same = {field: next(iter(x)) for field, x in values.items() if len(x) == 1}
     return [(words(field), text(x)) for field, x in same.items() if x is not None]
@@ -96,7 +97,11 @@ def warnings(ds: xr.Dataset, made_with: Mapping[str, Any]) -> list[str]:
     budget, last = np.array(column(ds, "steps") or [], float), last_steps(ds)
     diverged = np.isfinite(steps_of(ds, "diverged_at"))
     if "steps" in ds.coords:
-        short = (last < budget) & ~diverged
+        by = np.array([x or "" for x in column(ds, "ended_by")] if "ended_by" in ds.coords else [])
+        ruled = by != "" if by.size else np.zeros(len(last), bool)
+        for rule in distinct(by[ruled].tolist()):
+            found.append(f"{(by == rule).sum()} of {len(last)} runs ended early by a rule: {rule}.")
+        short = (last < budget) & ~diverged & ~ruled
         if short.any():
             found.append(
                 f"{short.sum()} of {len(last)} runs are measured up to step "

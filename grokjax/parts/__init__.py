@@ -1,4 +1,4 @@
-"""Parts by name: tasks, operations, networks, losses, optimisers, measures, summaries.
+"""Parts by name: tasks, networks, losses, optimisers, measures, rules and more.
 
 A part is a function (a network may be a Flax module) that a config or a call asks for by its name.
 Parts of one's own are made with the same decorators as the built-in ones, in the config file or in
@@ -11,7 +11,16 @@ A part's docstring is its definition. Settings that it alone has are keywords of
 settings that parts share (`common`) are named in `uses`.
 """
 
-from grokjax.parts.decorators import loss, measure, network, operation, optimizer, summary, task
+from grokjax.parts.decorators import (
+    loss,
+    measure,
+    network,
+    operation,
+    optimizer,
+    stop,
+    summary,
+    task,
+)
 from grokjax.parts.registry import (
     FROM_A_FILE,
     KINDS,
@@ -50,6 +59,7 @@ __all__ = [
     "reserve",
     "section_of",
     "setting",
+    "stop",
     "summary",
     "task",
 ]

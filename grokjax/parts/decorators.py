@@ -75,6 +75,14 @@ optimizer = _decorator(
     uses=None,
 )
 
+stop = _decorator(
+    "stop",
+    """a rule, function of the curves of one run so far, that returns whether the run ends.
+
+    Settings of its own are keyword arguments. See `grokjax.stopping`.""",
+    uses=(),
+)
+
 measure = _decorator(
     "measure",
     """a function of a `grokjax.measures.network.Network` that returns an array over `dims`.

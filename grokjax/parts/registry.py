@@ -12,7 +12,7 @@ from typing import Any
 from grokjax.errors import ConfigError, suggest
 from grokjax.parts.settings import Setting, with_role
 
-KINDS = ("task", "operation", "network", "loss", "optimizer", "measure", "summary")
+KINDS = ("task", "operation", "network", "loss", "optimizer", "stop", "measure", "summary")
 SECTIONS = ("run", "task", "optimizer", "training", "network")
 """Of the common settings, in the order in which they are listed and in which axes vary."""
 

@@ -1,0 +1,98 @@
+"""What a block records while it trains: a line of JSON for each evaluation, appended.
+
+    <block>/metrics.jsonl
+    {"step": 200, "train_loss": [4.74, null], ..., "ended": {"1": "diverged"}, ...}
+
+Lists have the runs of the block in its order; null where a run has ended before, or where a number
+is not finite. `ended` says which runs end with this line, and by which rule; `diverged_at` at which
+step a loss of theirs was not finite. The file can be followed while training; a line that a kill
+has cut off is left out.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from grokjax.errors import DamagedError
+
+
+class Recorded(NamedTuple):
+    """What a block has recorded up to some step."""
+
+    steps: tuple[int, ...]
+    scores: dict[str, np.ndarray]  # [r t], NaN where a run has ended
+    ended: dict[int, tuple[int, str]]  # by place in the block: the step, and by which rule
+    diverged_at: dict[int, int]  # by place in the block
+
+
+def path_of(directory: str | os.PathLike) -> Path:
+    return Path(directory) / "metrics.jsonl"
+
+
+def read(directory: str | os.PathLike, upto: int | None = None) -> Recorded | None:
+    """What is on disk, up to a step; None where nothing was ever recorded.
+
+    Raises:
+        DamagedError: a line is not what was written; names the file.
+    """
+    path = path_of(directory)
+    try:
+        lines = [json.loads(line) for line in _whole_lines(path)]
+        lines = [line for line in lines if upto is None or line["step"] <= upto]
+        return _of_lines(lines)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedError(f"{path} is damaged ({reason}): restore it from a copy") from error
+
+
+def _whole_lines(path: Path) -> list[str]:
+    lines = path.read_text().split("\n")
+    return lines[:-1]  # what stands behind the last line end is nothing, or was cut off
+
+
+def _of_lines(lines: Sequence[Mapping[str, Any]]) -> Recorded:
+    ended, diverged_at = {}, {}
+    names = [name for name in (lines[0] if lines else {}) if isinstance(lines[0][name], list)]
+    for line in lines:
+        ended |= {int(place): (line["step"], by) for place, by in line.get("ended", {}).items()}
+        diverged_at |= {int(place): at for place, at in line.get("diverged_at", {}).items()}
+    scores = {name: np.array([x[name] for x in lines], np.float32).T for name in names}
+    return Recorded(tuple(line["step"] for line in lines), scores, ended, diverged_at)
+
+
+def append(
+    directory: str | os.PathLike,
+    step: int,
+    scores: Mapping[str, np.ndarray],
+    ended: Mapping[int, str],
+    diverged_at: Mapping[int, int],
+) -> None:
+    """One line: scores [r] of all runs, and those that end here."""
+    line: dict[str, Any] = {"step": step}
+    line |= {name: [_number(x) for x in values] for name, values in scores.items()}
+    line |= {"ended": dict(ended)} if ended else {}
+    line |= {"diverged_at": dict(diverged_at)} if diverged_at else {}
+    with path_of(directory).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def rewind(directory: str | os.PathLike, step: int) -> None:
+    """Removes the lines after a step, for a block that goes on from there."""
+    path = path_of(directory)
+    if not path.exists():
+        return
+    lines = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+    part = path.with_name(f".{path.name}.part")
+    part.write_text("".join(line + "\n" for line in lines))
+    part.replace(path)
+
+
+def _number(x: np.floating) -> float | None:
+    """As few digits as tell it from all other float32 numbers."""
+    return float(str(np.float32(x))) if np.isfinite(x) else None
