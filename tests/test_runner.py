@@ -293,7 +293,7 @@ def test_a_sweep_with_a_rule_resumes_after_runs_have_ended(tmp_path, monkeypatch
     with pytest.raises(runner.Interrupted):
         run(falling_sweep(**LOW), tmp_path / "stopped")
     monkeypatch.undo()
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args: [])
+    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
     assert 0 < len(grokjax.open_sweep(tmp_path / "stopped").ended()) < 3
     run(falling_sweep(**LOW), tmp_path / "stopped")
     assert_same_bits(contents(tmp_path / "stopped"), contents(tmp_path / "at_once"))

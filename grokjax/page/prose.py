@@ -97,8 +97,9 @@ def warnings(ds: xr.Dataset, made_with: Mapping[str, Any]) -> list[str]:
     budget, last = np.array(column(ds, "steps") or [], float), last_steps(ds)
     diverged = np.isfinite(steps_of(ds, "diverged_at"))
     if "steps" in ds.coords:
-        by = np.array([x or "" for x in column(ds, "ended_by")] if "ended_by" in ds.coords else [])
-        ruled = by != "" if by.size else np.zeros(len(last), bool)
+        rules = column(ds, "ended_by") if "ended_by" in ds.coords else [None] * len(last)
+        by = np.array([rule or "" for rule in rules])
+        ruled = by != ""
         for rule in distinct(by[ruled].tolist()):
             found.append(f"{(by == rule).sum()} of {len(last)} runs ended early by a rule: {rule}.")
         short = (last < budget) & ~diverged & ~ruled
