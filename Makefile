@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 CONFIG ?= sweeps/quickstart.py
 TINY = --config.modulus=7 --config.d_model=8 --config.num_heads=2 --config.d_mlp=16 --config.steps=100
 
-.PHONY: sweep test lint format package bench clean
+.PHONY: sweep test lint format docs package bench clean
 
 # Train, measure and plot: make sweep CONFIG=sweeps/weight_decay.py ARGS="--config.steps=5000"
 sweep: $(VENV)/ready
@@ -20,6 +20,10 @@ lint: $(VENV)/ready-dev
 format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The API reference, from the docstrings.
+docs: $(VENV)/ready-dev
+	$(BIN)/python docs/reference.py build/reference
 
 # The wheel, in an environment of its own and a folder without the sources: its commands, its sweeps.
 package: $(VENV)/ready-dev

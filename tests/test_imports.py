@@ -29,7 +29,7 @@ LAYERS = [
     ["evaluate", "plots", "usage"],
     ["report", "commandline", "page"],
     ["runner"],
-    ["sweep", "analyze", "interop", "__main__"],
+    ["sweep", "analyze", "interop", "session", "__main__"],
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 LAST_PURE_LAYER = LAYER_OF["measures"]

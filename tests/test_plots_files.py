@@ -136,3 +136,8 @@ def test_recorded_curves_are_drawn_at_every_evaluation():
     recorded = sweep(steps=np.arange(0, 40_001, 1_000), seed=(0, 1))[["train_loss", "test_loss"]]
     figure = dict(plots.all_figures(ds, limit=0, curves=recorded))["curves"]
     assert len(line(figure.axes[0], "test 1").get_xdata()) == 41
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    figure = plots.curves_figure(sweep(steps=[0, 40_000]))
+    assert figure._repr_png_().startswith(b"\x89PNG")

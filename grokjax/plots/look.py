@@ -3,6 +3,7 @@
 What distinguishes two things is never the colour alone.
 """
 
+import io
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -150,6 +151,15 @@ def norm_of(values: np.ndarray) -> Normalize:
     return kind(low, high if high > low else low + 1)
 
 
+class Picture(Figure):
+    """A figure that a notebook shows as it is, without pyplot or a backend."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png", dpi=0.6 * STYLE["dpi"])
+        return png.getvalue()
+
+
 def new_figure(
     rows: int,
     columns: int,
@@ -158,7 +168,7 @@ def new_figure(
     height: float = STYLE["height"],
     sharey: str | bool = False,
 ) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Picture(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08, hspace=0.04, wspace=0.04)
     return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
 
