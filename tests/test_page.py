@@ -355,3 +355,18 @@ def test_medians_have_bands_and_a_zoom_reaches_all_charts(opened):
         ".every(p => Math.round(p.layout.xaxis.range[1]) === 8000)"
     )
     assert opened.log() == []
+
+
+@needs_browser
+def test_a_tab_shows_the_other_sweep(grid, tmp_path):
+    two = sweep(steps=STEPS, seed=(0, 1)).assign_attrs(name="two")
+    triples = [(ds, curves_of(ds), MADE_WITH) for ds in (grid, two)]
+    (tmp_path / "both.html").write_text(page.render(triples))
+    with browser.Browser() as found:
+        found.open(tmp_path / "both.html")
+        found.click('[data-tab="1"]')
+        found.wait("return document.querySelectorAll('#sweep-1 .curves .main-svg').length > 0")
+        shown = (
+            "return [...document.querySelectorAll('main:not([hidden]) h1')].map(x => x.innerText)"
+        )
+        assert found.run(shown) == ["two"] and found.log() == []
