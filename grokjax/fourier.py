@@ -117,7 +117,8 @@ def by_sum(x: Shaped[Array, "... p p"], p: IntLike, sign: IntLike = 1) -> Shaped
     size = x.shape[-1]
     a, s = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
     # Along the last axis, not over pairs as one: XLA then leaves the other axes in their order.
-    b = jnp.broadcast_to(sign * (s - a) % p, x.shape)
+    b = sign * (s - a)  # above -p where it is needed: no remainder is taken for every entry
+    b = jnp.broadcast_to(jnp.where(b < 0, b + p, b), x.shape)
     moved = jnp.take_along_axis(x, b, axis=-1, mode="clip")
     return jnp.where((a < p) & (s < p), moved, jnp.zeros((), x.dtype))
 

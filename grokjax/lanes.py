@@ -80,8 +80,13 @@ class Lane:
         return not (self.busy or self.done or self.unseen) and self.at < self.limit
 
     def restore(self, state: State, at: int) -> None:
-        """Goes on from a state at stop `at`, or a little behind it."""
+        """Goes on from a state at stop `at`, or between it and the next."""
         self.state, self.at, self.reached = state, at, self.stops[at]
+        ends = np.array([run.steps for run in self.block.runs])
+        goes_on = (np.asarray(state.diverged_at) < 0) & (np.asarray(state.step) < ends)
+        if goes_on.any() and at + 1 < len(self.stops):
+            slowest = int(np.asarray(state.step)[goes_on].min())
+            self.reached = min(max(slowest, self.reached), self.stops[at + 1])
 
     def advance(self, place: jax.Device, halted: Callable[[], bool], tell: Callable) -> Left | None:
         """Trains to the next stop; None where it was halted before."""
@@ -91,7 +96,7 @@ class Lane:
         behind = self.at >= 0  # a state that was saved between stops may lie behind the last one
         while behind and not halted():
             until = min(target, self.reached + self._pace)
-            clock, count = time.monotonic(), until - self.reached
+            clock, count = time.monotonic(), max(until - self.reached, 1)
             self.state = trainer.train(self.state, self._data, np.int32(until))
             jax.block_until_ready(self.state.step)
             elapsed = max(time.monotonic() - clock, 1e-3)

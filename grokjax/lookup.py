@@ -91,7 +91,13 @@ def trace(params: Params, data: Data, program: Program) -> Trace:
             for w, x, y, z in zip(weights.swapaxes(0, 1), first, second, third, strict=True)
         )
 
-    out, neurons = _read_out(params, tables, through, program, lambda h, _: h)
+    def apart(make):
+        # Always made, which XLA cannot know: so on a CPU it is not fused with the reshape that the
+        # product into the classes needs, whose indices no vector unit can follow. Half the time.
+        shape = jax.eval_shape(make)
+        return jax.lax.cond(data.vocabulary > 0, make, lambda: jnp.zeros(shape.shape, shape.dtype))
+
+    out, neurons = _read_out(params, tables, through, program, lambda h, _: h, apart)
     residual = through(jnp.eye(len(tables.equals_residual)), tables.equals_residual)
     return Trace(out, neurons, weights.swapaxes(0, 1), residual)
 
@@ -129,13 +135,15 @@ def _read_out(
     through: Callable[[Float[Array, "d n"], Float[Array, " n"]], Float[Array, "n ..."]],
     program: Program,
     drop: Drop,
+    apart: Callable[[Callable[[], Array]], Array] = lambda make: make(),
 ) -> tuple[Float[Array, "v ..."], Float[Array, "m ..."]]:
     """Logits and neurons; `through(W, bias)` is the heads' output times W, plus bias."""
     mlp, W_U, x = params["blocks"]["0"]["mlp"], params["unembed"]["W_U"], tables.equals_residual
-    neurons = ACTIVATIONS[program.activation](through(mlp["W_in"], x @ mlp["W_in"] + mlp["b_in"]))
+    activate, bias = ACTIVATIONS[program.activation], x @ mlp["W_in"] + mlp["b_in"]
+    neurons = apart(lambda: activate(through(mlp["W_in"], bias)))
     neurons = drop(neurons.T, 0).T
     out = jnp.tensordot(mlp["W_out"] @ W_U, neurons, (0, 0))
-    return out + through(W_U, (x + mlp["b_out"]) @ W_U), neurons
+    return apart(lambda: out + through(W_U, (x + mlp["b_out"]) @ W_U)), neurons
 
 
 def _W_O(params: Params) -> Float[Array, "hk d"]:
