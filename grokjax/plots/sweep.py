@@ -76,21 +76,7 @@ def draw_steps_to_grok(ds: xr.Dataset, ax: Axes, axis: str, levels: "Levels | No
     later = later_than_all(ds)
     for i, level in enumerate(levels.distinct):
         colour, mine = levels.colour(level), np.array([v == level for v in levels.of(ds)])
-        for kind, face, marker, size in (
-            ("grokked", colour, levels.marker(level), 5.5),
-            ("never", "none", "^", 7),
-            ("unfinished", colour, "$?$", 6),
-            ("diverged", colour, "x", 6),
-        ):
-            rows = mine & (outcome == kind)
-            look = {"color": colour, "markerfacecolor": face, "markersize": size, "zorder": 3}
-            look |= {"linestyle": "", "marker": marker}
-            if kind == "grokked" and rows.any():
-                ax.plot(beside[rows], heights[rows], label=kind, **look)
-            elif rows.any():
-                above = np.full(rows.sum(), _BEYOND[kind][0])
-                look |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
-                ax.plot(beside[rows], above, label=kind, **look)
+        _draw_dots(ax, beside, heights, outcome, mine, colour, levels.marker(level))
         groups = [mine & (places == x) for x in np.unique(places[mine])]
         at, median = (
             [f(x[rows]) for rows in groups] for f, x in ((np.median, beside), (median_step, later))
@@ -99,10 +85,6 @@ def draw_steps_to_grok(ds: xr.Dataset, ax: Axes, axis: str, levels: "Levels | No
         if not numeric(value for value in values if value is not None):
             look = {"linestyle": "", "marker": "_", "markersize": 22, "markeredgewidth": 1.6}
         ax.plot(at, median, color=colour, label="median", **look)
-    for kind, (height, word) in _BEYOND.items():
-        if word and (outcome == kind).any():
-            look = {"transform": ax.transAxes, "fontsize": STYLE["tick"], "ha": "right"}
-            ax.text(-0.01, height, word, va="center", **look)
     span = heights[outcome == "grokked"]
     if span.size and span.max() >= 10 * span.min():
         ax.set_yscale("log")
@@ -116,6 +98,38 @@ def draw_steps_to_grok(ds: xr.Dataset, ax: Axes, axis: str, levels: "Levels | No
         ax.set_yticks([])
         ax.text(0.5, 0.5, "no run grokked", transform=ax.transAxes, ha="center", va="center")
     return ax
+
+
+def _draw_dots(
+    ax: Axes,
+    at: np.ndarray,
+    heights: np.ndarray,
+    outcome: np.ndarray,
+    mine: np.ndarray,
+    colour: tuple,
+    marker: str,
+) -> None:
+    """The runs of one level by what became of them, and names for the rows above the panel."""
+    for kind, face, shape, size in (
+        ("grokked", colour, marker, 5.5),
+        ("never", "none", "^", 7),
+        ("unfinished", colour, "$?$", 6),
+        ("diverged", colour, "x", 6),
+    ):
+        rows = mine & (outcome == kind)
+        if not rows.any():
+            continue
+        look = {"color": colour, "markerfacecolor": face, "markersize": size, "zorder": 3}
+        look |= {"linestyle": "", "marker": shape, "label": kind}
+        if kind == "grokked":
+            ax.plot(at[rows], heights[rows], **look)
+            continue
+        height, word = _BEYOND[kind]
+        beyond = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+        ax.plot(at[rows], np.full(rows.sum(), height), **look, **beyond)
+        place = {"transform": ax.transAxes, "ha": "right", "va": "center"}
+        if word not in (text.get_text() for text in ax.texts):
+            ax.text(-0.01, height, word, fontsize=STYLE["tick"], **place)
 
 
 def phase_diagram_figure(ds: xr.Dataset, x: str, y: str) -> Figure:
