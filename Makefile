@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 CONFIG ?= sweeps/quickstart.py
+TINY = --config.modulus=7 --config.d_model=8 --config.num_heads=2 --config.d_mlp=16 --config.steps=100
 
-.PHONY: sweep test lint format bench clean
+.PHONY: sweep test lint format docs package bench clean
 
 # Train, measure and plot: make sweep CONFIG=sweeps/weight_decay.py ARGS="--config.steps=5000"
 sweep: $(VENV)/ready
@@ -19,6 +20,20 @@ lint: $(VENV)/ready-dev
 format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The API reference, from the docstrings.
+docs: $(VENV)/ready-dev
+	$(BIN)/python docs/reference.py build/reference
+
+# The wheel, in an environment of its own and a folder without the sources: its commands, its sweeps.
+package: $(VENV)/ready-dev
+	rm -rf build dist $(VENV)/wheel
+	$(BIN)/python -m build --outdir dist . >$(VENV)/build.log 2>&1 || (cat $(VENV)/build.log; exit 1)
+	$(BIN)/python -m venv $(VENV)/wheel
+	$(VENV)/wheel/bin/python -m pip install --quiet dist/*.whl
+	cd $(VENV)/wheel && bin/grokjax --version && bin/grokjax parts measure >parts.txt && \
+	  bin/grokjax sweep --config quickstart $(TINY) && bin/grokjax report runs/quickstart && \
+	  bin/python -m grokjax.sweep --config sweeps/weight_decay.py --help >help.txt
 
 # Compares with PyTorch where it is installed: pip install ".[torch]" modelbatch
 bench: $(VENV)/ready
@@ -37,4 +52,4 @@ $(VENV)/ready-dev: pyproject.toml | $(VENV)/bin/python
 	touch $@ $(VENV)/ready
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

@@ -25,10 +25,11 @@ from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
 from grokjax import plots, results, runner
-from grokjax.commandline import Parser, run_main
+from grokjax.commandline import run_main
 from grokjax.errors import ConfigError
 from grokjax.evaluate import Sweep, open_sweep
 from grokjax.table import resolve
+from grokjax.usage import Parser
 
 LEVELS = (1.0, 1e-3, 1e-6)
 """Losses whose first crossing is reported, in nats."""
@@ -176,15 +177,12 @@ def slingshots(train_loss: np.ndarray) -> int:
 
 
 def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> list[Path]:
-    """Small PNGs, in as few colours as line drawings need."""
-    from PIL import Image
-
+    """Small PNGs, in all their colours: of fewer, thin lines lose theirs first."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for stem, figure in figures:
         path = directory / f"{stem}.png"
-        figure.savefig(path, dpi=90)
-        Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
+        figure.savefig(path, dpi=90, pil_kwargs={"optimize": True})
         paths.append(path)
     return paths
 

@@ -5,8 +5,10 @@ sweep.runs, sweep.steps                           # the table of runs, the check
 sweep.params(run=3, step=10_000)                  # one run's parameters
 sweep.measures()                                  # xarray.Dataset over (run, step)
 sweep.measures("mechanism"), sweep.measures(my_function)
+sweep.frame(), sweep.sel(weight_decay=1.0)        # a tidy table; some of the runs, as a sweep
 grokjax.progress_measures(params, data)           # any stack of networks, in one call
 grokjax.mechanism(params, data)                   # likewise, all evidence for the mechanism
+grokjax.train(config, "runs/mine")                # from a notebook or a script
 
 Parts of one's own: @grokjax.task, @grokjax.operation, @grokjax.network, @grokjax.loss,
 @grokjax.optimizer, @grokjax.stop, @grokjax.measure, @grokjax.summary; settings: grokjax.setting.
@@ -19,11 +21,12 @@ _PLACES = {
     "parts": "task operation network loss optimizer stop measure summary setting",
     "types": "Data Batch Sizes",
     "evaluate": "Sweep open_sweep",
+    "session": "train",
     "stacks": "progress_measures mechanism measures_of",
 }
 _HOME = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-_MODULES = ("config", "interop", "parts", "plots", "results", "tasks")
+_MODULES = ("config", "interop", "page", "parts", "plots", "results", "tasks")
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])
 

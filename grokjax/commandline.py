@@ -8,7 +8,9 @@ stray arguments and keeps its state in the process. Python's argparse for the op
 
 import argparse
 import ast
+import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,9 +20,10 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from grokjax import config as config_lib
-from grokjax import parts, table
+from grokjax import table
 from grokjax.config import SWEEP_SETTINGS, SweepConfig
 from grokjax.errors import ConfigError, UserError, suggest
+from grokjax.usage import WIDTH, CommandParser, called, fields
 
 _PREFIX = "--config."
 MOST_ROWS = 1_000_000
@@ -53,7 +56,7 @@ def read_sweep(
             kind, remedy = "option", "see --help for those there are"
         raise ConfigError(f"unknown {kind} {strays[0]!r}: {remedy}")
     if not options.config:
-        raise ConfigError("--config is missing: name a config file, as in --config sweeps/x.py")
+        raise ConfigError("--config is missing: name a config file, as in --config quickstart")
     if options.workdir == "":
         raise ConfigError("--workdir is empty: name a directory, or leave the option out")
     get_config, sweep = load(options.config)
@@ -71,6 +74,7 @@ def load(path: str) -> tuple[Callable[[], ConfigDict], Callable | None]:
 
     Whatever goes wrong in either is raised as a ConfigError that names the line of the file.
     """
+    path = find_file(path)
     names = run_file(path)
     get_config, sweep = names.get("get_config"), names.get("sweep")
     if not callable(get_config):
@@ -100,12 +104,32 @@ def load(path: str) -> tuple[Callable[[], ConfigDict], Callable | None]:
     return checked_config, None if sweep is None else checked_rows
 
 
+def shipped_sweeps() -> dict[str, Path]:
+    """The config files that come with grokjax, by name: in a wheel within it, else beside it."""
+    package = Path(__file__).parent
+    folder = next(x for x in (package / "sweeps", package.parent / "sweeps") if x.is_dir())
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+
+
+def find_file(text: str) -> str:
+    """The path of a config file: as written, or that of the one with this name that is shipped.
+
+    A file of the user's comes first; "sweeps/NAME.py" means the shipped one where there is none.
+    """
+    path, shipped = Path(text), shipped_sweeps()
+    stem = path.stem if path == Path("sweeps") / f"{path.stem}.py" else text
+    return str(shipped[stem]) if stem in shipped and not path.is_file() else text
+
+
 def run_file(path: str) -> dict[str, Any]:
     """The names that a config file defines; registers the parts in it."""
     try:
         source = Path(path).read_bytes()
     except OSError as error:
-        reason = f"--config {path!r} cannot be read: {error.strerror}; check the path"
+        hint = "check the path"
+        if Path(path).suffix != ".py":
+            hint = f"{suggest(path, shipped_sweeps())} Or give the path of a file"
+        reason = f"--config {path!r} cannot be read: {error.strerror}; {hint}"
         raise ConfigError(reason) from error
     # A module of its own, in which Flax and inspect find its classes.
     module = ModuleType(f"config_{Path(path).stem}")
@@ -124,51 +148,32 @@ def run_main(main: Callable[[list[str]], int | None], argv: Sequence[str] | None
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # of a pager that was closed; nothing more can be said there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise ConfigError(f"{message}; see --help")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m grokjax.sweep",
-        usage="%(prog)s --config FILE [options] [--config.FIELD=VALUE ...]",
-        description="Train the sweep that a config file describes, or go on with it.",
-        epilog=_field_help(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def _parser() -> CommandParser:
+    swept = 'A field of a run becomes an axis by --config.axes.weight_decay="(1.0, 3.0)".'
+    about = f"{called('parts')} tells what each task, network, optimizer and measure is."
+    parser = CommandParser(
+        "sweep",
+        "Train, measure and draw the sweep of a config file, or go on with it.",
+        [
+            "--config quickstart",
+            "--config weight_decay --config.steps=5000",
+            "--config own.py --workdir runs/mine",
+            '--config mainline --config.axes.seed="(0, 1)"',
+        ],
+        "\n\n".join(
+            [fields(), *(textwrap.fill(x, WIDTH, break_on_hyphens=False) for x in (swept, about))]
+        ),
+        usage="%(prog)s --config FILE [options] [--config.FIELD=VALUE]",
     )
-    parser.add_argument("--config", metavar="FILE", help="config file, a Python file")
+    which = f"a Python file, or one of those that come along: {', '.join(shipped_sweeps())}"
+    parser.add_argument("--config", metavar="FILE", help=which)
     parser.add_argument("--workdir", metavar="DIR", help="default: runs/ and the name of FILE")
     return parser
-
-
-def _field_help() -> str:
-    """Every setting with its default, meaning and limits, by what it belongs to."""
-    common, own = parts.common_settings(), {}
-    for name, setting in config_lib.run_settings().items():
-        if name not in common:
-            own.setdefault(name.partition(".")[0], {})[name] = setting
-    words = {section: "seeds" if section == "run" else section for section in parts.SECTIONS}
-    groups = {f"fields of a run, {words[section]}:": {} for section in parts.SECTIONS}
-    for name, setting in common.items():
-        groups[f"fields of a run, {words[parts.section_of(name)]}:"][name] = setting
-    groups |= {f"fields of {group} alone:": fields for group, fields in own.items()}
-    groups["fields of the whole sweep:"] = SWEEP_SETTINGS
-    lines = []
-    for heading, fields in groups.items():
-        lines += ["", heading]
-        for name, setting in fields.items():
-            allowed = setting.allowed
-            if setting.part:
-                allowed = "one of " + ", ".join(part.name for part in parts.all_of(setting.part))
-            default = f"{name}={setting.default!r}"
-            lines.append(f"  --config.{default:<25} {setting.meaning} ({allowed})")
-    example = '--config.axes.weight_decay="(1.0, 3.0)"'
-    about = "python -m grokjax.parts tells what each task, network, optimizer and measure is."
-    return "\n".join([*lines[1:], "", f"A run field becomes an axis by {example}.", about])
 
 
 def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:

@@ -7,16 +7,18 @@ what is missing is computed.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from grokjax import parts, results
 from grokjax.blocks import Block
+from grokjax.errors import ConfigError, suggest
 from grokjax.measuring import kept_measures, measure_block, measures_of
 from grokjax.parts import Part
 from grokjax.tasks.modular import PAPER
@@ -41,6 +43,42 @@ class Sweep(Workdir):
         """
         return evaluate(self, wanted, known=self.saved_measures())
 
+    def frame(self, *wanted: Wanted) -> pd.DataFrame:
+        """Numbers over (run, step) as a tidy table: a row for each, as far as a run went.
+
+        Columns are run, step, the fields in which runs differ, and a measure each. Arrays, such as
+        spectra, are left to `measures`, which takes the same arguments.
+        """
+        ds = self.measures(*wanted)
+        names = [name for name, x in ds.data_vars.items() if set(x.dims) == {"run", "step"}]
+        fields = [name for name in ds.attrs["axes"].split(",") if name]
+        table = ds[names].reset_coords(drop=True).to_dataframe(dim_order=("run", "step"))
+        table = table.dropna(how="all").reset_index()
+        chosen = self.runs.loc[table["run"], fields].reset_index(drop=True)
+        return pd.concat([table[["run", "step"]], chosen, table[names]], axis=1)
+
+    def sel(self, **values: Any) -> "Selection":
+        """The runs with these values of fields, as a sweep: `sweep.sel(weight_decay=1.0)`.
+
+        A list chooses several values; `run` stands for the numbers of the runs, which stay.
+
+        Raises:
+            ConfigError: there is no such field, or no such run.
+        """
+        table = self.runs
+        kept = pd.Series(True, index=table.index)
+        for name, value in values.items():
+            if name not in (*table.columns, "run"):
+                nearest = suggest(name, tuple(table.columns))
+                raise ConfigError(f"no field {name!r} in this sweep: {nearest}")
+            column = table[name] if name in table else table.index.to_series()
+            several = value if isinstance(value, list | tuple | range | np.ndarray) else [value]
+            kept &= column.isin(list(several))
+            if not kept.any():
+                there = ", ".join(map(str, column.unique()[:12]))
+                raise ConfigError(f"no run with {name}={value!r} is left: {name} is {there}")
+        return Selection(self, tuple(table.index[kept]))
+
     def saved_measures(self) -> xr.Dataset | None:
         """What measures.nc holds, if that is of the checkpoints that are there."""
         path = measures_path(self.workdir)
@@ -49,6 +87,32 @@ class Sweep(Workdir):
             return None
         made_from = saved.attrs.get("made_from", "")  # the first format says nothing
         return saved if made_from in ("", _made_from(self)) else None
+
+
+class Selection(Sweep):
+    """Some runs of a sweep, under the numbers that they have there. Made by `Sweep.sel`."""
+
+    def __init__(self, whole: Sweep, numbers: tuple[int, ...]):
+        self.__dict__.update(whole.__dict__)
+        self._whole, self._numbers = whole, list(numbers)
+
+    def __repr__(self) -> str:
+        return f"{len(self._numbers)} runs of {self._whole!r}"
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        return self._whole.runs.loc[self._numbers]
+
+    def measures(self, *wanted: Wanted) -> xr.Dataset:
+        return self._whole.measures(*wanted).sel(run=self._numbers)
+
+    def curves(self) -> xr.Dataset:
+        return self._whole.curves().sel(run=self._numbers)
+
+    def _place(self, run: int) -> tuple[int, int]:
+        if run not in self._numbers:
+            raise ValueError(f"no run {run} in this selection: it has {self._numbers}")
+        return super()._place(run)
 
 
 def open_sweep(workdir: str | os.PathLike) -> Sweep:
@@ -98,7 +162,8 @@ def evaluate(
         kept = [x for x in kept if x not in chosen or _is_made_by(known[x], chosen[x])]
         pieces.append(known[kept])
         about |= {name: known[name].attrs for name in kept}
-    return _with_summaries(_joined(pieces, sweep), sweep, about)
+    asked = {one for one in wanted if isinstance(one, str)}
+    return _with_summaries(_joined(pieces, sweep), sweep, about, asked)
 
 
 def _holds(known: xr.Dataset | None, part: Part, block: Block) -> bool:
@@ -131,35 +196,47 @@ def _joined(pieces: Sequence[xr.Dataset], sweep: Sweep) -> xr.Dataset:
 
 
 def _with_summaries(
-    ds: xr.Dataset, sweep: Sweep, about: dict[str, Mapping[str, str]]
+    ds: xr.Dataset, sweep: Sweep, about: dict[str, Mapping[str, str]], asked: Collection[str]
 ) -> xr.Dataset:
-    """Labels, and what each run comes to by the rules over a whole run."""
+    """Labels, and what each run comes to by the rules over a whole run.
+
+    Those of a family are taken where it is asked for.
+    """
     curves = sweep.curves()
     labelled = results.label(ds, sweep.config, sweep.workdir.name, about)
     if "diverged_at" in curves:
         ds["diverged_at"] = curves["diverged_at"]
         about["diverged_at"] = {**curves["diverged_at"].attrs, "source": PAPER}
     tasks = set(sweep.config.column("task"))
+    families: dict[tuple[bool, str], list[Part]] = {}
     for part in parts.all_of("summary"):
-        source = curves if part.options.get("curves") else labelled
-        if part.task not in (None, *tasks) or not set(part.needs) <= set(source.data_vars):
-            continue
-        values = [_summary(part, source, int(run)) for run in ds["run"]]
-        ds[part.name] = ("run", np.array(values, float))
-        about[part.name] = _about(part)
+        of_curves = bool(part.options.get("curves"))
+        source = curves if of_curves else labelled
+        fits = part.task in (None, *tasks) and set(part.needs) <= set(source.data_vars)
+        if fits and (not any(part.families) or set(part.families) & set(asked)):
+            families.setdefault((of_curves, part.needs[0]), []).append(part)
+    for (of_curves, first), together in families.items():
+        needs = {name for part in together for name in part.needs}
+        source = (curves if of_curves else labelled)[sorted(needs)]
+        rows = [_summaries(together, first, source.sel(run=run)) for run in ds["run"].values]
+        for part, values in zip(together, zip(*rows, strict=True), strict=True):
+            ds[part.name] = ("run", np.array(values, float))
+            about[part.name] = _about(part)
     ds = results.label(ds, sweep.config, sweep.workdir.name, about, sweep.ended())
     ds.attrs["made_from"] = _made_from(sweep)
     return ds
 
 
-def _summary(part: Part, source: xr.Dataset, run: int) -> float:
-    """A rule over one run, up to its own end; NaN where the rule is not for its task."""
-    of_run = source.sel(run=run)
-    first = of_run[part.needs[0]]
-    of_run = of_run.isel(step=first.notnull().values) if "step" in first.dims else of_run
-    if part.task not in (None, of_run["task"].item()) or not of_run.sizes.get("step", 1):
-        return np.nan
-    return float(part.function(of_run))
+def _summaries(together: Sequence[Part], first: str, of_run: xr.Dataset) -> list[float]:
+    """Rules over one run, up to its own end; NaN where a rule is not for its task."""
+    if "step" in of_run[first].dims:
+        of_run = of_run.isel(step=of_run[first].notnull().values)
+    task, empty = of_run["task"].item(), not of_run.sizes.get("step", 1)
+    skipped = (empty or part.task not in (None, task) for part in together)
+    return [
+        np.nan if skip else float(part.function(of_run))
+        for part, skip in zip(together, skipped, strict=True)
+    ]
 
 
 def _about(part: Part) -> dict[str, str]:

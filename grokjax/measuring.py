@@ -269,7 +269,7 @@ def passes(
 
 
 def _every(part: Part) -> int:
-    """Of how many checkpoints a measure takes one; one that is asked for takes all."""
+    """Of how many checkpoints a measure takes one."""
     return EVERY.get(part.options.get("cost", "every"), 1)
 
 

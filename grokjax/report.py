@@ -81,8 +81,8 @@ def outcome(ds: xr.Dataset, folder: str | os.PathLike) -> str:
         table["key frequencies"] = [results.key_text(ds.sel(run=run)) for run in ds["run"].values]
     if "diverged_at" in ds and ds["diverged_at"].notnull().any():
         table["diverged"] = [_step_text(x, never="") for x in ds["diverged_at"].values]
-    figures = Path(folder) / "figures"
-    files = f"measures {workdir.measures_path(folder)}\nfigures  {figures}"
+    page = Path(folder) / "report.html"
+    files = f"measures {workdir.measures_path(folder)}\nreport   {page}"
     return f"{table.rename_axis('run').to_string()}\n\n{files}"
 
 

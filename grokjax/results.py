@@ -9,7 +9,9 @@ import xarray as xr
 
 from grokjax.config import SweepConfig
 from grokjax.measures import keys
+from grokjax.runs import run_settings
 
+_IN_STEPS = ("steps", "warmup_steps")
 STEP = {"long_name": "optimiser updates", "units": "steps"}
 
 
@@ -43,7 +45,10 @@ def label(
     if ended is not None and len(ended):
         table = table.join(ended).fillna({"ended_by": ""})
     table = table.loc[ds["run"].values]
-    ds = ds.assign_coords({field: ("run", table[field].to_numpy()) for field in table.columns})
+    known = field_attributes()
+    ds = ds.assign_coords(
+        {field: ("run", table[field].to_numpy(), known.get(field, {})) for field in table.columns}
+    )
     for variable in ds.data_vars:
         words = {"long_name": str(variable).replace("_", " ")}
         ds[variable].attrs = words | dict(about.get(str(variable), {}))
@@ -51,6 +56,18 @@ def label(
         ds["step"].attrs = dict(STEP)
     ds.attrs = {"name": name, "axes": ",".join(sweep.axes)}
     return ds
+
+
+def field_attributes() -> dict[str, dict[str, str]]:
+    """Of every field of a run that is registered: its name in words, its meaning, its units."""
+    return {
+        name: {
+            "long_name": name.replace("_", " ").replace(".", " "),
+            "definition": setting.meaning,
+            "units": "steps" if name in _IN_STEPS else "1",
+        }
+        for name, setting in run_settings().items()
+    }
 
 
 def at_end(ds: xr.Dataset) -> xr.Dataset:

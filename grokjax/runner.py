@@ -2,7 +2,9 @@
 
 import os
 import platform
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +17,18 @@ import numpy as np
 from tqdm import tqdm
 
 from grokjax import blocks as blocks_lib
-from grokjax import devices, evaluate, loop, measuring, plots, recorded, report, results, workdir
+from grokjax import (
+    devices,
+    evaluate,
+    loop,
+    measuring,
+    page,
+    plots,
+    recorded,
+    report,
+    results,
+    workdir,
+)
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, differing_fields
 from grokjax.errors import ConfigError
@@ -37,8 +50,15 @@ def set_up_jax() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache / "grokjax" / platform.node()))
 
 
-def run_sweep(sweep: SweepConfig, folder: str | os.PathLike, say: Callable = print) -> None:
+def run_sweep(
+    sweep: SweepConfig,
+    folder: str | os.PathLike,
+    say: Callable = print,
+    figures: str = "overview",
+) -> None:
     """Train, measure and plot a sweep in `folder`, from where an earlier call stopped.
+
+    `figures` is one of `plots.WHICH`.
 
     Raises:
         ConfigError: the folder cannot be used for this sweep.
@@ -54,7 +74,7 @@ def run_sweep(sweep: SweepConfig, folder: str | os.PathLike, say: Callable = pri
         return
     with _Signals() as signals:
         _train_all(sweep, folder, blocks, signals, say)
-        analyze(folder, say, signals.check)
+        analyze(folder, say, signals.check, figures=figures)
     say(report.outcome(results.load(workdir.measures_path(folder)), folder))
 
 
@@ -63,8 +83,9 @@ def analyze(
     say: Callable = print,
     check: Callable = lambda: None,
     wanted: Sequence[evaluate.Wanted] = (),
+    figures: str = "overview",
 ) -> None:
-    """Measure every checkpoint of a workdir; write curves.nc, measures.nc and the figures.
+    """Measure every checkpoint of a workdir; write curves.nc, measures.nc, figures and page.
 
     Everything anew, or with `wanted` those measures beside what measures.nc holds already.
     """
@@ -84,9 +105,10 @@ def analyze(
         if known is not None:
             others = [name for name in known.data_vars if name not in measured]
             measured = measured.merge(known[others], compat="override", join="outer")
-    results.save(opened.curves(), workdir.curves_path(folder))
-    say("drawing figures")
-    plots.save_all(measured, folder / "figures")
+    curves = opened.curves()
+    results.save(curves, workdir.curves_path(folder))
+    plots.save_all(measured, folder / "figures", figures, curves=curves, check=check)
+    page.write_of(measured, curves, opened.made_with, folder / "report.html")
     # Last: it marks the sweep as finished.
     results.save(measured, workdir.measures_path(folder))
 
@@ -219,4 +241,5 @@ def _made_with() -> dict[str, Any]:
         "device": device.device_kind,
         "platform": device.platform,
         "num_devices": jax.local_device_count(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }

@@ -3,15 +3,16 @@
 import sys
 
 from grokjax.commandline import read_sweep, run_main
+from grokjax.usage import add_figures
 
 
 def main(argv: list[str]) -> int:
-    line = read_sweep(argv)
+    line = read_sweep(argv, add_figures)
     from grokjax import runner  # after the arguments: jax takes seconds to import
 
     runner.set_up_jax()
     try:
-        runner.run_sweep(line.sweep, line.workdir)
+        runner.run_sweep(line.sweep, line.workdir, figures=line.options.figures)
     except runner.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 130

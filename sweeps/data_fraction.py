@@ -1,6 +1,6 @@
 """The mainline run on 10 % to 90 % of the pairs, three seeds each.
 
-    python -m grokjax.sweep --config sweeps/data_fraction.py
+    grokjax sweep --config data_fraction
 
 For how the amount of data sets the delay between memorizing and generalizing.
 """

@@ -1,6 +1,6 @@
 """The paper's mainline run, addition modulo 113 on 30 % of the pairs, for five seeds.
 
-    python -m grokjax.sweep --config sweeps/mainline.py
+    grokjax sweep --config mainline
 
 For the paper's figures over training: losses, progress measures and the three phases.
 """

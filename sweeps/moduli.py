@@ -1,6 +1,6 @@
 """Six moduli, odd and even, prime and composite, in one sweep, three seeds each.
 
-    python -m grokjax.sweep --config sweeps/moduli.py
+    grokjax sweep --config moduli
 
 For whether the algorithm that a network learns depends on the modulus. An even modulus has a
 frequency p/2 at which the sine vanishes; runs of different moduli share a program by padding.

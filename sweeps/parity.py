@@ -1,6 +1,6 @@
 """Parts of one's own: a task, a network, an optimiser and a measure, and a sweep of them.
 
-    python -m grokjax.sweep --config sweeps/parity.py
+    grokjax sweep --config parity
 
 trains thirty seeds of modular addition with a Lion optimiser: a GPU's work. For a first look add
 `--config.modulus=59 --config.train_fraction=0.5 --config.steps=4000 --config.axes.seed="(0, 1)"`.
@@ -8,7 +8,7 @@ With `--config.task=sparse_parity --config.network=Perceptron --config.steps=200
 parity of three hidden bits with a perceptron; `--config.axes.sparse_parity.bits="(10, 20)"` sweeps
 the length of the input. A finished sweep gets the measure by
 
-    python -m grokjax.analyze runs/parity --config sweeps/parity.py --measures entropy_of_attention
+    grokjax analyze runs/parity --config parity --measures entropy_of_attention
 """
 
 import jax

@@ -1,6 +1,6 @@
 """Weight decay against training fraction, three seeds for each cell.
 
-    python -m grokjax.sweep --config sweeps/phase_diagram.py
+    grokjax sweep --config phase_diagram
 
 For the map of where networks grok, generalize at once, only memorize, or learn nothing. A hundred
 and twenty-six runs: meant for a GPU. Checkpoints are sparse, to keep the trajectories small.

@@ -1,6 +1,6 @@
 """Four seeds of a small modulus: the shortest way to watch a network grok.
 
-    python -m grokjax.sweep --config sweeps/quickstart.py
+    grokjax sweep --config quickstart
 
 For a first look, and for trying a change: small enough for a laptop's CPU. All four runs reach test
 accuracy 1.0 by step 3,500.

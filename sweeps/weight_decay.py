@@ -1,6 +1,6 @@
 """The mainline run at six weight decays, five seeds each.
 
-    python -m grokjax.sweep --config sweeps/weight_decay.py
+    grokjax sweep --config weight_decay
 
 For how weight decay sets the time at which a network groks, and whether it does at all.
 """

@@ -205,8 +205,27 @@ def test_a_config_option_without_its_file():
     assert "expected one argument" in message_of(["--config"])
 
 
+def test_shipped_sweeps_go_by_their_names_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in ("quickstart", "sweeps/quickstart.py"):
+        found = read_sweep(["--config", text])
+        assert len(found.sweep.runs) == 4 and Path(found.workdir) == Path("runs/quickstart")
+    assert "did you mean 'quickstart'?" in message_of(["--config", "quikstart"])
+    assert "choose from data_fraction" in message_of(["--config", "zzz"])
+    assert "check the path" in message_of(["--config", "elsewhere/quickstart.py"])
+
+
+def test_a_file_of_the_users_comes_before_the_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    for path in (tmp_path / "mainline", tmp_path / "sweeps" / "mainline.py"):
+        path.write_text(CONFIG)
+    for text in ("mainline", "sweeps/mainline.py"):
+        assert {run.modulus for run in read_sweep(["--config", text]).sweep.runs} == {7}
+
+
 def test_an_unreadable_file_is_named(tmp_path):
-    for path in (tmp_path / "absent.py", tmp_path):
+    for path in (tmp_path / "absent.py", tmp_path / "no" / "folder.py"):
         message = message_of(["--config", str(path)])
         assert str(path) in message and "check the path" in message
 
@@ -245,6 +264,9 @@ def test_help_lists_every_option_and_field_with_its_default(capsys):
         read_sweep(["--help"])
     assert not caught.value.code
     printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "130  stopped by Ctrl-C" in printed and "--config quickstart" in printed
+    printed = " ".join(printed.split())
     for name, setting in (run_settings() | SWEEP_SETTINGS).items():
         assert f"--config.{name}={setting.default!r} " in printed
         assert setting.meaning in printed
@@ -299,7 +321,7 @@ def test_the_sweeps_that_are_shipped(name, runs, axes):
     found = read_sweep(["--config", str(path)])
     assert (len(found.sweep.runs), found.sweep.axes) == (runs, axes)
     docstring = path.read_text().split('"""')[1]
-    assert f"python -m grokjax.sweep --config sweeps/{name}.py\n" in docstring
+    assert f"grokjax sweep --config {name}\n" in docstring
 
 
 def test_no_shipped_sweep_goes_untested():

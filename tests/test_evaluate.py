@@ -38,7 +38,7 @@ def interleaved():
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "interleaved"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner.plots, "save_all", lambda *args: [])
+        patch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
         run(interleaved(), folder)
     return folder
 
@@ -118,6 +118,43 @@ def test_a_run_has_no_more_components_than_its_modulus(sweep):
     for number, config in enumerate(sweep.config.runs):
         own = norms.sel(run=number).notnull().values
         np.testing.assert_array_equal(own, np.arange(12) < config.modulus)
+
+
+def test_a_selection_is_a_sweep_of_some_of_its_runs(sweep):
+    some = sweep.sel(operation="subtract")
+    assert list(some.runs.index) == [0, 2] and "2 runs of Sweep" in repr(some)
+    whole = sweep.measures()
+    xr.testing.assert_identical(some.measures(), whole.sel(run=[0, 2]))
+    xr.testing.assert_identical(some.curves(), sweep.curves().sel(run=[0, 2]))
+    one = some.sel(modulus=[12, 13])
+    assert list(one.runs.index) == [2] and list(sweep.sel(run=range(2)).runs.index) == [0, 1]
+    step = sweep.steps[-1]
+    jax.tree.map(np.testing.assert_array_equal, one.params(2, step), sweep.params(2, step))
+    with pytest.raises(ValueError, match=r"no run 0 in this selection: it has \[2\]"):
+        one.params(0, step)
+    with pytest.raises(
+        ConfigError, match="no field 'modlus' in this sweep: did you mean 'modulus'"
+    ):
+        sweep.sel(modlus=11)
+    with pytest.raises(ConfigError, match="no run with modulus=13 is left: modulus is 11, 12"):
+        sweep.sel(modulus=13)
+
+
+def test_a_frame_has_a_row_for_every_run_and_step_with_a_number(sweep):
+    table, ds = sweep.frame(), sweep.measures()
+    assert list(table.columns[:4]) == ["run", "step", *ds.attrs["axes"].split(",")[:2]]
+    assert len(table) == len(sweep.runs) * len(sweep.steps)
+    for _, row in table.iloc[::5].iterrows():
+        there = ds.sel(run=row["run"], step=row["step"])
+        assert row["test_loss"] == there["test_loss"] and row["modulus"] == there["modulus"]
+    assert "cos_coefficient" not in table and "steps_to_grok" not in table
+    assert list(sweep.sel(run=1).frame("gini_embedding")["run"].unique()) == [1]
+
+
+def test_fields_of_runs_say_what_they_are(sweep):
+    for ds in (sweep.measures(), sweep.curves()):
+        assert ds["steps"].attrs["units"] == "steps" and ds["modulus"].attrs["units"] == "1"
+        assert ds["weight_decay"].attrs["definition"] == "decoupled, times the learning rate"
 
 
 def test_an_unknown_measure_is_refused_with_the_nearest(sweep):
@@ -238,7 +275,7 @@ def test_measures_of_other_checkpoints_or_definitions_are_not_taken_for_current(
 
 
 def test_a_changed_function_of_ones_own_is_computed_again(copy, monkeypatch):
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args: [])
+    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
     exec_in(copy, "def twice(network):\n    'Two.'\n    return 2.0 + 0 * network.logits.mean()\n")
     runner.analyze(copy, lambda text: None, wanted=("twice",))
     assert (results.load(measures_path(copy))["twice"] == 2.0).all()
@@ -302,7 +339,7 @@ def test_a_later_format_is_refused(copy):
 
 
 def test_a_sweep_over_tasks_is_one_dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args: [])
+    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
     small = {"d_model": 8, "num_heads": 2, "steps": 20}
     runs = (
         RunConfig(**TINY | {"modulus": 7, "steps": 20}),

@@ -29,10 +29,10 @@ LAYERS = [
     ["stacks", "checkpoints", "recorded", "results", "lanes"],
     ["workdir", "measuring"],
     ["loop"],
-    ["evaluate", "plots"],
-    ["report", "commandline"],
+    ["evaluate", "plots", "usage"],
+    ["report", "commandline", "page"],
     ["runner"],
-    ["sweep", "analyze", "interop", "__main__"],
+    ["sweep", "analyze", "interop", "session", "__main__"],
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 LAST_PURE_LAYER = LAYER_OF["measures"]

@@ -99,7 +99,7 @@ def test_the_split_of_torch_differs_from_pythons(weights, tmp_path):
 
 
 def test_a_run_trained_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args: [])
+    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
     sizes = dict(d_model=8, num_heads=2, d_mlp=16, steps=4, train_fraction=0.5, modulus=7)
     runs = [RunConfig(**sizes, num_layers=n) for n in (1, 2)]
     every = dict(eval_every=2, checkpoint_every=2, resume_every=2)

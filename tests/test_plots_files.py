@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from synthetic_sweeps import line, sweep, texts
 
 from grokjax import plots
+from grokjax.errors import ConfigError
 
 
 def test_stems_of_a_sweep():
@@ -50,7 +51,7 @@ def test_the_limit_is_kept_and_told(caplog):
 
 def test_saving_leaves_whole_files_only(tmp_path, monkeypatch):
     ds = sweep(steps=[0, 40_000])
-    paths = plots.save_all(ds, tmp_path / "figures", limit=1)
+    paths = plots.save_all(ds, tmp_path / "figures", "all", limit=1)
     assert sorted(path.name for path in paths) == sorted(
         path.name for path in (tmp_path / "figures").iterdir()
     )
@@ -95,3 +96,48 @@ def test_a_run_without_a_finite_number():
     for _, figure in plots.all_figures(ds, limit=1):
         figure.draw_without_rendering()
     assert texts(plots.progress_figure(ds.isel(run=0))).count("no data") == 4
+
+
+def test_the_overview_is_a_dozen_and_none_is_none(tmp_path, monkeypatch):
+    axes = {"weight_decay": (0.3, 1.0, 3.0), "train_fraction": (0.3, 0.5), "init_scale": (0.5, 1.0)}
+    ds = sweep(steps=[0, 40_000], **axes, seed=range(3))
+    stems = [stem for stem, _ in plots.files.overview(ds)]
+    assert len(stems) == 12 and stems[0] == "curves"
+    assert sum("steps_to_grok" in x for x in stems) == 3
+    assert sum("phase_diagram" in x for x in stems) == 3
+    assert sum("progress_band" in x for x in stems) == 3
+    assert stems[10:] == ["progress_run_0000", "progress_run_0018"]
+    seeds = [x for x, _ in plots.files.overview(sweep(steps=[0, 40_000], seed=range(4)))]
+    kinds = ("progress", "spectra", "frequencies")
+    runs = [f"{kind}_run_{i:04d}" for kind in kinds for i in (0, 2, 3)]
+    assert seeds == ["curves", "progress_band_000", *runs]
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: path.write_bytes(b"x"))
+    assert len(plots.save_all(ds, tmp_path / "overview")) == 12
+    assert plots.save_all(ds, tmp_path / "none", "none") == []
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(ConfigError, match="choose from none, overview, all"):
+        plots.save_all(ds, tmp_path, "some")
+
+
+def test_saving_stops_when_it_is_asked_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: path.write_bytes(b"x"))
+
+    def check():
+        if len(list(tmp_path.iterdir())) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        plots.save_all(sweep(steps=[0, 40_000], seed=range(4)), tmp_path, check=check)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_recorded_curves_are_drawn_at_every_evaluation():
+    ds = sweep(steps=[0, 20_000, 40_000], seed=(0, 1))
+    recorded = sweep(steps=np.arange(0, 40_001, 1_000), seed=(0, 1))[["train_loss", "test_loss"]]
+    figure = dict(plots.all_figures(ds, limit=0, curves=recorded))["curves"]
+    assert len(line(figure.axes[0], "test 1").get_xdata()) == 41
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    figure = plots.curves_figure(sweep(steps=[0, 40_000]))
+    assert figure._repr_png_().startswith(b"\x89PNG")

@@ -80,6 +80,38 @@ def test_phases_that_did_not_end_are_named():
     assert "memorization\nends 1,400" in texts(figure) and "cleanup\nends" not in texts(figure)
 
 
+def test_a_run_that_did_not_grok_ends_no_circuit_formation():
+    ds = sweep(never={0})
+    ds["circuit_formation_end"][:] = 22_000.0
+    written = texts(plots.progress_figure(ds))
+    assert "test loss below\na guess's from 22,000" in written
+    assert "circuit formation\nends" not in written and "memorization\nends" in written
+
+
+def test_frequencies_without_peaks_are_not_called_key_frequencies():
+    ds = sweep()
+    ds["key_frequency"][0, ::4] = True
+    count = int(ds["key_frequency"].sum())
+    written = texts(plots.spectra_figure(ds))
+    assert f"none stands out ({count}" in written and "key frequency\n" not in written
+    assert not plots.spectra_figure(ds).axes[0].texts[:-1]
+    assert "Drawn: the 10 with the largest norms in $W_L$" in texts(plots.frequencies_figure(ds))
+    assert "Drawn" not in texts(plots.frequencies_figure(sweep()))
+
+
+def test_a_random_operation_has_no_fourier_panels():
+    ds = sweep(operation=("random", "add"))
+    stems = [stem for stem, _ in plots.all_figures(ds)]
+    assert [x for x in stems if "spectra" in x or "frequencies" in x] == [
+        "spectra_run_0001",
+        "frequencies_run_0001",
+    ]
+    figure = plots.progress_figure(ds.isel(run=[0]))
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["Losses", "Accuracies", "Weights"]
+    assert "Key frequencies" not in texts(figure) and "Not completed" not in texts(figure)
+
+
 def test_labels_of_phases_do_not_overlap():
     ds = sweep()
     for name, end in (("memorization", 0), ("circuit_formation", 30_000), ("cleanup", 39_990)):

@@ -25,7 +25,7 @@ def test_curves_of_all_runs():
 
 
 def test_many_levels_become_a_colour_bar_and_many_runs_are_thinned_aloud(monkeypatch):
-    monkeypatch.setattr(plots.sweep, "_MAX_CURVES", 20)
+    monkeypatch.setattr(plots.curves, "_MAX_CURVES", 20)
     ds = sweep(steps=[0, 40_000], weight_decay=np.geomspace(0.1, 10, 30).tolist())
     figure = plots.curves_figure(ds)
     assert figure.axes[-1].get_ylabel() == "weight decay"
@@ -41,14 +41,19 @@ def test_steps_to_grok_drops_no_run():
     grokked = np.isfinite(ds["steps_to_grok"].values)
     rows = zip(ds["weight_decay"].values[grokked], ds["steps_to_grok"].values[grokked], strict=True)
     assert dots(ax, "grokked") == sorted((float(x), float(y)) for x, y in rows)
-    assert dots(ax, "never") == [(0.0, 20_000.0), *[(0.0, 40_000.0)] * 2, (0.3, 40_000.0)]
-    assert dots(ax, "diverged") == [(0.3, 12_800.0)]
+    above = {kind: dots(ax, kind) for kind in ("never", "unfinished", "diverged")}
+    assert above["never"] == [(0.0, 1.05)] * 2 + [(0.3, 1.05)]  # of the height of the panel
+    assert above["unfinished"] == [(0.0, 1.05)] and above["diverged"] == [(0.3, 1.11)]
+    beyond = [one for one in ax.lines if one.get_label() in above]
+    assert all(one.get_transform() == ax.get_xaxis_transform() for one in beyond)
     triangles = [one for one in ax.lines if one.get_label() == "never"]
     assert {one.get_marker() for one in triangles} == {"^"}
     assert {one.get_markerfacecolor() for one in triangles} == {"none"}
     median = line(ax, "median").get_ydata()
     assert np.isnan(median[:2]).all() and median[2] == ds["steps_to_grok"][6:].median()
-    assert "not within 20,000 to 40,000 steps" in texts(figure)
+    for words in ("not within 40,000 steps", "not yet, at step 20,000 of more"):
+        assert words in texts(figure)
+    assert "diverged at step 12,800" in texts(figure)
     assert figure.get_suptitle().endswith("first recorded step with accuracy 0.99")
     assert ax.get_xscale() == "symlog"
 
@@ -71,7 +76,8 @@ def test_names_are_an_axis_and_a_second_axis_is_told_apart():
     ax = figure.axes[0]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["add", "subtract"]
     medians = [one for one in ax.lines if one.get_label() == "median"]
-    assert len({one.get_linestyle() for one in medians}) == 3
+    assert {one.get_linestyle() for one in medians} == {"None"}  # names have no order
+    assert {one.get_marker() for one in medians} == {"_"}
     grokked = [one for one in ax.lines if one.get_label() == "grokked"]
     assert len({one.get_marker() for one in grokked}) == 3
     assert sum(len(one.get_xdata()) for one in grokked) == 12
@@ -104,3 +110,60 @@ def test_a_sweep_that_never_grokked_can_be_drawn():
     figure = plots.steps_to_grok_figure(ds, "weight_decay")
     assert len(dots(figure.axes[0], "never")) == 4
     assert "median" not in texts(figure).splitlines()[-1]
+
+
+def test_a_second_axis_has_columns_and_a_third_makes_bands():
+    axes = {"weight_decay": (0.3, 1.0), "train_fraction": (0.3, 0.5, 0.7)}
+    ds = sweep(**axes, seed=(0, 1))
+    figure = plots.curves_figure(ds)
+    assert [ax.get_title() for ax in figure.axes[:3]] == [
+        f"train fraction {x}" for x in axes["train_fraction"]
+    ]
+    first = figure.axes[1]  # of fraction 0.5: runs 2, 3, 8, 9
+    drawn = [line(first, f"test {i}").get_ydata() for i in range(4)]
+    np.testing.assert_array_equal(drawn, ds["test_loss"].values[[2, 3, 8, 9]])
+    assert "Runs of one colour differ in: seed" in figure.get_suptitle()
+    ds = sweep(**axes, init_scale=(0.5, 1.0), seed=(0, 1))
+    figure = plots.curves_figure(ds)
+    rows = (ds["weight_decay"] == 1.0) & (ds["train_fraction"] == 0.7)
+    middle = np.median(ds["test_loss"].values[rows], axis=0)
+    np.testing.assert_allclose(line(figure.axes[2], "test 1").get_ydata(), middle)
+    assert len(figure.axes[2].collections) == 4  # a band for each split and decay
+    assert "lowest to highest over init scale, seed" in figure.get_suptitle()
+
+
+def test_of_many_values_of_a_second_axis_the_title_tells_which_are_shown():
+    ds = sweep(steps=[0, 40_000], weight_decay=(1.0, 3.0), train_fraction=np.linspace(0.1, 0.9, 9))
+    figure = plots.curves_figure(ds)
+    assert "Shown: 6 of 9 values of train fraction" in figure.get_suptitle()
+    assert len(figure.axes) == 12
+
+
+def test_a_dead_run_has_no_accuracy_and_plain_ticks():
+    ds = sweep(steps=range(0, 4_001, 400), seed=(0,))
+    ds["diverged_at"][:] = 400.0
+    for name in ("train_loss", "test_loss"):
+        ds[name][0, 1:] = np.nan
+    assert np.isfinite(ds["test_accuracy"]).all()  # of logits that are no numbers
+    figure = plots.curves_figure(ds.assign_coords(steps=("run", [4_000])))
+    for ax in figure.axes:
+        assert {len(one.get_xdata()) for one in ax.lines} == {1}
+        assert all(not one.get_clip_on() for one in ax.lines if one.get_marker() == "x")
+        assert ax.get_xlim()[1] >= 4_000
+    figure.draw_without_rendering()
+    ticks = [x.get_text() for x in figure.axes[0].get_yticklabels()]
+    assert len(ticks) > 1 and not any("10^" in x or "times" in x for x in ticks)
+    figure = plots.progress_figure(ds)
+    losses = [y for one in figure.axes[0].lines[:3] for y in one.get_xdata()]
+    assert set(losses) == {0}
+
+
+def test_a_cell_still_training_is_no_failure():
+    ds = sweep(weight_decay=(0.3, 1.0), train_fraction=(0.3, 0.5), seed=(0, 1), never={0, 1})
+    for name in ds.data_vars:
+        if "step" in ds[name].dims:
+            ds[name][:2, 20:] = np.nan
+    figure = plots.phase_diagram_figure(ds, "weight_decay", "train_fraction")
+    found = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+    assert found[(0, 0)] == "0/2…" and found[(1, 1)] == "2/2"
+    assert "not at their last step" in texts(figure) and "no run grokked" not in texts(figure)

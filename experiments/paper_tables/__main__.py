@@ -19,8 +19,9 @@ from pathlib import Path
 from experiments.paper_tables import networks
 from experiments.paper_tables.table import table
 from grokjax import parts
-from grokjax.commandline import Parser, run_main
+from grokjax.commandline import run_main
 from grokjax.errors import ConfigError
+from grokjax.usage import Parser
 
 
 def main(argv: list[str]) -> int:

@@ -35,8 +35,9 @@ from experiments.throughput import (
 from experiments.throughput.table import table
 from experiments.throughput.timing import Settings
 from grokjax import config as config_lib
-from grokjax.commandline import Parser, run_main
+from grokjax.commandline import run_main
 from grokjax.errors import ConfigError, suggest
+from grokjax.usage import Parser
 
 SECTIONS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "peak": machine.peak_section,

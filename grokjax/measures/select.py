@@ -24,6 +24,8 @@ def select(
 ) -> tuple[Part, ...]:
     """The measures that names, families or functions mean for a program; () for its default.
 
+    Those whose cost is "demand" are taken by their names alone, not with their family.
+
     Raises:
         ConfigError: there is no such measure or family, or it does not apply.
     """
@@ -37,6 +39,7 @@ def select(
         members = [part for part in parts.all_of("measure") if one in part.families]
         if members:
             members = [part for part in members if applies(part, program, splits)]
+            members = [part for part in members if part.options.get("cost") != "demand"]
             found |= {part.name: parts.get("measure", part.name, task) for part in members}
             continue
         names = {part.name for part in parts.all_of("measure")}

@@ -1,34 +1,33 @@
-"""All parts, with definition, units, settings and source: python -m grokjax.parts [WORD ...]
+"""All parts, with definition, units, settings and source: python -m grokjax.parts [WORD ...]"""
 
-WORD is a kind (task, network, measure, ...), a family of measures, or a name.
-"""
-
-import argparse
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
 from grokjax import builtin, parts
-from grokjax.commandline import Parser, run_file, run_main
+from grokjax.commandline import find_file, run_file, run_main
 from grokjax.errors import ConfigError, suggest
 from grokjax.measures.select import families
 from grokjax.parts import Part
 from grokjax.runs import uses_of
+from grokjax.usage import CommandParser
 
 __all__ = ["builtin", "listing", "main"]
 
+_ABOUT = """Tell what each part is: its definition, units, settings and source.
+
+WORD is a kind (task, network, measure, ...), a family of measures, or a name."""
+
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="python -m grokjax.parts",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandParser(
+        "parts", _ABOUT, ["", "measure", "adamw", "--config parity sparse_parity"]
     )
     parser.add_argument("words", metavar="WORD", nargs="*", help="default: all kinds")
     parser.add_argument("--config", metavar="FILE", help="a file that defines parts of one's own")
     options = parser.parse_args(argv)
     if options.config:
-        run_file(options.config)
+        run_file(find_file(options.config))
     every = [part for kind in parts.KINDS for part in parts.all_of(kind)]
     known = {*parts.KINDS, *families(), *(part.name for part in every)}
     for word in options.words:

@@ -162,14 +162,19 @@ def _make(kind: str, function: Callable, name: str = "", **about: Any) -> Part:
         settings=own,
         uses=None if uses is None else tuple(uses),
         file=file,
-        builtin=file.startswith(_PACKAGE),
-        fingerprint="" if file.startswith(_PACKAGE) else _fingerprint(function),
+        builtin=_is_builtin(file),
+        fingerprint="" if _is_builtin(file) else _fingerprint(function),
         options=about,
         **fields,
     )
 
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_SWEEPS = _PACKAGE + "sweeps" + os.sep  # where a wheel has them: parts in a config file are users'
+
+
+def _is_builtin(file: str) -> bool:
+    return file.startswith(_PACKAGE) and not file.startswith(_SWEEPS)
 
 
 def _file_of(function: Callable) -> str:

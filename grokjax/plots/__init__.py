@@ -5,8 +5,9 @@ without pyplot, so that it needs no display and may run in a thread. What distin
 is never the colour alone. A run that did not grok is drawn, or counted where things are counted.
 """
 
+from grokjax.plots.curves import curves_figure, draw_curves
 from grokjax.plots.data import swept
-from grokjax.plots.files import all_figures, save_all
+from grokjax.plots.files import WHICH, all_figures, overview, save_all
 from grokjax.plots.frequencies import (
     draw_by_frequency,
     draw_spectrum,
@@ -21,8 +22,6 @@ from grokjax.plots.run import (
     progress_figure,
 )
 from grokjax.plots.sweep import (
-    curves_figure,
-    draw_curves,
     draw_phase_diagram,
     draw_steps_to_grok,
     phase_diagram_figure,
@@ -31,6 +30,7 @@ from grokjax.plots.sweep import (
 
 __all__ = [
     "STYLE",
+    "WHICH",
     "Levels",
     "all_figures",
     "curves_figure",
@@ -42,6 +42,7 @@ __all__ = [
     "draw_spectrum",
     "draw_steps_to_grok",
     "frequencies_figure",
+    "overview",
     "phase_diagram_figure",
     "progress_band_figure",
     "progress_figure",

@@ -9,6 +9,10 @@ import xarray as xr
 
 MAX_ENTRIES = 8  # of a further axis, such as heads, whose lines can still be told apart
 KINDS = ("loss", "accuracy")  # of measures that there may be for every split
+_FOURIER = (
+    *("excluded", "restricted", "gini", "embedding_norm", "neuron_logit_map_norm", "key_frequency"),
+    *("cos_coefficient", "memorization_end", "circuit_formation_end", "cleanup_end"),
+)
 _ABLATED = ("restricted", "excluded")  # Their losses are of changed logits, not of a split.
 
 
@@ -32,7 +36,34 @@ def matrix(ds: xr.Dataset, name: str) -> np.ndarray:
     if name not in ds:
         return np.zeros((0, ds.sizes.get("step", 0)))
     values = ds[name].transpose("run", "step", ..., missing_dims="ignore").values.astype(float)
-    return np.where(np.isfinite(values), values, np.nan)
+    values = np.where(np.isfinite(values), values, np.nan)
+    if {"run", "step"} <= set(ds[name].dims) and (dead := diverged(ds)).any():
+        # Of parameters that are not numbers an accuracy still is one.
+        values[dead] = np.nan
+    return values
+
+
+def diverged(ds: xr.Dataset) -> np.ndarray:
+    """Where [run, step] a run had diverged: from the step of it, if its loss there is no number."""
+    at = ds["diverged_at"].values if "diverged_at" in ds else np.full(ds.sizes["run"], np.nan)
+    dead = ds["step"].values >= np.where(np.isfinite(at), at, np.inf)[:, None]
+    if dead.any() and "train_loss" in ds and ds["train_loss"].dims == ("run", "step"):
+        dead &= ~np.isfinite(ds["train_loss"].values)
+    return dead
+
+
+def meaningful(ds: xr.Dataset) -> xr.Dataset:
+    """Without what rests on Fourier modes for runs whose answers have none: a random operation."""
+    random = np.array([value == "random" for value in column(ds, "operation")])
+    if not random.any():
+        return ds
+    ds = ds.copy()
+    for name in ds.data_vars:
+        if str(name).startswith(_FOURIER) and "run" in ds[name].dims:
+            kept = xr.DataArray(~random, dims="run")
+            empty = False if ds[name].dtype == bool else np.nan
+            ds[name] = ds[name].where(kept, empty).assign_attrs(ds[name].attrs)
+    return ds
 
 
 def over_steps(ds: xr.Dataset) -> list[str]:
@@ -106,11 +137,24 @@ def last_steps(ds: xr.Dataset) -> np.ndarray:
 
 
 def grokking(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Per run a step, and "grokked" (then), "diverged" (then) or "never" (up to then)."""
-    steps, diverged = (steps_of(ds, name) for name in ("steps_to_grok", "diverged_at"))
-    grokked, lost = np.isfinite(steps), np.isfinite(diverged)
-    outcome = np.where(grokked, "grokked", np.where(lost, "diverged", "never"))
-    return np.where(grokked, steps, np.where(lost, diverged, last_steps(ds))), outcome
+    """Per run a step, and "grokked" or "diverged" (then), or "never" or "unfinished" (up to then).
+
+    Unfinished is a run that has not grokked and is not at its last step, stopped or still training.
+    """
+    steps, lost_at = (steps_of(ds, name) for name in ("steps_to_grok", "diverged_at"))
+    grokked, lost, last = np.isfinite(steps), np.isfinite(lost_at), last_steps(ds)
+    budget = column(ds, "steps") if "steps" in ds.coords else last
+    short = last < np.array([x or 0 for x in budget], float)
+    rest = np.where(short, "unfinished", "never")
+    outcome = np.where(grokked, "grokked", np.where(lost, "diverged", rest))
+    return np.where(grokked, steps, np.where(lost, lost_at, last)), outcome
+
+
+def later_than_all(ds: xr.Dataset) -> np.ndarray:
+    """Steps to grok for a median: infinite for a run that did not, NaN for one that may yet."""
+    steps, outcome = grokking(ds)
+    rest = np.where(outcome == "unfinished", np.nan, np.inf)
+    return np.where(outcome == "grokked", steps, rest)
 
 
 def axes_of(ds: xr.Dataset) -> list[str]:

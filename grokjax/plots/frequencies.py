@@ -8,7 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from grokjax import results
-from grokjax.plots.data import divergence, has_data, with_runs
+from grokjax.plots.data import (
+    diverged,
+    divergence,
+    has_data,
+    matrix,
+    meaningful,
+    with_runs,
+)
 from grokjax.plots.look import (
     AMBER,
     BLACK,
@@ -34,7 +41,7 @@ _SPECTRA = {
 
 def has_frequencies(ds_run: xr.Dataset) -> bool:
     """Whether a run has key frequencies, and something to draw of each."""
-    ds_run = with_runs(ds_run)
+    ds_run = meaningful(with_runs(ds_run))
     names = ("cos_coefficient", "excluded_loss_by_frequency")
     known = any(has_data(ds_run, name).any() for name in names)
     return known and bool(_key_frequencies(ds_run))
@@ -43,7 +50,7 @@ def has_frequencies(ds_run: xr.Dataset) -> bool:
 def has_spectra(ds_run: xr.Dataset) -> bool:
     """Whether a run has Fourier norms of any matrix."""
     names = [name for whole, (_, split) in _SPECTRA.items() for name in (whole, split)]
-    return any(has_data(with_runs(ds_run), name).any() for name in names)
+    return any(has_data(meaningful(with_runs(ds_run)), name).any() for name in names)
 
 
 def frequencies_figure(ds_run: xr.Dataset) -> Figure:
@@ -72,7 +79,10 @@ def frequencies_figure(ds_run: xr.Dataset) -> Figure:
         draw_phase_ends(ds_run, ax, labels=False)
         ax.set_xlabel("step", fontsize=STYLE["label"])
     legend_below(figure, *handles_of(axes.flat))
-    return entitle(figure, [*heading(ds_run), unreached(ds_run), divergence(ds_run)])
+    count, drawn = len(_key_frequencies(ds_run)), len(_strongest_keys(ds_run))
+    left_out = f"Drawn: the {drawn} with the largest norms in $W_L$" if drawn < count else ""
+    lines = [*heading(ds_run), left_out, unreached(ds_run), divergence(ds_run)]
+    return entitle(figure, lines)
 
 
 def draw_by_frequency(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
@@ -80,8 +90,9 @@ def draw_by_frequency(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
     ds_run = with_runs(ds_run)
     keys = _strongest_keys(ds_run)
     colours = matplotlib.colormaps[STYLE["colours"]]
-    known = ds_run[name].isel(run=0).sel(frequency=keys) if name in ds_run else None
-    rows = [] if known is None else known.transpose("frequency", "step").values
+    table = matrix(ds_run, name)  # [run step frequency]
+    places = np.flatnonzero(np.isin(ds_run["frequency"].values, keys))
+    rows = table[0].T[places] if name in ds_run else []
     for i, (k, row) in enumerate(zip(keys, rows, strict=False)):
         seen = np.isfinite(row)
         ax.plot(
@@ -150,7 +161,7 @@ def _spectrum(ds_run: xr.Dataset, name: str) -> np.ndarray:
         return np.zeros((1, 0))
     norms = ds_run[name].isel(run=0)
     if "step" in norms.dims:
-        norms = norms.dropna("step", how="all")
+        norms = norms.isel(step=~diverged(ds_run)[0]).dropna("step", how="all")
         norms = norms.isel(step=-1) if norms.sizes["step"] else norms.max("step")
     return np.atleast_2d(norms.transpose(..., "frequency").values)
 

@@ -3,6 +3,7 @@
 What distinguishes two things is never the colour alone.
 """
 
+import io
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +17,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogFormatterSciNotation,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from grokjax.plots.data import column, distinct, numeric, recorded, split_of, text, words
 
@@ -143,16 +151,26 @@ def norm_of(values: np.ndarray) -> Normalize:
     return kind(low, high if high > low else low + 1)
 
 
+class Picture(Figure):
+    """A figure that a notebook shows as it is, without pyplot or a backend."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png", dpi=0.6 * STYLE["dpi"])
+        return png.getvalue()
+
+
 def new_figure(
     rows: int,
     columns: int,
     sharex: bool = False,
     width: float = STYLE["width"],
     height: float = STYLE["height"],
+    sharey: str | bool = False,
 ) -> tuple[Figure, np.ndarray]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Picture(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08, hspace=0.04, wspace=0.04)
-    return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex)
+    return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
 
 
 def entitle(figure: Figure, lines: list[str], width: float = STYLE["width"]) -> Figure:
@@ -166,6 +184,8 @@ def finish(ax: Axes, has_data: bool = True, grid: bool = True) -> Axes:
     if grid:
         ax.grid(color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
+    if ax.get_yscale() == "log" and has_data:
+        _calm(ax)
     ax.spines[["top", "right"]].set_visible(not grid)
     if not has_data:
         box = {"facecolor": "white", "edgecolor": "none"}
@@ -175,13 +195,31 @@ def finish(ax: Axes, has_data: bool = True, grid: bool = True) -> Axes:
     return ax
 
 
+def _calm(ax: Axes) -> None:
+    """Plain numbers on a logarithmic axis within one decade, not 3.3175 times ten to zero."""
+    low, high = ax.dataLim.intervaly
+    if not 0 < low <= high < 10 * low:
+        if not isinstance(ax.yaxis.get_major_formatter(), FuncFormatter):
+            return  # it never was calm
+        ax.yaxis.set_major_locator(LogLocator())
+        ax.yaxis.set_major_formatter(LogFormatterSciNotation())
+        return
+    margin = max((high / low) ** 0.08, 1.25 if high < 1.5 * low else 1)
+    ax.set_ylim(low / margin, high * margin)
+    ax.yaxis.set_major_locator(MaxNLocator(5, min_n_ticks=2))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.4g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
 def step_limits(ds: xr.Dataset, ax: Axes) -> None:
     """From the first to the last step; sharp, because the place of a label depends on it."""
     steps = ds["step"].values
     seen = recorded(ds, "train_loss").any(axis=0)
     steps = steps[seen] if seen.any() else steps
     low, high = (float(steps.min()), float(steps.max())) if steps.size else (0.0, 0.0)
-    margin = 0.02 * (high - low) or 1.0
+    if high == low:  # one step: as wide as the run was to be
+        high = max([low + 1, *(x for x in column(ds, "steps") if "steps" in ds.coords)])
+    margin = 0.02 * (high - low)
     ax.set_xlim(low - margin, high + margin)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     plain_numbers(ax.xaxis)

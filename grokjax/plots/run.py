@@ -17,6 +17,7 @@ from grokjax.plots.data import (
     last_steps,
     listed,
     matrix,
+    meaningful,
     median_step,
     place_among_others,
     range_text,
@@ -45,9 +46,14 @@ from grokjax.plots.look import (
 from grokjax.plots.panels import panels_of
 
 _PHASES = {
-    "memorization_end": "memorization",
-    "circuit_formation_end": "circuit formation",
-    "cleanup_end": "cleanup",
+    "memorization_end": "memorization\nends",
+    "circuit_formation_end": "circuit formation\nends",
+    "cleanup_end": "cleanup\nends",
+}
+_WITHOUT_GROKKING = {
+    # A phase of grokking ends with it; what is seen is where the rule for its end holds from.
+    "circuit_formation_end": "test loss below\na guess's from",
+    "cleanup_end": "weights shrink\nslowly from",
 }
 
 
@@ -57,7 +63,7 @@ def progress_figure(ds_run: xr.Dataset) -> Figure:
     Of a task that has no such losses, whatever was measured: losses, accuracies, weights, and every
     other measure in a panel of its own.
     """
-    ds_run = with_runs(ds_run)
+    ds_run = meaningful(with_runs(ds_run))
     return _progress(ds_run, [*heading(ds_run), unreached(ds_run), divergence(ds_run)])
 
 
@@ -67,7 +73,7 @@ def progress_band_figure(ds_group: xr.Dataset) -> Figure:
     Lines are medians, bands go from the lowest to the highest value; both are over the runs that
     have a finite value at that step.
     """
-    ds_group = with_runs(ds_group)
+    ds_group = meaningful(with_runs(ds_group))
     band = f"Lines: medians of {ds_group.sizes['run']} runs. Bands: lowest to highest."
     band += _numbers_of_keys(ds_group)
     return _progress(
@@ -82,7 +88,7 @@ def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = Fa
     has a finite value are passed over. A log axis is for values that are never negative.
     """
     ds, positive, negative = with_runs(ds), False, False
-    for look, values in _lines(ds, names):
+    for place, (look, values) in enumerate(_lines(ds, names)):
         seen = np.isfinite(values).any(axis=0)
         if not seen.any():
             continue
@@ -96,8 +102,9 @@ def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = Fa
             linewidth=STYLE["line"],
             marker=look.marker,
             markersize=STYLE["marker"],
-            markevery=markevery(len(steps), 8),
+            markevery=markevery(len(steps), 8, offset=place),
             label=look.label,
+            zorder=2.9 - min(place, 8) / 10,  # what the panel is about lies on top
         )
         if len(values) > 1:
             low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
@@ -120,14 +127,15 @@ def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
     ds = with_runs(ds)
     left, right = ax.get_xlim()
     ends = {name: _phase_end(ds, name) for name in _PHASES}
-    ends = {name: ends[name] for name in sorted(ends, key=ends.get) if np.isfinite(ends[name])}
+    ends = {name: ends[name] for name in sorted(ends, key=ends.get) if left <= ends[name] <= right}
+    texts = _PHASES if _has_grokked(ds) else {**_PHASES, **_WITHOUT_GROKKING}
     for end in ends.values():
         ax.axvline(end, color="0.35", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
     places = _spread([(end - left) / (right - left) for end in ends.values()], 0.27)
     for (name, end), place in zip(ends.items(), places, strict=True):
         if labels:
             ax.annotate(
-                f"{_PHASES[name]}\nends {end:,.0f}",
+                f"{texts[name]} {end:,.0f}",
                 xy=(end, 1),
                 xycoords=ax.get_xaxis_transform(),
                 xytext=(place, 1.05),
@@ -184,6 +192,11 @@ def heading(ds_run: xr.Dataset) -> list[str]:
     return [about, f"Key frequencies: {keys}"] if keys else [about]
 
 
+def _has_grokked(ds: xr.Dataset) -> bool:
+    """Whether most runs have, as far as it is known."""
+    return "steps_to_grok" not in ds or np.isfinite(_phase_end(ds, "steps_to_grok"))
+
+
 def _numbers_of_keys(ds: xr.Dataset) -> str:
     """How many key frequencies the runs have, and in how many none stands out."""
     if not matrix(ds, "key_frequency").any():
@@ -209,6 +222,7 @@ def unreached(ds: xr.Dataset) -> str:
     for name, phase in _PHASES.items():
         missing = count - reached(ds, name).size
         if missing and name in ds:
+            phase = phase.partition("\n")[0]
             parts.append(phase if count == 1 else f"{phase} in {missing} of {count} runs")
     if not parts:
         return ""

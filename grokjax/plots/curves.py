@@ -1,0 +1,180 @@
+"""The losses and accuracies of all runs of a sweep over the steps."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from grokjax.plots.data import (
+    KINDS,
+    axes_of,
+    column,
+    distinct,
+    matrix,
+    place_among_others,
+    prefix,
+    splits,
+    spread_over,
+    steps_of,
+    swept,
+    text,
+    with_runs,
+    words,
+)
+from grokjax.plots.look import (
+    BLACK,
+    SHARES,
+    STYLE,
+    Levels,
+    entitle,
+    finish,
+    markevery,
+    new_figure,
+    proxy,
+    split_dashes,
+    step_limits,
+)
+from grokjax.plots.panels import loss_label
+
+_MAX_CURVES = 400
+_MAX_COLUMNS = 6
+_CURVES = {"loss": "losses", "accuracy": "accuracies"}
+
+
+def curves_figure(ds: xr.Dataset) -> Figure:
+    """Losses and accuracies of all runs, coloured by the first swept axis that is not the seed.
+
+    By a second axis there is a column for each value, at most six spread over them; by a third, the
+    runs of one colour and panel are drawn as their median, with a band from the lowest to the
+    highest. There is no row for what the task does not have. Of more than 400 runs, 400 spread over
+    the table are drawn. The title says what is left out.
+    """
+    ds = with_runs(ds)
+    axes = swept(ds)
+    hue = (*axes, "seed" if "seed" in ds.coords else "run")[0]
+    kinds = [kind for kind in KINDS if splits(ds, kind)] or ["loss"]
+    chosen = spread_over(ds.sizes["run"], _MAX_CURVES)
+    levels, drawn = Levels(ds, hue), ds.isel(run=chosen)
+    panels = list(_columns(drawn, axes[1] if len(axes) > 1 else None))
+    height = STYLE["height"] if len(kinds) == 2 else 4.6
+    width = max(STYLE["width"], 2.2 + 3.2 * len(panels))
+    figure, grid = new_figure(len(kinds), len(panels), True, width, height, sharey="row")
+    for place, (title, part) in enumerate(panels):
+        for ax, kind in zip(grid[:, place], kinds, strict=True):
+            draw_curves(part, ax, kind, levels, bands=len(axes) > 2)
+            step_limits(ds, ax)
+            if len(panels) > 2:
+                ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            if place:
+                ax.set_ylabel("")
+        grid[0, place].set_title(title, fontsize=STYLE["title"])
+        grid[-1, place].set_xlabel("step", fontsize=STYLE["label"])
+    names = {split: dashes for kind in kinds for split, dashes in _dashes(ds, kind).items()}
+    handles = [proxy(words(split), linestyle=dashes) for split, dashes in names.items()]
+    if np.isfinite(steps_of(ds, "diverged_at")).any():
+        handles.append(proxy("diverged", marker="x"))
+    levels.explain(figure, grid, handles)
+    return entitle(figure, _title(ds, kinds, len(chosen), hue, panels), width)
+
+
+def _columns(ds: xr.Dataset, facet: str | None) -> Iterator[tuple[str, xr.Dataset]]:
+    """A title and the runs of each column."""
+    if facet is None:
+        yield "", ds
+        return
+    values = column(ds, facet)
+    levels = distinct(values)
+    for i in spread_over(len(levels), _MAX_COLUMNS):
+        rows = [place for place, value in enumerate(values) if value == levels[i]]
+        yield f"{words(facet)} {text(levels[i])}", ds.isel(run=rows)
+
+
+def _title(ds: xr.Dataset, kinds: list[str], count: int, hue: str, panels: list) -> list[str]:
+    total, axes = ds.sizes["run"], swept(ds)
+    shown = f"{total} run{'s' * (total > 1)}"
+    shown = shown if count == total else f"{count} of the {shown}"
+    facet = axes[1] if len(axes) > 1 else None
+    others = ", ".join(words(x) for x in axes_of(ds) if x not in (hue, facet, "steps"))
+    note = f"Runs of one colour differ in: {others}" if others else ""
+    if len(axes) > 2:
+        note = f"Lines: medians. Bands: lowest to highest over {others}"
+    levels = len(distinct(column(ds, facet))) if facet else 0
+    if levels > len(panels):
+        note += f". Shown: {len(panels)} of {levels} values of {words(facet)}"
+    what = " and ".join(_CURVES[kind] for kind in kinds)
+    return [f"{prefix(ds)}{what} of {shown}", note]
+
+
+def draw_curves(
+    ds: xr.Dataset, ax: Axes, kind: str, levels: "Levels | None" = None, bands: bool = False
+) -> Axes:
+    """Train (dashed), test (solid) and other (dotted) `kind`, "loss" or "accuracy", of every run.
+
+    A cross stands at the last point up to which a diverged run was sound. With `bands`, instead of
+    the runs of a level their median, and a band from their lowest to their highest.
+    """
+    ds = with_runs(ds)
+    levels = levels or Levels(ds, "seed")
+    found = _dashes(ds, kind)
+    tables = {split: matrix(ds, f"{split}_{kind}") for split in found}
+    marked = "test" if "test" in found else next(iter(found), "")
+    for split, table in tables.items():
+        # The dashes of train lie on top: what they cover is seen between them.
+        look = {"linestyle": found[split], "zorder": 2.2 if split == "train" else 2}
+        if bands:
+            _draw_bands(ds, ax, split, table, levels, look)
+        else:
+            _draw_runs(ds, ax, split, table, levels, {**look, "marked": split == marked})
+    numbers = np.concatenate([table[np.isfinite(table)] for table in tables.values()] or [[0]])
+    if kind == "loss" and (numbers > 0).any() and not (numbers < 0).any():
+        ax.set_yscale("log")
+    if kind == "accuracy":
+        ax.set_ylim(*SHARES)
+    step_limits(ds, ax)
+    ax.set_ylabel(loss_label(ds) if kind == "loss" else "accuracy (share correct)")
+    return finish(ax, has_data=bool(ax.lines))
+
+
+def _draw_runs(
+    ds: xr.Dataset, ax: Axes, split: str, table: np.ndarray, levels: Levels, look: dict
+) -> None:
+    diverged, marked = steps_of(ds, "diverged_at"), look.pop("marked")
+    thin = {"linewidth": 1.2, "alpha": 0.85, "markersize": STYLE["marker"], **look}
+    for i, (value, row) in enumerate(zip(levels.of(ds), table, strict=False)):
+        seen = np.isfinite(row)
+        if not seen.any():
+            continue
+        steps, row = ds["step"].values[seen], row[seen]
+        every = markevery(len(steps), 5, offset=i)
+        marker = levels.marker(value) if marked or len(row) == 1 else None
+        own = {"color": levels.colour(value), "marker": marker, "markevery": every}
+        ax.plot(steps, row, label=f"{split} {i}", **own, **thin)
+        if np.isfinite(diverged[i]):
+            look = {"color": BLACK, "markersize": 7, "zorder": 4, "clip_on": False}
+            ax.plot(steps[-1], row[-1], "x", **look)
+
+
+def _draw_bands(
+    ds: xr.Dataset, ax: Axes, split: str, table: np.ndarray, levels: Levels, look: dict
+) -> None:
+    values = levels.of(ds)
+    for value in distinct(values):
+        rows = table[[i for i, x in enumerate(values) if x == value]]
+        seen = np.isfinite(rows).any(axis=0)
+        if not seen.any():
+            continue
+        steps, rows, colour = ds["step"].values[seen], rows[:, seen], levels.colour(value)
+        own = {"color": colour, "marker": levels.marker(value), "markersize": STYLE["marker"]}
+        own["markevery"] = markevery(len(steps), 5, offset=levels.distinct.index(value))
+        ax.plot(steps, np.nanmedian(rows, axis=0), label=f"{split} {text(value)}", **own, **look)
+        ends = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
+        ax.fill_between(steps, *ends, color=colour, alpha=0.13, linewidth=0)
+
+
+def _dashes(ds: xr.Dataset, kind: str) -> dict[str, Any]:
+    """How the line of each split is drawn."""
+    return {x: split_dashes(x, place_among_others(ds, x)) for x in splits(ds, kind)}
