@@ -21,9 +21,10 @@ from experiments import lab
 from experiments.throughput import machine
 from grokjax import loop, runner, workdir
 from grokjax.blocks import plan
-from grokjax.commandline import Parser, run_main
+from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
 from grokjax.table import resolve
+from grokjax.usage import Parser
 
 RULE = "cleanup_over"
 DECAYS = (0.1, 0.3, 0.5, 1.0, 2.0, 3.0)

@@ -28,10 +28,11 @@ from tqdm import tqdm
 from experiments import lab, rounding
 from experiments.throughput import machine
 from grokjax import blocks, devices, products, runner
-from grokjax.commandline import Parser, run_main
+from grokjax.commandline import run_main
 from grokjax.config import RunConfig
 from grokjax.measures.steps import first_step
 from grokjax.types import Program
+from grokjax.usage import Parser
 
 WITHIN = 0.05
 """The shift of the steps to grok, as a share, that still counts as none."""

@@ -174,13 +174,13 @@ class BlockData(NamedTuple):
     batch: Batch | None  # None where the task draws its batches
 
 
-def block_data(block: Block) -> BlockData:
+def block_data(block: Block, tile: int | None = None) -> BlockData:
     """Hyperparameters, data and training examples of every run, stacked and padded.
 
-    On an accelerator examples are padded to whole tiles of its products, with weight 0.
+    Examples are padded to a multiple of `tile` with weight 0, by default on an accelerator.
     """
-    count = block.load.num_examples
-    return _stacked(block.runs, count if on_cpu() else -(-count // TILE) * TILE)
+    tile = tile or (1 if on_cpu() else TILE)
+    return _stacked(block.runs, -(-block.load.num_examples // tile) * tile)
 
 
 def own_data(runs: Sequence[RunConfig]) -> BlockData:

@@ -20,9 +20,11 @@ from typing import Any
 from experiments.chips import report, targets
 from experiments.chips.programs import mainline
 from experiments.chips.programs import work as work_of
-from grokjax.commandline import Parser, run_main
+from grokjax import blocks
+from grokjax.commandline import run_main
 from grokjax.config import PRECISIONS
 from grokjax.errors import ConfigError
+from grokjax.usage import Parser
 
 PROGRAMS = ("training", "scoring", "measures")
 
@@ -40,7 +42,7 @@ def main(argv: list[str]) -> None:
 def measured(
     chip: str,
     runs: int = 8,
-    inner: int = 1,
+    inner: int = blocks.INNER,
     precision: str = "float32",
     programs: Sequence[str] = PROGRAMS,
     text: Path | None = None,
@@ -79,7 +81,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--chip", required=True, choices=targets.CHIPS)
     parser.add_argument("--runs", type=int, default=8, metavar="N", help="side by side")
     parser.add_argument(
-        "--inner", type=int, default=1, metavar="N", help="updates without a question"
+        "--inner", type=int, default=blocks.INNER, metavar="N", help="updates without a question"
     )
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     names = lambda text: tuple(text.split(","))  # noqa: E731

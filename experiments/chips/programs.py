@@ -27,12 +27,12 @@ def mainline(count: int, **fields: Any) -> blocks.Block:
     return blocks.block_of(runs, range(count))
 
 
-def work(block: blocks.Block, inner: int = 1) -> dict[str, Work]:
+def work(block: blocks.Block, inner: int = blocks.INNER) -> dict[str, Work]:
     """The programs of a block, its runs vmapped as on every accelerator.
 
     The training loop asks whether runs go on before every `inner` updates.
     """
-    program, data = block.program, blocks.block_data(block)
+    program, data = block.program, blocks.block_data(block, blocks.TILE)
     state = blocks.state_shapes(block)
 
     def train(state, data, num_steps):
