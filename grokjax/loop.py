@@ -18,7 +18,7 @@ from grokjax import blocks as blocks_lib
 from grokjax import checkpoints, devices, measuring, recorded, stopping
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, checkpoint_steps, eval_steps
-from grokjax.errors import DamagedError
+from grokjax.errors import ConfigError, DamagedError
 from grokjax.lanes import Lane, Left, Places
 from grokjax.tasks.data import resized
 from grokjax.training import State
@@ -267,12 +267,16 @@ class _Training:
         recorded.rewind(self.directory, step)
         if not saved:
             return
-        state = checkpoints.restore(self.directory, step, like=self.shapes)
-        known = recorded.read(self.directory, step)
+        known, path = recorded.read(self.directory, step), recorded.path_of(self.directory)
+        if known is None:
+            raise ConfigError(
+                f"{path} is missing: it was lost, or an earlier grokjax has trained this sweep, which "
+                "can be read but not continued; name another --workdir"
+            )
         wanted = tuple(x for x in sorted(self.evals) if x <= step)
-        if known is None or known.steps != wanted:
-            path = recorded.path_of(self.directory)
+        if known.steps != wanted:
             raise DamagedError(f"{path} lacks steps that were recorded: restore it from a copy")
+        state = checkpoints.restore(self.directory, step, like=self.shapes)
         self.written = self.stops.index(step)
         self.ended, self.diverged_at = dict(known.ended), dict(known.diverged_at)
         for place, run in enumerate(self.block.runs):

@@ -388,6 +388,9 @@ def test_lines_that_are_gone_are_missed(finished, tmp_path):
     shutil.rmtree(folder / "blocks" / "0" / "resume" / "40")
     with pytest.raises(DamagedError, match="metrics.jsonl lacks steps"):
         run(tiny_sweep(), folder)
+    path.unlink()
+    with pytest.raises(ConfigError, match="metrics.jsonl is missing.*earlier grokjax"):
+        run(tiny_sweep(), folder)
     path.write_text("".join(lines[:3]) + "{]\n")
     with pytest.raises(DamagedError, match="metrics.jsonl is damaged"):
         grokjax.open_sweep(folder).curves()
