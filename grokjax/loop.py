@@ -9,6 +9,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from queue import Empty
 from typing import Any, NamedTuple
 
 import jax
@@ -65,7 +66,7 @@ def _take_event(places: Places, active: dict[int, "_Training"], tell: Tell) -> N
     """Sees to what a place has told, and to all that can be written then."""
     try:
         event = places.events.get(timeout=0.2)
-    except Exception:  # queue.Empty: signals are looked at again
+    except Empty:  # signals are looked at again
         return
     if event.error:
         raise event.error
@@ -270,8 +271,8 @@ class _Training:
         known, path = recorded.read(self.directory, step), recorded.path_of(self.directory)
         if known is None:
             raise ConfigError(
-                f"{path} is missing: it was lost, or an earlier grokjax has trained this sweep, which "
-                "can be read but not continued; name another --workdir"
+                f"{path} is missing: it was lost, or an earlier grokjax has trained this sweep, "
+                "which can be read but not continued; name another --workdir"
             )
         wanted = tuple(x for x in sorted(self.evals) if x <= step)
         if known.steps != wanted:

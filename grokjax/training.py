@@ -150,8 +150,8 @@ def scores(params: Params, hyper: Hyper, data: Data, program: Program) -> dict[s
 
 def score_names(splits) -> tuple[str, ...]:
     """The names of `scores`, sorted as JAX sorts a dict."""
-    of_splits = sorted(f"{split}_{name}" for split in splits for name in ("loss", "accuracy"))
-    return (*of_splits, "total_sum_squared_weights")
+    of_splits = (f"{split}_{name}" for split in splits for name in ("loss", "accuracy"))
+    return tuple(sorted((*of_splits, "total_sum_squared_weights")))
 
 
 def squeezed(x: Array) -> Array:

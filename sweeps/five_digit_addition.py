@@ -1,6 +1,6 @@
 """Five-digit addition on fresh sums and on a finite set of 700, three seeds each.
 
-    python -m grokjax.sweep --config sweeps/five_digit_addition.py
+    grokjax sweep --config five_digit_addition
 
 For the paper's Figures 29 and 30: a change for each digit of the sum with fresh data, grokking with
 a finite set, which the paper trains for 18,053 updates (--config.steps).

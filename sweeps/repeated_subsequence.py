@@ -1,6 +1,6 @@
 """Repeated subsequences on fresh sequences and on a finite set of 512, three seeds each.
 
-    python -m grokjax.sweep --config sweeps/repeated_subsequence.py
+    grokjax sweep --config repeated_subsequence
 
 For the paper's Figures 31 and 32, and the heads that learn induction. The paper trains the finite
 set for 285,820 updates: --config.axes.repeated_subsequence.num_sequences="(512,)"

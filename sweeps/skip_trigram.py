@@ -1,6 +1,6 @@
 """The skip trigram on fresh sequences and on a finite set of 512, three seeds each.
 
-    python -m grokjax.sweep --config sweeps/skip_trigram.py
+    grokjax sweep --config skip_trigram
 
 For the paper's Figures 33 and 34: a sudden change with fresh data, grokking with a finite set.
 """

@@ -105,7 +105,6 @@ WRONG_VALUES = [
     ("keep", "weights", "'params', 'measures'"),
     ("cores_per_run", -1, "at least 0"),
     ("stop", "low_tset_loss", "did you mean 'low_test_loss'"),
-    ("low_test_loss.below", 0.0, "greater than 0"),
     ("network", "transformr", "did you mean 'transformer'"),
     ("task", "modula", "did you mean 'modular'"),
     ("optimizer", "adamv", "did you mean 'adam'"),

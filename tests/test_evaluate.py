@@ -234,9 +234,9 @@ def test_only_what_is_missing_is_computed(sweep, monkeypatch):
     monkeypatch.setattr(
         evaluate,
         "measure_block",
-        lambda block, directory, steps, measures, tell: (
+        lambda block, directory, steps, measures, *more: (
             computed.append([part.name for part in measures])
-            or original(block, directory, steps, measures, tell)
+            or original(block, directory, steps, measures, *more)
         ),
     )
     sweep.measures()
@@ -333,7 +333,7 @@ def test_a_workdir_of_the_first_format_opens_with_all_its_numbers(tmp_path):
 
 def test_a_later_format_is_refused(copy):
     path = copy / "config.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 3', '"format": 99'))
     with pytest.raises(ConfigError, match="format 99.*later"):
         grokjax.open_sweep(copy)
 

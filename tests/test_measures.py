@@ -311,7 +311,8 @@ def test_measures_are_asked_for_by_name_by_family_and_as_functions():
 
     params, data = initial(0, program()), modular(7)
     found = measures_of(params, data, "gini_embedding", largest_weight, "general")
-    general = {part.name for part in parts.all_of("measure") if "general" in part.families}
+    general = {part.name for part in select.select(("general",), program())}
+    assert {"test_loss", "sum_squared_weights"} < general
     assert found.keys() == {"gini_embedding", "largest_weight"} | general
     assert found.largest_weight == np.max(np.abs(params["embed"]["W_E"]))
     whole = progress_measures(params, data)

@@ -82,7 +82,7 @@ def test_hyperparameters_may_differ_between_the_runs_of_a_program(name):
 
 def trained(runs):
     block = blocks.block_of(runs, range(len(runs)))
-    trainer = blocks.trainer(block, width=0)
+    trainer = blocks.trainer(block)
     state = trainer.train(blocks.initial_states(block), blocks.block_data(block), 8)
     assert (np.asarray(state.diverged_at) < 0).all()
     return jax.device_get(state.params)

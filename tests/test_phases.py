@@ -208,7 +208,7 @@ def test_summaries_are_taken_of_what_was_recorded_of_a_run():
     series["total_sum_squared_weights"] = series.pop("sum_squared_weights")
     run = xr.Dataset({k: ("step", x) for k, x in series.items()}, {"step": steps, "modulus": 113})
     found = {}
-    for part in parts.all_of("summary"):
+    for part in (x for x in parts.all_of("summary") if not any(x.families)):
         assert part.units == "steps" and set(part.needs) <= set(run.data_vars)
         found[part.name] = part.function(run)
     ends = phase_ends(**a_run(), p=113)

@@ -252,7 +252,7 @@ def test_measures_of_one_task_are_not_those_of_another():
 
 @pytest.mark.parametrize("run", [SUMS, COPIES], ids=["sums", "copies"])
 def test_a_sweep_trains_and_is_measured(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "save_all", lambda *args: [])
+    monkeypatch.setattr(plots, "save_all", lambda *args, **kwargs: [])
     fast = own(run.replace(learning_rate=1e-2, warmup_steps=0), num_sequences=24)
     sweep = SweepConfig([fast], eval_every=10, checkpoint_every=30)
     run_sweep(sweep, tmp_path, lambda text: None)

@@ -104,7 +104,7 @@ def test_analyze_measures_anew(folder, finished):
         ("sweep", ["--config", "small.py", "--workdir", "small.py/x"], "not writable"),
         ("sweep", ["--config", "small.py", "--config.weight_decay=3.0"], "decay: 1.0 -> 3.0"),
         ("analyze", ["nowhere"], "holds no sweep"),
-        ("analyze", [], "workdir"),
+        ("analyze", [], "WORKDIR"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(folder, finished, module, arguments, words):

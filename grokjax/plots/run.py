@@ -188,8 +188,9 @@ def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
 
 def heading(ds_run: xr.Dataset) -> list[str]:
     about = ": ".join(filter(None, (f"Run {column(ds_run, 'run')[0]}", describe(ds_run))))
-    keys = results.key_text(ds_run.isel(run=0)) if "key_frequency" in ds_run else ""
-    return [about, f"Key frequencies: {keys}"] if keys else [about]
+    if "key_frequency" not in ds_run or not results.key_frequencies(ds_run.isel(run=0)):
+        return [about]
+    return [about, f"Key frequencies: {results.key_text(ds_run.isel(run=0))}"]
 
 
 def _has_grokked(ds: xr.Dataset) -> bool:
