@@ -62,6 +62,8 @@ def _time_training(settings: Settings) -> dict[str, Any]:
 
 
 def training_case(runs: Sequence[RunConfig], precision: str, seconds: float) -> Callable[[], float]:
+    # Longer for many runs: in a sweep each trains for seconds before its place takes the next.
+    seconds *= max(1, len(runs) / 4)
     return timing.lasting(programs.Training(runs, precision).train, seconds, len(runs))
 
 
