@@ -20,7 +20,6 @@ import grokjax
 from experiments import lab
 from experiments.throughput import machine
 from grokjax import loop, runner, workdir
-from grokjax.blocks import plan
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
 from grokjax.table import resolve
@@ -42,7 +41,7 @@ def trained(sweep: SweepConfig, folder: Path) -> float:
     """Seconds of training alone."""
     sweep, blocks = runner._prepare(sweep, folder)
     jobs = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(blocks)}
-    bar, began = runner.Bar(plan(sweep.runs)), time.monotonic()
+    bar, began = runner.Bar(blocks), time.monotonic()
     with bar.bar:
         loop.train(sweep, jobs, bar.update, lambda: False)
     return time.monotonic() - began

@@ -100,6 +100,7 @@ class _Training:
         self.block, self.directory = block, directory
         self.evals, self.keeps, self.resumes = stops_of(sweep, block)
         self.stops = sorted(self.evals | self.keeps | self.resumes)
+        self.columns = np.array(sorted(self.evals))  # the steps of all scores
         self.writer = checkpoints.Writer(directory)
         self.keep = sweep.keep
         self.shapes = blocks_lib.state_shapes(block)
@@ -188,7 +189,7 @@ class _Training:
             known[place, self._column(step)] = value
 
     def _column(self, step: int) -> int:
-        return int(np.searchsorted(sorted(self.evals), step))
+        return int(np.searchsorted(self.columns, step))
 
     def _ends(self, step: int, place: int) -> str | None:
         """By what a run ends at a checkpoint: "" where it has done its steps; None: it does not."""
@@ -199,7 +200,7 @@ class _Training:
             return ""
         upto = self._column(step) + 1
         curves = {name: x[place, :upto] for name, x in self.scores.items()}
-        curves["step"] = np.array(sorted(self.evals)[:upto])
+        curves["step"] = self.columns[:upto]
         return run["stop"] if stopping.ends(run, curves) else None
 
     # --- What is written --------------------------------------------------------------------------
