@@ -2,9 +2,8 @@
 
 import importlib
 import importlib.metadata
-import sys
 
-from grokjax.commandline import run_main
+from grokjax.commandline import leave, run_main
 from grokjax.errors import ConfigError, suggest
 from grokjax.usage import EXIT_CODES, called
 
@@ -51,4 +50,4 @@ def run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    leave(run())

@@ -4,9 +4,8 @@ Without --measures everything is measured anew. With it, what is missing of
 these measures is added to measures.nc. Parts of one's own come with --config.
 """
 
-import sys
-
-from grokjax.commandline import find_file, run_file, run_main
+from grokjax.commandline import find_file, leave, run_file, run_main
+from grokjax.signals import Signals
 from grokjax.usage import CommandParser, add_figures
 
 _ABOUT = (__doc__ or "").split("\n\n", 1)[1]
@@ -26,18 +25,29 @@ def main(argv: list[str]) -> int:
         default=(),
         help="measures, or families of them, to add; default: all that the sweep asks for, anew",
     )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="only read all that is there, and say what is damaged or lost",
+    )
     add_figures(parser)
-    options = parser.parse_args(argv)
-    if options.config:
-        run_file(find_file(options.config))
-    from grokjax import report, results, runner, workdir
+    with Signals() as signals:
+        options = parser.parse_args(argv)
+        if options.config:
+            run_file(find_file(options.config))
+        from grokjax import report, results, runner, workdir
 
-    runner.set_up_jax()
-    runner.analyze(options.workdir, wanted=options.measures, figures=options.figures)
+        runner.set_up_jax()
+        if options.verify:
+            runner.verify(options.workdir)
+            return 0
+        runner.analyze(
+            options.workdir, check=signals.check, wanted=options.measures, figures=options.figures
+        )
     measured = results.load(workdir.measures_path(options.workdir))
     print(report.outcome(measured, options.workdir))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    leave(run_main(main))

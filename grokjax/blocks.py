@@ -122,8 +122,7 @@ class Block:
 
 
 def block_of(runs: Sequence[RunConfig], indices: Sequence[int]) -> Block:
-    """The block of these places in the table of runs."""
-    indices = sorted(indices)
+    """The block of these places in the table of runs, in the order in which they are trained."""
     return Block(tuple(indices), tuple(runs[i] for i in indices))
 
 

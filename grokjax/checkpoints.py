@@ -2,14 +2,16 @@
 
 A block is a stack of training runs, run axis first. `Writer` is the only writer of its directory:
 
+    <block>/identity             whose checkpoints these are: a hash of the runs' configurations
     <block>/trajectory/<step>/   parameters, all steps kept, one run per chunk
     <block>/measured/<step>/     measures taken while training, where parameters are not kept
     <block>/resume/<step>/       the full training state, the latest two kept
 
 A directory named by a bare number is a whole checkpoint: Orbax writes under another name and
 renames at the end. Reading needs neither the model nor the devices that wrote, and one run of a
-step can be read without the others. A damaged checkpoint raises a ValueError that names it; a
-flipped bit inside an array goes unnoticed, because the format keeps no checksum of array data.
+step can be read without the others. Beside its arrays a checkpoint holds a CRC-32 of every chunk
+(one run of one array), made of the values, their name, shape and type, the step and the identity of
+the block: what is read is what was written there, or a DamagedError names the checkpoint.
 
 This file knows arrays and a directory, nothing of configurations or models. Orbax's own
 `Checkpointer` is not used: it drops a save while another is in flight, refuses steps that are not
@@ -21,7 +23,9 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +38,9 @@ from grokjax.errors import DamagedError
 from grokjax.types import Params
 
 _ITEM = "state"  # The name under which Orbax files the one tree of a checkpoint.
+_CHECKSUMS = ("checksums",)
 _UNFINISHED = ".orbax-checkpoint-tmp"
+_A_STEP = re.compile("0|[1-9][0-9]*")
 _STATES_KEPT = 2
 _CACHE_BYTES = 100_000_000
 
@@ -50,17 +56,21 @@ class Writer:
     Opening the writer removes what a killed one left unfinished.
     """
 
-    def __init__(self, directory: str | os.PathLike):
+    def __init__(self, directory: str | os.PathLike, identity: str = ""):
         _quiet_orbax()
         self._directory = Path(directory)
+        self._identity = identity
         self._trajectory = _trajectory(directory)
         self._measured = _measured(directory)
         self._resume = _resume(directory)
         self._in_flight = None
+        self._saved: dict[Path, set[int]] = {}
         for kind in (self._trajectory, self._measured, self._resume):
             kind.mkdir(parents=True, exist_ok=True)
             for leftover in kind.glob("*" + _UNFINISHED):
                 shutil.rmtree(leftover)
+            self._saved[kind] = set(_finished(kind))
+        write_identity(directory, identity)
 
     def __enter__(self) -> "Writer":
         return self
@@ -78,8 +88,8 @@ class Writer:
 
     def _save(self, kind: Path, step: int, tree: Any) -> None:
         self.wait()
-        if step not in _finished(kind):
-            self._in_flight = _save(kind, step, tree, shard_axes=(0,))
+        if step not in self._saved[kind]:
+            self._start(kind, step, tree, by_run=True)
 
     def save_state(self, step: int, state: Any) -> None:
         """Saves any tree of arrays, and in the end removes all but the latest two.
@@ -87,20 +97,57 @@ class Writer:
         States at or after `step` are removed first: the run went back past them.
         """
         self.wait()
-        _remove(self._resume, [saved for saved in _finished(self._resume) if saved >= step])
-        self._in_flight = _save(self._resume, step, state)
+        self._drop(self._resume, [saved for saved in self._saved[self._resume] if saved >= step])
+        self._start(self._resume, step, state, by_run=False)
+
+    def set_aside(self, step: int) -> None:
+        """Renames a state that is damaged, so that the one before it is the latest."""
+        path = _existing(self._resume, step)
+        path.rename(path.with_name(f"{step}.damaged-{os.getpid()}"))
+        self._saved[self._resume].discard(step)
+
+    def _start(self, kind: Path, step: int, tree: Any, by_run: bool) -> None:
+        self._in_flight = _save(kind, step, tree, self._identity, by_run), kind, step
+
+    def _drop(self, kind: Path, steps: Iterable[int]) -> None:
+        _remove(kind, steps)
+        self._saved[kind].difference_update(steps)
 
     def wait(self) -> None:
         """Returns when everything asked for is on disk."""
         in_flight, self._in_flight = self._in_flight, None
         if in_flight is None:
             return
+        saving, kind, step = in_flight
         try:
-            in_flight.result()
+            saving.result()
         except Exception as error:  # TensorStore reports a full disk as a ValueError.
             message = f"{self._directory}: a checkpoint was not saved: {_brief(error)}"
             raise OSError(message) from error
-        _remove(self._resume, _finished(self._resume)[:-_STATES_KEPT])
+        self._saved[kind].add(step)
+        self._drop(self._resume, sorted(self._saved[self._resume])[:-_STATES_KEPT])
+
+
+def write_identity(directory: str | os.PathLike, identity: str) -> None:
+    """Says whose checkpoints a directory holds, if it does not say so yet."""
+    path = _identity_path(directory)
+    if not path.exists():
+        part = path.with_name(".identity.part")
+        part.write_text(identity + "\n")
+        part.replace(path)
+
+
+def identity_of(directory: str | os.PathLike) -> str | None:
+    """Whose checkpoints a directory holds; None where nothing was saved, or by an old format."""
+    try:
+        return _identity_path(directory).read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def is_empty(directory: str | os.PathLike) -> bool:
+    """Whether nothing was ever saved there."""
+    return not any(_finished(x(directory)) for x in (_trajectory, _measured, _resume))
 
 
 def steps(directory: str | os.PathLike) -> tuple[int, ...]:
@@ -126,10 +173,22 @@ def read(directory: str | os.PathLike, step: int, run: int | None = None) -> Par
     """
     path = _existing(_trajectory(directory), step)
     stores = _open(path)
-    num_runs = next(iter(stores.values())).shape[0]
+    num_runs = next(store.shape[0] for key, store in stores.items() if key != _CHECKSUMS)
     if run is not None and not 0 <= run < num_runs:
         raise ValueError(f"{directory}: no run {run} in a block of {num_runs} runs")
     return _nest(_read(path, stores, run))
+
+
+def damaged(directory: str | os.PathLike) -> Iterator[str | None]:
+    """Reads every checkpoint of a block: what is wrong with it in one line, or None."""
+    for kind in (_trajectory(directory), _measured(directory), _resume(directory)):
+        for step in _finished(kind):
+            try:
+                path = _existing(kind, step)
+                _read(path, _open(path))
+                yield None
+            except DamagedError as error:
+                yield str(error)
 
 
 def read_measures(directory: str | os.PathLike, step: int) -> dict[str, np.ndarray]:
@@ -178,6 +237,10 @@ def bytes_per_step(tree: Any) -> int:
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
+def _identity_path(directory: str | os.PathLike) -> Path:
+    return Path(directory).absolute() / "identity"
+
+
 def _trajectory(directory: str | os.PathLike) -> Path:
     return Path(directory).absolute() / "trajectory"
 
@@ -191,9 +254,11 @@ def _resume(directory: str | os.PathLike) -> Path:
 
 
 def _finished(kind: Path) -> tuple[int, ...]:
-    if not kind.is_dir():
+    try:
+        names = os.listdir(kind)
+    except (FileNotFoundError, NotADirectoryError):
         return ()
-    return tuple(sorted(int(path.name) for path in kind.iterdir() if path.name.isdecimal()))
+    return tuple(sorted(int(name) for name in names if _A_STEP.fullmatch(name)))
 
 
 def _existing(kind: Path, step: int) -> Path:
@@ -205,19 +270,46 @@ def _existing(kind: Path, step: int) -> Path:
     return path
 
 
-def _save(kind: Path, step: int, tree: Any, shard_axes: tuple[int, ...] | None = None):
-    """Starts a save, with chunks of length 1 along `shard_axes`; `result()` of the answer waits."""
+def _save(kind: Path, step: int, tree: Any, identity: str, by_run: bool):
+    """Starts a save, with a chunk for each run or each array; `result()` of the answer waits."""
     # Imported here, so that those who only read need not wait for it.
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()
     # In the background, a directory that cannot be made shows as a timeout of twenty minutes.
     context.async_options.create_directories_asynchronously = False
-    context.array.saving.storage_options.shard_axes = shard_axes
+    context.array.saving.storage_options.shard_axes = (0,) if by_run else None
     # Staging in pinned memory has made host memory grow with every save on GPUs (orbax#2090).
     context.array.saving.enable_pinned_host_transfer = False
+    if (count := jax.process_count()) > 1:  # each process saves alone, and waits for no other
+        own = jax.process_index()
+        context.multiprocessing_options.primary_host = own
+        context.multiprocessing_options.active_processes = {own}
+        context.multiprocessing_options.barrier_sync_key_prefix = f"{own}-of-{count}"
+    tree = jax.tree.map(_on_the_host, tree)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    arrays = {jax.tree_util.keystr(key, simple=True, separator="."): x for key, x in leaves}
+    sums = _checksums(f"{identity} {step}", arrays, by_run)
     with context:
-        return ocp.save_async(kind / str(int(step)), tree, checkpointable_name=_ITEM)
+        whole = {"arrays": tree, "checksums": sums}
+        return ocp.save_async(kind / str(int(step)), whole, checkpointable_name=_ITEM)
+
+
+def _on_the_host(leaf: Any) -> np.ndarray:
+    """A copy, so that the buffer may be donated."""
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return leaf if isinstance(leaf, np.ndarray) else np.array(leaf)
+
+
+def _checksums(owner: str, arrays: dict[str, np.ndarray], by_run: bool) -> np.ndarray:
+    """CRC-32 of every chunk [r, arrays], arrays in the order of their names."""
+    columns = []
+    for name in sorted(arrays):
+        rows = arrays[name] if by_run else arrays[name][None]
+        start = zlib.crc32(f"{owner} {name} {rows.dtype} {rows.shape[1:]}".encode())
+        columns.append([zlib.crc32(np.ascontiguousarray(row), start) for row in rows])
+    return np.array(columns, np.uint32).T.reshape(-1, len(columns))
 
 
 def _remove(kind: Path, steps: Iterable[int]) -> None:
@@ -249,11 +341,28 @@ def _open(path: Path) -> dict[tuple[str, ...], ts.TensorStore]:
 
 
 def _read(path: Path, stores: dict, run: int | None = None) -> dict[tuple[str, ...], np.ndarray]:
+    """The arrays of a checkpoint, or one run of each, which are what was written."""
     with _naming(path):
         reading = {
-            key: (store if run is None else store[run]).read() for key, store in stores.items()
+            key: (store if run is None else store[run : run + 1]).read()
+            for key, store in stores.items()
         }
-        return {key: array.result() for key, array in reading.items()}
+        arrays = {key: array.result() for key, array in reading.items()}
+        sums, identity = arrays.pop(_CHECKSUMS, None), identity_of(path.parents[1])
+        if sums is not None:
+            arrays = {key[1:]: array for key, array in arrays.items()}
+            by_run = path.parent.name != "resume"
+            named = {".".join(key): array for key, array in arrays.items()}
+            found = _checksums(f"{identity or ''} {path.name}", named, by_run)
+            if found.shape != sums.shape or (wrong := np.argwhere(found != sums)).size:
+                which = sorted(named)[wrong[0][1]] if found.shape == sums.shape else "an array"
+                raise ValueError(f"{which} is not what was written")
+        elif identity is not None:
+            raise ValueError("its checksums are gone")
+        return arrays if run is None else {key: array[0] for key, array in arrays.items()}
+
+
+_OF_THE_MACHINE = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "Too many open files", "Permission")
 
 
 @contextlib.contextmanager
@@ -261,11 +370,13 @@ def _naming(path: Path) -> Iterator[None]:
     """Turns an error of reading into one line that names the checkpoint."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(
-            f"{path.parent}: the checkpoint of step {path.name} is damaged ({_brief(error)}): "
-            f"delete {path} to go on without it"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        whose = f"{path.parent}: the checkpoint of step {path.name}"
+        sound = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+        if sound or any(word in str(error) for word in _OF_THE_MACHINE):
+            raise OSError(f"{whose} could not be read: {_brief(error)}") from error
+        remedy = f"delete {path}, and the command that trained it trains it again"
+        raise DamagedError(f"{whose} is damaged ({_brief(error)}): {remedy}") from error
 
 
 def _brief(error: Exception) -> str:

@@ -9,13 +9,14 @@ stray arguments and keeps its state in the process. Python's argparse for the op
 import argparse
 import ast
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from ml_collections import ConfigDict
 
@@ -23,6 +24,7 @@ from grokjax import config as config_lib
 from grokjax import table
 from grokjax.config import SWEEP_SETTINGS, SweepConfig
 from grokjax.errors import ConfigError, UserError, suggest
+from grokjax.signals import CODES, Interrupted
 from grokjax.usage import WIDTH, CommandParser, called, fields
 
 _PREFIX = "--config."
@@ -140,17 +142,33 @@ def run_file(path: str) -> dict[str, Any]:
 
 
 def run_main(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = None) -> int:
-    """The exit code of `main(argv)`: what it returns, 2 for a user's error, 130 for Ctrl-C."""
+    """The exit code of `main(argv)`: what it returns, or as `usage.EXIT_CODES` has it."""
     try:
         return main(list(sys.argv[1:] if argv is None else argv)) or 0
     except UserError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # of a pager that was closed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        told = " ".join(str(error).split())
+        print(f"error: {told}; the same command goes on from the last save", file=sys.stderr)
+        return 1
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # of a pager that was closed; nothing more can be said there
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return CODES[signal.SIGINT]
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process. One that was stopped does not wait for what its threads still compile."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code in CODES.values():
+        os._exit(code)
+    sys.exit(code)
 
 
 def _parser() -> CommandParser:

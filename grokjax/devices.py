@@ -114,7 +114,7 @@ def each(call: Callable, items: Iterable, cores: int = 1) -> Iterator[Any]:
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=not waiting, cancel_futures=True)  # one that is stopped does not wait
 
 
 # --- Programs -------------------------------------------------------------------------------------

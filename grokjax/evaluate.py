@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax import parts, results
+from grokjax import parts, recorded, results
 from grokjax.blocks import Block
-from grokjax.errors import ConfigError, suggest
+from grokjax.errors import ConfigError, DamagedError, suggest
 from grokjax.measuring import kept_measures, measure_block, measures_of
 from grokjax.parts import Part
 from grokjax.tasks.modular import PAPER
@@ -82,8 +82,11 @@ class Sweep(Workdir):
     def saved_measures(self) -> xr.Dataset | None:
         """What measures.nc holds, if that is of the checkpoints that are there."""
         path = measures_path(self.workdir)
-        saved = results.load(path) if path.exists() else None
-        if saved is None or tuple(saved["step"].values) != self.steps:
+        try:
+            saved = results.load(path) if path.exists() else None
+        except DamagedError:  # made anew
+            return None
+        if saved is None or "step" not in saved or tuple(saved["step"].values) != self.steps:
             return None
         made_from = saved.attrs.get("made_from", "")  # the first format says nothing
         return saved if made_from in ("", _made_from(self)) else None
@@ -249,10 +252,16 @@ def _about(part: Part) -> dict[str, str]:
 
 
 def _made_from(sweep: Sweep) -> str:
-    """Which runs and checkpoints: changes when either does."""
+    """Which runs, checkpoints and numbers recorded while training: changes when one of them does.
+
+    The records stand for the parameters, which would take long to read: they hold the losses of
+    every checkpoint.
+    """
     steps = {i: sweep.steps_of(i) for i in range(len(sweep.blocks))}
     runs = [run.to_dict() for run in sweep.config.runs]
-    return hashlib.sha256(json.dumps([runs, steps], sort_keys=True).encode()).hexdigest()[:16]
+    records = [recorded.fingerprint(sweep.directory(i)) for i in range(len(sweep.blocks))]
+    whole = json.dumps([runs, steps, records], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 def _made_by(part: Part) -> str:

@@ -5,24 +5,29 @@ until all runs of the block have passed it, and writes it then. The order at eve
 parameters, scores, and from time to time the state, so that a state on disk implies all before it.
 """
 
+import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from queue import Empty
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from grokjax import blocks as blocks_lib
-from grokjax import checkpoints, devices, measuring, recorded, stopping
+from grokjax import checkpoints, devices, measuring, recorded, stopping, workdir
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, checkpoint_steps, eval_steps
-from grokjax.errors import ConfigError, DamagedError
+from grokjax.errors import DamagedError
 from grokjax.lanes import Lane, Left, Places
+from grokjax.recorded import Recorded
 from grokjax.tasks.data import resized
 from grokjax.training import State
+from grokjax.types import Params
+
+log = logging.getLogger(__name__)
 
 AHEAD = 2
 """Stops by which a lane may be ahead of what its block has written."""
@@ -33,15 +38,29 @@ FIRST_SAVE, NEXT_SAVES = 30.0, 240.0
 Tell = Callable[[int, Sequence[int], Mapping[str, np.ndarray]], Any]
 
 
+class Holds(Protocol):
+    """What lets this process train a block; see `grokjax.claims`."""
+
+    def holds(self) -> bool: ...
+
+
+class LostError(Exception):
+    """Another process has taken over a block that this one trained."""
+
+
 def train(
     sweep: SweepConfig,
     blocks: Mapping[int, tuple[Block, Path]],
     tell: Tell,
     stopped: Callable[[], Any],
+    claim: Callable[[int], Holds | None] = lambda number: _Always(),
+    release: Callable[[int], Any] = lambda number: None,
 ) -> None:
     """Train blocks, by their number, to their ends, or until `stopped()`; saves in both cases.
 
-    `tell` gets the number of a block, the updates that each of its runs has done, and its scores.
+    Each block that is not trained is asked for with `claim`; what is not granted is left to others,
+    and so is, unsaved, what no longer holds. `release` tells that a block is done with. `tell` gets
+    the number of a block, the updates that each of its runs has done, and its scores.
     """
     waiting = deque(sorted(blocks))
     active: dict[int, _Training] = {}
@@ -50,40 +69,59 @@ def train(
             free = len(places.devices) - sum(one.lanes_left for one in active.values())
             if waiting and free > 0:
                 number = waiting.popleft()
-                one = active[number] = _Training(sweep, number, *blocks[number])
+                if (held := claim(number)) is None:
+                    continue
+                block, directory = blocks[number]
+                if is_done(sweep, block, directory):  # by another, a moment ago
+                    release(number)
+                    continue
+                one = active[number] = _Training(sweep, number, block, directory, held)
                 places.add(one.lanes)
                 tell(number, *one.progress())
                 continue
-            _take_event(places, active, tell)
+            for number in _take_event(places, active, tell):
+                release(number)
         places.halt()
         while not places.events.empty():
             _take_event(places, active, tell)
         for one in active.values():
-            one.save_as_it_is()
+            if one.claim.holds():
+                one.save_as_it_is()
 
 
-def _take_event(places: Places, active: dict[int, "_Training"], tell: Tell) -> None:
-    """Sees to what a place has told, and to all that can be written then."""
+class _Always:
+    def holds(self) -> bool:
+        return True
+
+
+def _take_event(places: Places, active: dict[int, "_Training"], tell: Tell) -> list[int]:
+    """Sees to what a place has told, and to all that can be written then; which blocks are over."""
     try:
         event = places.events.get(timeout=0.2)
     except Empty:  # signals are looked at again
-        return
+        return []
     if event.error:
         raise event.error
-    one = active.get(event.lane.order)
+    number = event.lane.order
+    one = active.get(number)
     if one is None:
-        return
-    if event.left:
-        one.take(event.left)
-        while one.is_complete():
-            one.write()
-        with places.changing():
-            one.free(event.lane)
-    tell(event.lane.order, *one.progress())
-    if one.is_finished():
+        return []
+    try:
+        if event.left:
+            one.take(event.left)
+            while one.is_complete():
+                one.write()
+            with places.changing():
+                one.free(event.lane)
+        tell(number, *one.progress())
+        if not one.is_finished():
+            return []
         one.finish()
-        places.remove(one.lanes)
-        del active[event.lane.order]
+    except LostError:
+        one.writer.wait()
+    places.remove(one.lanes)
+    del active[number]
+    return [number]
 
 
 class _Row(NamedTuple):
@@ -96,12 +134,16 @@ class _Row(NamedTuple):
 class _Training:
     """One block while it is trained: its lanes, and what is not yet written of what they left."""
 
-    def __init__(self, sweep: SweepConfig, number: int, block: Block, directory: Path):
-        self.block, self.directory = block, directory
-        self.evals, self.keeps, self.resumes = stops_of(sweep, block)
+    def __init__(
+        self, sweep: SweepConfig, number: int, block: Block, directory: Path, claim: Holds
+    ):
+        self.block, self.directory, self.claim = block, directory, claim
+        self.evals, self.keeps, self.resumes = _with_those_on_disk(
+            stops_of(sweep, block), directory, sweep.keep
+        )
         self.stops = sorted(self.evals | self.keeps | self.resumes)
         self.columns = np.array(sorted(self.evals))  # the steps of all scores
-        self.writer = checkpoints.Writer(directory)
+        self.writer = checkpoints.Writer(directory, workdir.identity(sweep, block))
         self.keep = sweep.keep
         self.shapes = blocks_lib.state_shapes(block)
         self.rows: dict[int, dict[int, _Row]] = defaultdict(dict)  # by stop and place
@@ -207,6 +249,8 @@ class _Training:
 
     def write(self) -> None:
         """Writes the next stop, which is complete."""
+        if not self.claim.holds():
+            raise LostError
         self.written += 1
         step, rows = self.stops[self.written], self.rows.pop(self.written)
         self.last |= {
@@ -214,7 +258,10 @@ class _Training:
         }
         rows = self.last | rows
         if step in self.keeps and self._keeps_params(step):
-            self.writer.save_params(step, self._stacked(rows).params)
+            params = self._stacked(rows).params
+            if step <= self.mends_to:
+                self._compare(step, params)
+            self.writer.save_params(step, params)
         if step in self.keeps and self.keep == "measures":
             self.writer.save_measures(
                 step, _stack_measures([rows[i].measures for i in sorted(rows)])
@@ -237,8 +284,22 @@ class _Training:
         stack = lambda like, *own: np.stack([resized(x, like.shape[1:]) for x in own])  # noqa: E731
         return jax.tree.map(stack, self.shapes, *(rows[i].state for i in range(len(rows))))
 
+    def _compare(self, step: int, params: Params) -> None:
+        """Refuses to fill a gap in checkpoints that are not on the way of this training."""
+        if step not in checkpoints.steps(self.directory):
+            return
+        saved = checkpoints.read(self.directory, step)
+        if not all(map(np.array_equal, *map(jax.tree.leaves, (saved, params)))):
+            raise DamagedError(
+                f"{self.directory} lacks checkpoints, and training it again leads elsewhere (at "
+                f"step {step}): it was trained on another kind of machine. Go on there, or move "
+                "that folder away to train all of it here"
+            )
+
     def _save(self, rows: Mapping[int, _Row]) -> None:
         step = self.stops[self.written]
+        if step < self.mends_to:  # a later state is on disk, whole but for what is mended here
+            return
         if step not in checkpoints.state_steps(self.directory):
             self.writer.save_state(step, self._stacked(rows))
         self.saved_at = time.monotonic()
@@ -263,30 +324,55 @@ class _Training:
 
     def _restore(self) -> None:
         saved = checkpoints.state_steps(self.directory)
-        step = saved[-1] if saved else -1
-        # What lies after a state, or was left by a life that saved none, is not on this path.
-        checkpoints.rewind(self.directory, step)
+        known = _records(self.directory)
+        if known is None and recorded.path_of(self.directory).exists():
+            recorded.set_aside(self.directory)
+        self.mends_to = -1
+        for step in reversed(saved):
+            if known is not None and self._is_whole(step, known):
+                try:
+                    state = checkpoints.restore(self.directory, step, like=self.shapes)
+                except DamagedError as error:
+                    log.warning("%s", error)
+                    self.writer.set_aside(step)
+                    self.mends_to = max(self.mends_to, step)
+                    continue
+                if self._is_even(step, state, known):
+                    return self._go_on(step, state)
+            self.mends_to = max(self.mends_to, step)
+        # What lies after all states, or was left by a life that saved none, is not on this path.
+        checkpoints.rewind(self.directory, self.mends_to)
+        recorded.rewind(self.directory, -1)
+
+    def _is_whole(self, step: int, known: Recorded) -> bool:
+        """Whether all that belongs before a state is on disk."""
+        recorded_ = {x for x in known.steps if x <= step}
+        return recorded_ >= {x for x in self.evals if x <= step} and not missing(
+            self.directory, self.keeps, self.keep, step
+        )
+
+    def _is_even(self, step: int, state: State, known: Recorded) -> bool:
+        """Whether no run rests before a state because it was to end there once."""
+        done, diverged = np.asarray(state.step), np.asarray(state.diverged_at) >= 0
+        return all(
+            done[place] >= min(step, run.steps) or diverged[place] or place in known.ended
+            for place, run in enumerate(self.block.runs)
+        )
+
+    def _go_on(self, step: int, state: State) -> None:
+        """From a state. What lies after it is not on this path, or will be written again."""
+        checkpoints.rewind(self.directory, max(step, self.mends_to))
         recorded.rewind(self.directory, step)
-        if not saved:
-            return
-        known, path = recorded.read(self.directory, step), recorded.path_of(self.directory)
-        if known is None:
-            raise ConfigError(
-                f"{path} is missing: it was lost, or an earlier grokjax has trained this sweep, "
-                "which can be read but not continued; name another --workdir"
-            )
-        wanted = tuple(x for x in sorted(self.evals) if x <= step)
-        if known.steps != wanted:
-            raise DamagedError(f"{path} lacks steps that were recorded: restore it from a copy")
-        state = checkpoints.restore(self.directory, step, like=self.shapes)
+        known = recorded.read(self.directory)
         self.written = self.stops.index(step)
         self.ended, self.diverged_at = dict(known.ended), dict(known.diverged_at)
         for place, run in enumerate(self.block.runs):
             if run.steps <= step:
                 self.ended.setdefault(place, (run.steps, ""))
+        columns = np.searchsorted(self.columns, known.steps)
         for name, values in known.scores.items():
             self.scores[name] = np.full((len(values), len(self.evals)), np.nan, np.float32)
-            self.scores[name][:, : len(wanted)] = values
+            self.scores[name][:, columns] = values
         for lane in self.lanes:
             like = blocks_lib.state_shapes(lane.block)
             own = jax.tree.map(lambda x, lane=lane: np.asarray(x)[list(lane.block.indices)], state)
@@ -315,18 +401,65 @@ def stops_of(sweep: SweepConfig, block: Block) -> tuple[set[int], set[int], set[
     return upto(eval_steps(sweep)) | ends, upto(checkpoint_steps(sweep)) | ends, resumes
 
 
+def _with_those_on_disk(stops: tuple[set[int], ...], directory: Path, keep: str):
+    """Stops, and those of an earlier plan, such as the end of a sweep that has grown longer."""
+    evals, keeps, resumes = stops
+    states, known = checkpoints.state_steps(directory), _records(directory)
+    if not states or known is None:
+        return stops
+    kept = checkpoints.measured_steps if keep == "measures" else checkpoints.steps
+    earlier = {x for x in kept(directory) if x <= states[-1]}
+    evals = evals | earlier | {x for x in known.steps if x <= states[-1]}
+    return evals, keeps | earlier, resumes | set(states)
+
+
+def missing(directory: Path, keeps: Collection[int], keep: str, upto: int) -> list[int]:
+    """The steps up to one of which a block should hold a checkpoint and does not."""
+    held = checkpoints.measured_steps if keep == "measures" else checkpoints.steps
+    wanted = {step for step in keeps if step <= upto}
+    gaps = wanted - set(held(directory))
+    if keep == "measures":
+        gaps |= {0} - set(checkpoints.steps(directory))
+    return sorted(gaps)
+
+
+def gaps_of(sweep: SweepConfig, block: Block, directory: Path) -> list[int]:
+    """The steps of which a block has lost checkpoints: training it again fills them."""
+    _, keeps, _ = stops_of(sweep, block)
+    states = checkpoints.state_steps(directory)
+    return missing(directory, keeps, sweep.keep, states[-1]) if states else []
+
+
+def _records(directory: Path, upto: int | None = None) -> Recorded | None:
+    """What a block has recorded; None, and a warning, where it is damaged: it is recorded again."""
+    try:
+        return recorded.read(directory, upto)
+    except DamagedError as error:
+        log.warning("%s", error)
+        return None
+
+
 def trained_steps(directory: Path) -> int:
     """Updates up to the latest state on disk."""
     saved = checkpoints.state_steps(directory)
     return saved[-1] if saved else 0
 
 
+def is_done(sweep: SweepConfig, block: Block, directory: Path) -> bool:
+    """Whether nothing of a block is left to train, nor lost."""
+    return is_trained(directory, block) and not gaps_of(sweep, block, directory)
+
+
 def is_trained(directory: Path, block: Block) -> bool:
     """Whether all runs of a block are at their ends, by their steps or by a rule."""
     step = trained_steps(directory)
-    if step == block.steps:
-        return True
-    known = recorded.read(directory, step) if step else None
-    return known is not None and all(
-        place in known.ended or run.steps <= step for place, run in enumerate(block.runs)
+    known = _records(directory, step) if step else None
+    if known is None:  # formats 1 and 2 recorded elsewhere
+        return step == block.steps and not recorded.path_of(directory).exists()
+    column = {x: i for i, x in enumerate(known.steps)}
+    scored = np.any([np.isfinite(x) for x in known.scores.values()], axis=0)
+    return all(
+        place in known.ended
+        or (run.steps <= step and run.steps in column and scored[place, column[run.steps]])
+        for place, run in enumerate(block.runs)
     )

@@ -1,16 +1,18 @@
 """What a block records while it trains: a line of JSON for each evaluation, appended.
 
     <block>/metrics.jsonl
-    {"step": 200, "train_loss": [4.74, null], ..., "ended": {"1": "diverged"}, ...}
+    {"step": 200, "train_loss": [4.74, null], ..., "ended": {"1": "diverged"}, ..., "crc32": "..."}
 
 Lists have the runs of the block in its order; null where a run has ended before, or where a number
 is not finite. `ended` says which runs end with this line, and by which rule; `diverged_at` at which
-step a loss of theirs was not finite. The file can be followed while training; a line that a kill
-has cut off is left out.
+step a loss of theirs was not finite; `crc32` is of the line before it was added. The file can be
+followed while training; a line that a kill has cut off is left out.
 """
 
+import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +43,7 @@ def read(directory: str | os.PathLike, upto: int | None = None) -> Recorded | No
     """
     path = path_of(directory)
     try:
-        lines = [json.loads(line) for line in _whole_lines(path)]
+        lines = _checked(_whole_lines(path))
         lines = [line for line in lines if upto is None or line["step"] <= upto]
         return _of_lines(lines)
     except FileNotFoundError:
@@ -54,6 +56,22 @@ def read(directory: str | os.PathLike, upto: int | None = None) -> Recorded | No
 def _whole_lines(path: Path) -> list[str]:
     lines = path.read_text().split("\n")
     return lines[:-1]  # what stands behind the last line end is nothing, or was cut off
+
+
+def _checked(texts: Sequence[str]) -> list[dict[str, Any]]:
+    lines = [json.loads(text) for text in texts]
+    if any("crc32" in line for line in lines):  # format 3 has none
+        for text, line in zip(texts, lines, strict=True):
+            if line["crc32"] != _crc(text[: -len(_SUM.format("")) - 8] + "}"):
+                raise ValueError(f"the line of step {line['step']} is not what was written")
+    return lines
+
+
+_SUM = ', "crc32": "{}"}}'
+
+
+def _crc(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _of_lines(lines: Sequence[Mapping[str, Any]]) -> Recorded:
@@ -78,8 +96,23 @@ def append(
     line |= {name: [_number(x) for x in values] for name, values in scores.items()}
     line |= {"ended": dict(ended)} if ended else {}
     line |= {"diverged_at": dict(diverged_at)} if diverged_at else {}
+    text = json.dumps(line)
     with path_of(directory).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(text[:-1] + _SUM.format(_crc(text)) + "\n")
+
+
+def fingerprint(directory: str | os.PathLike) -> str:
+    """A hash of all that is recorded; "" where nothing is."""
+    try:
+        return hashlib.sha256(path_of(directory).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def set_aside(directory: str | os.PathLike) -> None:
+    """Renames records that are damaged."""
+    path = path_of(directory)
+    path.rename(path.with_name(f"{path.name}.damaged-{os.getpid()}"))
 
 
 def rewind(directory: str | os.PathLike, step: int) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from grokjax.config import SweepConfig
+from grokjax.errors import DamagedError
 from grokjax.measures import keys
 from grokjax.runs import run_settings
 
@@ -129,14 +130,35 @@ def last_finite(ds: xr.Dataset, name: str) -> float:
 
 
 def save(ds: xr.Dataset, path: Path) -> None:
-    """Writes NetCDF; a reader sees the old file or the new one, nothing between."""
-    packed = {name: {"zlib": True, "complevel": 1} for name in ds.data_vars if ds[name].ndim > 1}
-    replace(path, lambda part: ds.to_netcdf(part, engine="h5netcdf", encoding=packed))
+    """Writes NetCDF; a reader sees the old file or the new one, nothing between.
+
+    It is made in memory: a disk that runs full ends this with an OSError and not within HDF5. Its
+    arrays carry checksums.
+    """
+    encoding = {}
+    for name, x in ds.variables.items():
+        if x.dtype.kind in "biufc" and x.ndim and x.size:
+            encoding[name] = {"fletcher32": True}
+            encoding[name] |= {"zlib": True, "complevel": 1} if x.ndim > 1 else {}
+    content = bytes(ds.to_netcdf(None, engine="h5netcdf", encoding=encoding))
+    replace(path, lambda part: part.write_bytes(content))
 
 
 def load(path: Path) -> xr.Dataset:
-    """The dataset of a file, in memory; the file is closed."""
-    return xr.load_dataset(path, engine="h5netcdf")
+    """The dataset of a file, in memory; the file is closed.
+
+    Raises:
+        DamagedError: it is not what was written.
+    """
+    try:
+        return xr.load_dataset(path, engine="h5netcdf")
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedError(
+            f"{path} is damaged ({reason}): delete it, and analyze makes it anew"
+        ) from error
 
 
 def replace(path: Path, write) -> None:

@@ -2,15 +2,10 @@
 
 import os
 import platform
-import shlex
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -18,6 +13,7 @@ from tqdm import tqdm
 
 from grokjax import blocks as blocks_lib
 from grokjax import (
+    checkpoints,
     devices,
     evaluate,
     loop,
@@ -30,24 +26,31 @@ from grokjax import (
     workdir,
 )
 from grokjax.blocks import Block
-from grokjax.config import SweepConfig, differing_fields
-from grokjax.errors import ConfigError
+from grokjax.claims import Claims, living
+from grokjax.config import SweepConfig
+from grokjax.errors import ConfigError, DamagedError
 from grokjax.measures.steps import ACCURACY_REACHED
+from grokjax.prepare import Shard, check_path, places_of, prepare
+from grokjax.signals import Interrupted, Signals
 
-
-class Interrupted(Exception):
-    """A signal asked the sweep to stop; what was trained is saved."""
+__all__ = ["Interrupted", "analyze", "asks_to_join", "run_sweep", "set_up_jax"]
 
 
 def set_up_jax() -> None:
     """What commands ask of JAX before its first use: to keep compiled programs.
 
-    Unless JAX is already told where, programs are kept in the user's cache directory, by machine:
-    a program for one CPU may not run on another.
+    Unless JAX is already told where, programs are kept in the user's cache directory, by machine: a
+    program for one CPU may not run on another. They are code, so the folder is the user's alone.
     """
-    if jax.config.jax_compilation_cache_dir is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "grokjax" / platform.node()))
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokjax"
+    with suppress(OSError):
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = cache.stat()
+        if found.st_uid == os.getuid():
+            cache.chmod(0o700)
+            jax.config.update("jax_compilation_cache_dir", str(cache / platform.node()))
 
 
 def run_sweep(
@@ -55,27 +58,87 @@ def run_sweep(
     folder: str | os.PathLike,
     say: Callable = print,
     figures: str = "overview",
+    join: bool = False,
+    shard: Shard | None = None,
 ) -> None:
     """Train, measure and plot a sweep in `folder`, from where an earlier call stopped.
 
-    `figures` is one of `plots.WHICH`.
+    `figures` is one of `plots.WHICH`. With `join`, processes that share the folder train the blocks
+    that no other has taken, and the last of them measures.
 
     Raises:
-        ConfigError: the folder cannot be used for this sweep.
+        ConfigError: the folder cannot be used for this sweep, or another process works on it.
         Interrupted: SIGINT or SIGTERM; calling again continues.
     """
-    folder = Path(folder)
-    sweep, blocks = _prepare(sweep, folder)
-    for block in blocks:  # a measure that does not exist is no news for after the training
-        measuring.measures_of(block, sweep.measures)
-    if _is_finished(folder, blocks):
-        say(f"{folder} is finished. Delete it, or name another --workdir, to run the sweep again.")
-        say(report.outcome(evaluate.open_sweep(folder).measures(), folder))
-        return
-    with _Signals() as signals:
-        _train_all(sweep, folder, blocks, signals, say)
-        analyze(folder, say, signals.check, figures=figures)
+    folder = Path(folder).absolute()
+    check_path(folder)
+    with Signals() as signals:
+        _refuse_those_at_work(folder, join)
+        if not workdir.config_path(folder).exists():
+            for block in blocks_lib.plan(sweep.runs, sweep.max_block):
+                measuring.measures_of(block, sweep.measures)  # no news for after the training
+        if _is_finished_already(sweep, folder, shard, say):
+            return
+        claims = Claims(folder)
+        try:
+            claims.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} is not writable ({error.strerror}): name another --workdir"
+            ) from error
+        with claims:
+            _work(sweep, folder, claims, signals, say, figures, join, shard)
     say(report.outcome(results.load(workdir.measures_path(folder)), folder))
+
+
+def _work(sweep, folder, claims, signals, say, figures, join, shard) -> None:
+    """What is left of a sweep, as far as it is this process'."""
+    _take(claims, "config" if join else "sweep", folder, signals, join)
+    if join:
+        _take(claims, f"worker-{platform.node()}-{os.getpid()}", folder, signals, join)
+    else:
+        _refuse_those_at_work(folder, join, claims)
+    sweep, blocks, grown = prepare(sweep, folder, shard)
+    claims.release("config")
+    if grown:
+        say(f"{folder} grows: {grown}")
+    for block in blocks:
+        measuring.measures_of(block, sweep.measures)
+    _train_all(sweep, folder, blocks, claims, signals, say)
+    _take(claims, "measures", folder, signals, wait=True)
+    if not _is_finished(sweep, folder, blocks):
+        analyze(folder, say, signals.check, figures=figures)
+
+
+def _refuse_those_at_work(folder: Path, join: bool, claims: Claims | None = None) -> None:
+    """Only one process works on a sweep, unless others are asked to join."""
+    others = claims.others() if claims else living(folder)
+    if not join and (found := next(iter(others), None)):
+        raise ConfigError(
+            f"{folder} is in use by {found[1]}: wait for it, or give --join to train with it"
+        )
+
+
+def _take(claims: Claims, name: str, folder: Path, signals: Signals, wait: bool) -> None:
+    """Takes a claim, waiting for those that hold it."""
+    while claims.take(name) is None:
+        if not wait:
+            _refuse_those_at_work(folder, False, claims)
+        signals.check()
+        time.sleep(POLL)
+
+
+POLL = 1.0
+"""Seconds between two looks at what others are doing."""
+
+
+def asks_to_join() -> bool:
+    """Whether this process is one of several that a scheduler has started alike."""
+    return any(name in os.environ for name in JOINING) or jax.process_count() > 1
+
+
+JOINING = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "TPU_WORKER_ID")
+"""Variables by which SLURM arrays, indexed Kubernetes jobs and TPU slices number their workers."""
 
 
 def analyze(
@@ -111,38 +174,63 @@ def analyze(
     page.write_of(measured, curves, opened.made_with, folder / "report.html")
     # Last: it marks the sweep as finished.
     results.save(measured, workdir.measures_path(folder))
+    if lost := gaps(opened):
+        raise DamagedError(f"what is there was measured, but {lost[0]}: sweep trains it again")
 
 
-def _prepare(sweep: SweepConfig, folder: Path) -> tuple[SweepConfig, tuple[Block, ...]]:
-    """The sweep as it is recorded, and the blocks of a new workdir, or of one that was started."""
-    if workdir.config_path(folder).exists():
-        saved, indices, _ = workdir.read_config(folder)
-        if not sweep.cores_per_run:
-            sweep = sweep.replace(cores_per_run=saved.cores_per_run)
-        if changed := differing_fields(saved, sweep):
-            raise ConfigError(
-                f"{folder} holds a sweep with another config ({'; '.join(changed)}): name another "
-                "--workdir, or undo the change"
-            )
-        return sweep, tuple(blocks_lib.block_of(sweep.runs, part) for part in indices)
-    if not sweep.cores_per_run:
-        sweep = sweep.replace(cores_per_run=devices.default_cores(len(sweep.runs)))
-    blocks = blocks_lib.plan(sweep.runs, sweep.max_block)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        workdir.write_config(folder, sweep, [block.indices for block in blocks], _made_with())
-    except OSError as error:
-        reason = error.strerror or error
-        raise ConfigError(f"{folder} is not writable ({reason}): name another --workdir") from error
-    return sweep, blocks
+def gaps(opened: evaluate.Sweep) -> list[str]:
+    """What a workdir has lost, a line for each block."""
+    lines = []
+    for i, block in enumerate(opened.blocks):
+        directory = opened.directory(i)
+        if steps := loop.gaps_of(opened.config, block, directory):
+            lines.append(f"{directory} lacks the checkpoints of {_some(steps)}")
+    return lines
 
 
-def _train_all(sweep: SweepConfig, folder: Path, blocks, signals, say) -> None:
-    """Train every block that is not at its end."""
+def verify(folder: str | os.PathLike, say: Callable = print) -> None:
+    """Reads all that a workdir holds and says what is damaged or lost.
+
+    Raises:
+        DamagedError: something is.
+    """
+    opened = evaluate.open_sweep(folder)
+    found, count = gaps(opened), 0
+    every = [x for i in range(len(opened.blocks)) for x in [opened.directory(i)]]
+    for directory in tqdm(every, desc="verifying", unit="block"):
+        try:
+            recorded.read(directory)
+        except DamagedError as error:
+            found.append(str(error))
+        for wrong in checkpoints.damaged(directory):
+            count += 1
+            found += [wrong] if wrong else []
+    if workdir.measures_path(folder).exists():
+        try:
+            results.load(workdir.measures_path(folder))
+        except DamagedError as error:
+            found.append(str(error))
+    for line in found:
+        say(line)
+    if found:
+        raise DamagedError(f"{len(found)} faults in {count} checkpoints of {folder}")
+    say(f"{folder}: {count} checkpoints in {len(every)} blocks are what was written; none is lost")
+
+
+def _train_all(sweep: SweepConfig, folder: Path, blocks, claims, signals, say) -> None:
+    """Train every block that is not at its end, or has lost checkpoints; waits for those of others.
+
+    What can be told of a loss is told.
+    """
     directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
-    todo = [i for i, block in enumerate(blocks) if not loop.is_trained(directories[i], block)]
-    if not todo:
+    unfinished = lambda: [  # noqa: E731
+        i for i, block in enumerate(blocks) if not loop.is_done(sweep, block, directories[i])
+    ]
+    if not (todo := unfinished()):
         return
+    for i in todo:
+        if gaps := loop.gaps_of(sweep, blocks[i], directories[i]):
+            say(f"{directories[i]} lacks the checkpoints of {_some(gaps)}: they are trained again")
     done = {i: loop.trained_steps(directories[i]) for i in todo}
     say(report.plan(sweep, blocks, done, _speed(sweep, blocks[todo[0]])))
     bar = Bar(blocks)
@@ -151,9 +239,26 @@ def _train_all(sweep: SweepConfig, folder: Path, blocks, signals, say) -> None:
             bar.update(
                 i, [run.steps for run in blocks[i].runs], recorded.read(directories[i]).scores
             )
-        jobs = {i: (blocks[i], directories[i]) for i in todo}
-        loop.train(sweep, jobs, bar.update, lambda: signals.seen)
-    signals.check()
+        while todo:
+            jobs = {i: (blocks[i], directories[i]) for i in todo}
+            with signals.noted():
+                loop.train(
+                    sweep,
+                    jobs,
+                    bar.update,
+                    lambda: signals.seen,
+                    lambda i: claims.take(f"block-{i}"),
+                    lambda i: claims.release(f"block-{i}"),
+                )
+            if todo := unfinished():
+                time.sleep(POLL)
+
+
+def _some(steps: Sequence[int]) -> str:
+    """Steps, the first of them by number."""
+    shown = ", ".join(map(str, steps[:5]))
+    more = f" and {len(steps) - 5} more" if len(steps) > 5 else ""
+    return f"step{'s' * (len(steps) > 1)} {shown}{more}"
 
 
 class Bar:
@@ -203,43 +308,25 @@ def _speed(sweep: SweepConfig, block: Block) -> tuple[float, float]:
     return seconds["train"] / (runs * lane.load.of_update), seconds["score"] / runs
 
 
-class _Signals:
-    """SIGINT and SIGTERM noted, not obeyed: `seen` is polled. A second one acts at once."""
-
-    def __enter__(self) -> "_Signals":
-        self.seen: signal.Signals | None = None
-        self._old = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._old[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *exception) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def check(self) -> None:
-        if self.seen:
-            raise Interrupted(f"stopped by {self.seen.name}; the same command goes on from here")
-
-    def _note(self, number, frame) -> None:
-        self.seen = signal.Signals(number)
-        signal.signal(number, self._old[number])
+def _is_finished_already(sweep: SweepConfig, folder: Path, shard: Shard | None, say) -> bool:
+    """Whether nothing is left to do, which is told; writes nothing."""
+    if not workdir.config_path(folder).exists():
+        return False
+    opened = evaluate.open_sweep(folder)
+    if not sweep.cores_per_run:
+        sweep = sweep.replace(cores_per_run=opened.config.cores_per_run)
+    same = shard is None and places_of(opened.config, sweep) == list(range(len(sweep.runs)))
+    longer = not same or any(
+        run.steps > old.steps for run, old in zip(sweep.runs, opened.config.runs, strict=True)
+    )
+    if longer or not _is_finished(opened.config, folder, opened.blocks):
+        return False
+    say(f"{folder} is finished. Delete it, or name another --workdir, to run the sweep again.")
+    say(report.outcome(opened.measures(), folder))
+    return True
 
 
-def _is_finished(folder: Path, blocks: Sequence[Block]) -> bool:
+def _is_finished(sweep: SweepConfig, folder: Path, blocks: Sequence[Block]) -> bool:
     directories = (workdir.block_directory(folder, i) for i in range(len(blocks)))
-    trained = all(map(loop.is_trained, directories, blocks))
+    trained = all(loop.is_done(sweep, *x) for x in zip(blocks, directories, strict=True))
     return trained and evaluate.open_sweep(folder).saved_measures() is not None
-
-
-def _made_with() -> dict[str, Any]:
-    packages = ("grokjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    device = jax.devices()[0]
-    return {
-        **{name: version(name) for name in packages},
-        "device": device.device_kind,
-        "platform": device.platform,
-        "num_devices": jax.local_device_count(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-    }

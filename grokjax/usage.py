@@ -19,7 +19,8 @@ EXIT_CODES = """exit codes:
   0    done
   1    the machine failed, a full disk for instance; the same command goes on
   2    something to mend in what was asked for, told in one line
-  130  stopped by Ctrl-C or SIGTERM; what was trained until then is saved"""
+  75   stopped by SIGTERM; what was trained is saved, the same command goes on
+  130  stopped by Ctrl-C; likewise"""
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,15 +1,17 @@
 """The files of a sweep, and reading them.
 
-<workdir>/config.json     the sweep as resolved, its blocks, versions, device, format
+<workdir>/config.json     the sweep as resolved, its blocks, versions, device, format, checksum
 <workdir>/runs.csv        one row a run
 <workdir>/blocks/<n>/     checkpoints and metrics.jsonl, see `grokjax.checkpoints`, `.recorded`
 <workdir>/curves.nc       losses and accuracies recorded while training
 <workdir>/measures.nc     measures at every checkpoint
 <workdir>/figures/*.png
+<workdir>/claims/         who works on it now, see `grokjax.claims`
 
 Reading a workdir never runs code from it.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -26,12 +28,13 @@ from grokjax.blocks import Block, block_of, program_of
 from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError, DamagedError
 from grokjax.recorded import Recorded
+from grokjax.runs import run_settings
 from grokjax.tasks.data import data_of
 from grokjax.types import Data, Params, Program
 
-FORMAT = 3
+FORMAT = 4
 """Of config.json and what lies beside it. 1 had no format, no parts by name, one task; 2 kept the
-curves in the state to resume from."""
+curves in the state to resume from; 3 had no checksums."""
 
 
 def block_directory(workdir: str | os.PathLike, block: int) -> Path:
@@ -66,15 +69,27 @@ def read_config(
             raise ConfigError(
                 f"{path} has format {found}, this grokjax reads up to {FORMAT}: install a later one"
             )
+        if found >= 4 and saved.pop("checksum", None) != _checksum(saved):
+            raise ValueError("it was changed after it was written: restore it from a copy")
         blocks = tuple(tuple(indices) for indices in saved["blocks"])
-        return SweepConfig.from_dict(saved["sweep"]), blocks, saved["made_with"]
+        sweep = SweepConfig.from_dict(saved["sweep"])
+        if sorted(i for block in blocks for i in block) != list(range(len(sweep.runs))):
+            raise ValueError("its blocks are not those of its runs")
+        return sweep, blocks, {"format": found, **saved["made_with"]}
     except ConfigError:
         raise
     except NotADirectoryError:
         raise ConfigError(f"{workdir} is a file: name a sweep's workdir") from None
     except FileNotFoundError:
+        if (Path(workdir) / "blocks").is_dir():
+            raise DamagedError(
+                f"{workdir} has blocks but no config.json, which says whose they are: restore it "
+                "from a copy, or name another workdir"
+            ) from None
         message = f"{workdir} holds no sweep: it has no config.json; name a sweep's workdir"
         raise ConfigError(message) from None
+    except PermissionError as error:
+        raise ConfigError(f"{path} may not be read: mend its permissions") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -86,18 +101,59 @@ def write_config(
     made_with: Mapping[str, Any],
 ) -> None:
     """Writes config.json and runs.csv."""
-    saved = {"format": FORMAT, "sweep": sweep.to_dict(), "blocks": blocks, "made_with": made_with}
+    blocks = [[int(i) for i in block] for block in blocks]
+    saved = {"format": FORMAT, "sweep": sweep.to_dict(), "blocks": blocks}
+    saved["made_with"] = {name: x for name, x in made_with.items() if name != "format"}
+    saved["checksum"] = _checksum(saved)
     results.replace(config_path(workdir), lambda path: path.write_text(json.dumps(saved, indent=1)))
     results.replace(Path(workdir) / "runs.csv", results.runs_table(sweep).to_csv)
+
+
+def _checksum(saved: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(saved, sort_keys=True).encode()).hexdigest()
+
+
+def identity(sweep: SweepConfig, block: Block) -> str:
+    """Whose checkpoints a block's are: a hash of all that their bits depend on but their number.
+
+    `steps` is left out, because a sweep may grow longer, and so is what has its default, so that
+    settings may be added to grokjax.
+    """
+    every = run_settings()
+    runs = [
+        {
+            name: value
+            for name, value in run.to_dict().items()
+            if name != "steps" and not (name in every and every[name].default == run._fields[name])
+        }
+        for run in block.runs
+    ]
+    whole = {"runs": runs, "precision": sweep.precision, "cores_per_run": sweep.cores_per_run}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def check_identity(sweep: SweepConfig, block: Block, directory: Path) -> None:
+    """Refuses checkpoints that are of other runs than config.json has there."""
+    found = checkpoints.identity_of(directory)
+    if found is None and checkpoints.is_empty(directory):
+        return
+    if found != identity(sweep, block):
+        raise DamagedError(
+            f"{directory} holds the checkpoints of other runs than config.json names there: "
+            "restore both from one copy"
+        )
 
 
 class Workdir:
     """A running or finished sweep in a folder; reads only."""
 
     def __init__(self, workdir: str | os.PathLike):
-        self.workdir = Path(workdir)
+        self.workdir = Path(workdir).absolute()
         self.config, indices, self.made_with = read_config(workdir)
         self.blocks = tuple(block_of(self.config.runs, part) for part in indices)
+        if self.made_with["format"] >= 4:
+            for i, block in enumerate(self.blocks):
+                check_identity(self.config, block, self.directory(i))
 
     def __repr__(self) -> str:
         saved = self.steps

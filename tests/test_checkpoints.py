@@ -211,7 +211,7 @@ def test_damage_is_a_one_line_error_that_names_the_step(tmp_path, part, damage):
         writer.save_params(8, make_params(width=512))  # Values under 1 kB lie in the index.
         writer.save_state(8, make_params(width=512))
     for kind in ("trajectory", "resume"):
-        (file,) = (tmp_path / kind / "8" / "state").glob(part)
+        file = max((tmp_path / kind / "8" / "state").glob(part), key=lambda x: x.stat().st_size)
         if damage == "removed":
             file.unlink()
         else:
@@ -329,7 +329,7 @@ def test_four_devices_to_one_and_no_chatter(tmp_path):
     np.testing.assert_array_equal(state["x"], np.arange(24.0).reshape(8, 3))
     np.testing.assert_array_equal(checkpoints.read(tmp_path, 7, run=6)["x"], [18, 19, 20])
     for store in checkpoints._open(tmp_path / "trajectory" / "7").values():
-        assert store.chunk_layout.read_chunk.shape == (1, 3)
+        assert store.chunk_layout.read_chunk.shape == (1, *store.shape[1:])
 
 
 def test_only_orbax_is_quietened(tmp_path, caplog):

@@ -8,7 +8,7 @@ import grokjax
 PACKAGE = Path(grokjax.__file__).parent
 
 LAYERS = [
-    ["errors"],
+    ["errors", "signals"],
     ["parts", "combine"],
     ["types"],
     ["variants"],
@@ -26,10 +26,10 @@ LAYERS = [
     ["table"],
     ["devices"],
     ["blocks"],
-    ["stacks", "checkpoints", "recorded", "results", "lanes"],
+    ["stacks", "checkpoints", "recorded", "results", "lanes", "claims"],
     ["workdir", "measuring"],
     ["loop"],
-    ["evaluate", "plots", "usage"],
+    ["evaluate", "plots", "usage", "prepare"],
     ["report", "commandline", "page"],
     ["runner"],
     ["sweep", "analyze", "interop", "session", "__main__"],

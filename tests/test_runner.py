@@ -190,7 +190,7 @@ def test_a_sweep_stopped_by_a_signal_ends_with_the_same_bits(finished, tmp_path,
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_a_sweep_goes_on_from_the_state_before_a_damaged_one(finished, tmp_path):
+def test_a_sweep_goes_on_from_the_state_before_a_damaged_one(finished, tmp_path, caplog):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     measures_path(folder).unlink()
@@ -198,10 +198,9 @@ def test_a_sweep_goes_on_from_the_state_before_a_damaged_one(finished, tmp_path)
     shutil.rmtree(states / "40")
     latest = states / str(checkpoints.state_steps(states.parent)[-1])
     next(latest.rglob("_METADATA")).write_text("")
-    with pytest.raises(DamagedError, match=f"damaged.*delete {latest}"):
-        run(tiny_sweep(), folder)
-    shutil.rmtree(latest)
     run(tiny_sweep(), folder)
+    assert "the checkpoint of step" in caplog.text and "damaged" in caplog.text
+    assert list(states.glob("*.damaged-*"))  # nothing is deleted
     assert_same_bits(contents(folder), contents(finished[0]))
 
 
@@ -377,24 +376,6 @@ def test_what_is_recorded_can_be_followed_line_by_line(finished):
         np.testing.assert_array_equal(
             np.float32(line["test_loss"]), curves["test_loss"].sel(step=line["step"])
         )
-
-
-@pytest.mark.usefixtures("without_figures")
-def test_lines_that_are_gone_are_missed(finished, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(finished[0], folder)
-    path = recorded.path_of(folder / "blocks" / "0")
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:3] + lines[4:]))
-    shutil.rmtree(folder / "blocks" / "0" / "resume" / "40")
-    with pytest.raises(DamagedError, match="metrics.jsonl lacks steps"):
-        run(tiny_sweep(), folder)
-    path.unlink()
-    with pytest.raises(ConfigError, match="metrics.jsonl is missing.*earlier grokjax"):
-        run(tiny_sweep(), folder)
-    path.write_text("".join(lines[:3]) + "{]\n")
-    with pytest.raises(DamagedError, match="metrics.jsonl is damaged"):
-        grokjax.open_sweep(folder).curves()
 
 
 def test_what_a_sweep_was_made_with_is_on_disk(finished):
