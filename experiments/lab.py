@@ -27,7 +27,8 @@ from ml_collections import ConfigDict
 from grokjax import plots, results, runner
 from grokjax.commandline import run_main
 from grokjax.errors import ConfigError
-from grokjax.evaluate import Sweep, open_sweep
+from grokjax.evaluate import Sweep
+from grokjax.several import open_sweep
 from grokjax.table import resolve
 from grokjax.usage import Parser
 

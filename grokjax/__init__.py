@@ -20,7 +20,8 @@ import importlib.metadata
 _PLACES = {
     "parts": "task operation network loss optimizer stop measure summary setting",
     "types": "Data Batch Sizes",
-    "evaluate": "Sweep open_sweep",
+    "evaluate": "Sweep",
+    "several": "open_sweep",
     "session": "train",
     "stacks": "progress_measures mechanism measures_of",
 }

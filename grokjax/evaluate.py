@@ -6,7 +6,6 @@ what is missing is computed.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +21,7 @@ from grokjax.errors import ConfigError, DamagedError, suggest
 from grokjax.measuring import kept_measures, measure_block, measures_of
 from grokjax.parts import Part
 from grokjax.tasks.modular import PAPER
+from grokjax.types import Data, Params, Program
 from grokjax.workdir import Workdir, measures_path
 
 Wanted = str | Callable
@@ -29,7 +29,7 @@ Wanted = str | Callable
 
 
 class Sweep(Workdir):
-    """A running or finished sweep in a workdir; reads only. Made by `open_sweep`."""
+    """A running or finished sweep in a workdir; reads only. Made by `several.open_sweep`."""
 
     def measures(self, *wanted: Wanted) -> xr.Dataset:
         """Measures over (run, step), by name, by family, or functions; see `grokjax.parts`.
@@ -112,19 +112,23 @@ class Selection(Sweep):
     def curves(self) -> xr.Dataset:
         return self._whole.curves().sel(run=self._numbers)
 
-    def _place(self, run: int) -> tuple[int, int]:
+    def ended(self) -> pd.DataFrame:
+        ended = self._whole.ended()
+        return ended[ended.index.isin(self._numbers)]
+
+    def params(self, run: int, step: int) -> Params:
+        return self._of(run).params(run, step)
+
+    def data(self, run: int) -> Data:
+        return self._of(run).data(run)
+
+    def program(self, run: int) -> Program:
+        return self._of(run).program(run)
+
+    def _of(self, run: int) -> Sweep:
         if run not in self._numbers:
             raise ValueError(f"no run {run} in this selection: it has {self._numbers}")
-        return super()._place(run)
-
-
-def open_sweep(workdir: str | os.PathLike) -> Sweep:
-    """Open a sweep, running or finished, for reading.
-
-    Raises:
-        ConfigError: the directory holds no sweep.
-    """
-    return Sweep(workdir)
+        return self._whole
 
 
 def evaluate(

@@ -455,7 +455,7 @@ def is_trained(directory: Path, block: Block) -> bool:
     step = trained_steps(directory)
     known = _records(directory, step) if step else None
     if known is None:  # formats 1 and 2 recorded elsewhere
-        return step == block.steps and not recorded.path_of(directory).exists()
+        return step == block.steps and checkpoints.identity_of(directory) is None
     column = {x: i for i, x in enumerate(known.steps)}
     scored = np.any([np.isfinite(x) for x in known.scores.values()], axis=0)
     return all(

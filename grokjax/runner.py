@@ -70,8 +70,8 @@ def run_sweep(
         ConfigError: the folder cannot be used for this sweep, or another process works on it.
         Interrupted: SIGINT or SIGTERM; calling again continues.
     """
-    folder = Path(folder).absolute()
     check_path(folder)
+    folder = Path(folder).absolute()
     with Signals() as signals:
         _refuse_those_at_work(folder, join)
         if not workdir.config_path(folder).exists():
@@ -153,7 +153,7 @@ def analyze(
     Everything anew, or with `wanted` those measures beside what measures.nc holds already.
     """
     folder = Path(folder)
-    opened = evaluate.open_sweep(folder)
+    opened = evaluate.Sweep(folder)
     for block in opened.blocks:  # before anything is shown
         measuring.measures_of(block, wanted)
     known = opened.saved_measures() if wanted else None
@@ -194,7 +194,7 @@ def verify(folder: str | os.PathLike, say: Callable = print) -> None:
     Raises:
         DamagedError: something is.
     """
-    opened = evaluate.open_sweep(folder)
+    opened = evaluate.Sweep(folder)
     found, count = gaps(opened), 0
     every = [x for i in range(len(opened.blocks)) for x in [opened.directory(i)]]
     for directory in tqdm(every, desc="verifying", unit="block"):
@@ -312,7 +312,7 @@ def _is_finished_already(sweep: SweepConfig, folder: Path, shard: Shard | None, 
     """Whether nothing is left to do, which is told; writes nothing."""
     if not workdir.config_path(folder).exists():
         return False
-    opened = evaluate.open_sweep(folder)
+    opened = evaluate.Sweep(folder)
     if not sweep.cores_per_run:
         sweep = sweep.replace(cores_per_run=opened.config.cores_per_run)
     same = shard is None and places_of(opened.config, sweep) == list(range(len(sweep.runs)))
@@ -329,4 +329,4 @@ def _is_finished_already(sweep: SweepConfig, folder: Path, shard: Shard | None, 
 def _is_finished(sweep: SweepConfig, folder: Path, blocks: Sequence[Block]) -> bool:
     directories = (workdir.block_directory(folder, i) for i in range(len(blocks)))
     trained = all(loop.is_done(sweep, *x) for x in zip(blocks, directories, strict=True))
-    return trained and evaluate.open_sweep(folder).saved_measures() is not None
+    return trained and evaluate.Sweep(folder).saved_measures() is not None

@@ -7,7 +7,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from grokjax import runner, table
-from grokjax.evaluate import Sweep, open_sweep
+from grokjax.evaluate import Sweep
+from grokjax.several import open_sweep
 
 
 def train(

@@ -30,6 +30,7 @@ LAYERS = [
     ["workdir", "measuring"],
     ["loop"],
     ["evaluate", "plots", "usage", "prepare"],
+    ["several"],
     ["report", "commandline", "page"],
     ["runner"],
     ["sweep", "analyze", "interop", "session", "__main__"],

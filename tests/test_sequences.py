@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from configs import message_of
 
-from grokjax import parts, training
+from grokjax import open_sweep, parts, training
 from grokjax.blocks import own_data, plan, program_of
 from grokjax.config import RunConfig, SweepConfig
-from grokjax.evaluate import open_sweep
 from grokjax.measures import select
 from grokjax.measures.network import Network
 from grokjax.networks import functions, init

@@ -50,7 +50,7 @@ def from_file(options: argparse.Namespace) -> Network:
 def from_workdir(options: argparse.Namespace) -> Network:
     from grokjax import evaluate
 
-    sweep, run = evaluate.open_sweep(options.workdir), options.run or 0
+    sweep, run = evaluate.Sweep(options.workdir), options.run or 0
     count = len(sweep.config.runs)
     if not 0 <= run < count:
         raise ConfigError(f"there is no run {run}: the sweep has runs 0 to {count - 1}")

@@ -13,9 +13,10 @@ from plotly.offline import get_plotlyjs
 
 from grokjax import results
 from grokjax.errors import ConfigError
-from grokjax.evaluate import Sweep, open_sweep
+from grokjax.evaluate import Sweep
 from grokjax.page import arrays, prose, tables
 from grokjax.plots.data import axes_of, meaningful, with_runs
+from grokjax.several import open_sweep
 
 _SCRIPTS = ("shared.js", "curves.js", "spectra.js", "outcomes.js", "page.js")
 _HERE = Path(__file__).parent

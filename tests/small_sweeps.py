@@ -1,0 +1,52 @@
+"""Sweeps that train in a second, and all that they leave for science."""
+
+import jax
+import numpy as np
+import xarray as xr
+
+import grokjax
+from grokjax import checkpoints, runner
+from grokjax.config import axis, product
+from grokjax.runs import RunConfig
+
+TINY = {
+    "modulus": 7,
+    "train_fraction": 0.7,
+    "d_model": 8,
+    "num_heads": 2,
+    "d_mlp": 16,
+    "steps": 40,
+}
+
+
+def rows_of(axes):
+    return product(*(axis(name, values) for name, values in axes.items()))
+
+
+def runs_of(**axes):
+    """A run for each combination of values."""
+    return tuple(RunConfig(**{**TINY, **row}) for row in rows_of(axes))
+
+
+def train(sweep, folder, **options):
+    said = []
+    runner.run_sweep(sweep, folder, lambda text: said.append(str(text)), "none", **options)
+    return "\n".join(said)
+
+
+def contents(folder):
+    """By run: parameters at every step, and all that was recorded and measured."""
+    opened = grokjax.open_sweep(folder)
+    found = {}
+    for i, block in enumerate(opened.blocks):
+        for step in checkpoints.steps(opened.directory(i)):
+            for run in block.indices:
+                found[run, step] = opened.params(run, step)
+    return found, opened.curves().drop_attrs(), opened.measures().drop_attrs()
+
+
+def assert_same(one, other):
+    assert one[0].keys() == other[0].keys()
+    jax.tree.map(np.testing.assert_array_equal, one[0], other[0])
+    for mine, theirs in zip(one[1:], other[1:], strict=True):
+        xr.testing.assert_equal(mine, theirs)
