@@ -229,7 +229,8 @@ def rewind(directory: str | os.PathLike, step: int) -> None:
     the same parameters again, elsewhere the old ones are not on its path.
     """
     for kind in (_trajectory(directory), _measured(directory)):
-        _remove(kind, [saved for saved in _finished(kind) if saved > step])
+        # From the last one down, so that what a kill leaves has no gap.
+        _remove(kind, [saved for saved in reversed(_finished(kind)) if saved > step])
 
 
 def bytes_per_step(tree: Any) -> int:

@@ -329,17 +329,17 @@ class _Training:
             recorded.set_aside(self.directory)
         self.mends_to = -1
         for step in reversed(saved):
-            if known is not None and self._is_whole(step, known):
-                try:
-                    state = checkpoints.restore(self.directory, step, like=self.shapes)
-                except DamagedError as error:
-                    log.warning("%s", error)
-                    self.writer.set_aside(step)
-                    self.mends_to = max(self.mends_to, step)
-                    continue
-                if self._is_even(step, state, known):
-                    return self._go_on(step, state)
-            self.mends_to = max(self.mends_to, step)
+            try:
+                state = checkpoints.restore(self.directory, step, like=self.shapes)
+            except DamagedError as error:
+                log.warning("%s", error)
+                self.writer.set_aside(step)
+                self.mends_to = max(self.mends_to, step)
+                continue
+            even = self._even_to(step, state, known)
+            if even == step and known is not None and self._is_whole(step, known):
+                return self._go_on(step, state)
+            self.mends_to = max(self.mends_to, even)
         # What lies after all states, or was left by a life that saved none, is not on this path.
         checkpoints.rewind(self.directory, self.mends_to)
         recorded.rewind(self.directory, -1)
@@ -351,13 +351,17 @@ class _Training:
             self.directory, self.keeps, self.keep, step
         )
 
-    def _is_even(self, step: int, state: State, known: Recorded) -> bool:
-        """Whether no run rests before a state because it was to end there once."""
-        done, diverged = np.asarray(state.step), np.asarray(state.diverged_at) >= 0
-        return all(
-            done[place] >= min(step, run.steps) or diverged[place] or place in known.ended
+    def _even_to(self, step: int, state: State, known: Recorded | None) -> int:
+        """The step up to which all runs of a state have gone on, or have ended: in a sweep that has
+        grown, some rest where they were to end once."""
+        done, ended = np.asarray(state.step), set() if known is None else known.ended.keys()
+        diverged = np.asarray(state.diverged_at) >= 0
+        rests = [
+            int(done[place])
             for place, run in enumerate(self.block.runs)
-        )
+            if not (diverged[place] or place in ended) and done[place] < min(step, run.steps)
+        ]
+        return min(rests, default=step)
 
     def _go_on(self, step: int, state: State) -> None:
         """From a state. What lies after it is not on this path, or will be written again."""

@@ -113,7 +113,8 @@ class Several(Sweep):
                 values = np.array(["" if pd.isna(x) else str(x) for x in values])
             ds = ds.assign_coords({name: ("run", values, attrs)})
         axes = dict.fromkeys(axis for x in found for axis in x.attrs.get("axes", "").split(","))
-        differing = [x for x in coords if table[x].nunique(dropna=False) > 1 and x != "sweep"]
+        runs = [run._fields for part in self.parts for run in part.config.runs]
+        differing = [x for x in coords if len({run.get(x) for run in runs}) > 1]
         every = [axis for axis in dict.fromkeys((*axes, *differing)) if axis]
         return ds.assign_attrs(name=" + ".join(self.names), axes=",".join(every))
 
