@@ -140,7 +140,7 @@ def write_identity(directory: str | os.PathLike, identity: str) -> None:
 def identity_of(directory: str | os.PathLike) -> str | None:
     """Whose checkpoints a directory holds; None where nothing was saved, or by an old format."""
     try:
-        return _identity_path(directory).read_text().strip()
+        return _identity_path(directory).read_text(errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -381,6 +381,8 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _brief(error: Exception) -> str:
+    if "No space left" in str(error):
+        return "no space is left on the disk"
     return str(error).partition(" [")[0].partition("\n")[0]  # TensorStore appends all its settings.
 
 
@@ -407,10 +409,11 @@ def _place(path: Path, name: str, array: np.ndarray, leaf: Any) -> Any:
 
 
 def _quiet_orbax() -> None:
-    """Keeps Orbax's INFO lines, a dozen for each save, off the terminal; warnings still show."""
+    """Keeps Orbax's INFO lines, a dozen for each save, off the terminal, and the traces of what is
+    raised here anyway; warnings still show."""
     logging.getLogger("absl").addFilter(_is_not_chatter)  # Adding it again changes nothing.
 
 
 def _is_not_chatter(record: logging.LogRecord) -> bool:
     chatty = f"{os.sep}orbax{os.sep}" in record.pathname
-    return not chatty or record.levelno >= logging.WARNING
+    return not chatty or (record.levelno >= logging.WARNING and not record.exc_info)

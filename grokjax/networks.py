@@ -23,13 +23,13 @@ whose function does not change when every array is padded with zeros behind its 
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Float, Int
 
@@ -99,8 +99,9 @@ def gives(program: Program, name: str) -> bool:
     return isinstance(out, dict) and name in out
 
 
+@cache
 def num_params(program: Program) -> int:
-    return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(shapes(program)))
+    return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes(program)))
 
 
 def pad(params: Params, program: Program) -> Params:

@@ -37,13 +37,13 @@ ALWAYS = (
 
 def run_settings() -> dict[str, Setting]:
     """Every setting that a run of any registered part may have, in order."""
-    own = {
-        name: x
-        for kind in parts.KINDS
-        for part in parts.all_of(kind)
-        for name, x in part.own.items()
-    }
-    return parts.common_settings() | own
+    return _run_settings(tuple(parts.common_settings().items()), _registered())
+
+
+@lru_cache(16)
+def _run_settings(common: tuple[tuple[str, Setting], ...], registered: tuple[Part, ...]):
+    own = (x for part in registered for x in part.own.items())
+    return dict((*common, *own))
 
 
 def check_field(name: str, value: Any, every: Mapping[str, Setting] | None = None) -> Any:
@@ -94,9 +94,8 @@ class RunConfig:
 
     def __getitem__(self, name: str) -> Any:
         value = self._fields[name]
-        if value is None:
-            known = parts.common_settings().get(name)
-            return self._fields[known.follows] if known and known.follows else None
+        if value is None and (known := parts.common_settings().get(name)) and known.follows:
+            return self._fields[known.follows]
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -192,9 +191,11 @@ def uses_of(part: Part) -> tuple[str, ...]:
     return optimizers.used(part) if part.kind == "optimizer" else part.uses or ()
 
 
+_KINDS = tuple(kind for kind in parts.KINDS if kind not in ("measure", "summary"))
+
+
 def _registered() -> tuple[Part, ...]:
-    kinds = (kind for kind in parts.KINDS if kind not in ("measure", "summary"))
-    return tuple(part for kind in kinds for part in parts.all_of(kind))
+    return tuple(part for kind in _KINDS for part in parts.all_of(kind))
 
 
 @lru_cache(1024)

@@ -105,8 +105,15 @@ def write_config(
     saved = {"format": FORMAT, "sweep": sweep.to_dict(), "blocks": blocks}
     saved["made_with"] = {name: x for name, x in made_with.items() if name != "format"}
     saved["checksum"] = _checksum(saved)
-    results.replace(config_path(workdir), lambda path: path.write_text(json.dumps(saved, indent=1)))
+    results.replace(config_path(workdir), lambda path: path.write_text(_pretty(saved)))
     results.replace(Path(workdir) / "runs.csv", results.runs_table(sweep).to_csv)
+
+
+def _pretty(saved: Mapping[str, Any]) -> str:
+    """JSON with a line for each run: ten thousand of them are written at once."""
+    runs = ",\n".join(json.dumps(run) for run in saved["sweep"]["runs"])
+    rest = {**saved, "sweep": {**saved["sweep"], "runs": "RUNS"}}
+    return json.dumps(rest, indent=1).replace('"RUNS"', f"[\n{runs}]")
 
 
 def _checksum(saved: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """From sweeps to the text of a page and its file."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,8 @@ def _save(text: str, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         results.replace(path, lambda part: part.write_text(text, encoding="utf-8"))
     except OSError as error:
+        if error.errno == errno.ENOSPC:  # no fault of the name
+            raise
         reason = error.strerror or error
         raise ConfigError(f"{path} cannot be written ({reason}): name another file") from error
     return path

@@ -59,6 +59,7 @@ class Part:
 
 _parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
 _common: dict[str, dict[str, Setting]] = {section: {} for section in SECTIONS}
+_flat: dict[str, Setting] = {}  # what `common_settings` has last said
 _reserved = {"axes"}
 
 defaults: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -79,7 +80,10 @@ def reserve(*names: str) -> None:
 
 def common_settings() -> dict[str, Setting]:
     """All of them by name, in the order of `SECTIONS`."""
-    return {name: setting for section in _common.values() for name, setting in section.items()}
+    if len(_flat) < sum(map(len, _common.values())):
+        _flat.clear()
+        _flat.update((name, x) for section in _common.values() for name, x in section.items())
+    return _flat
 
 
 def section_of(name: str) -> str:
