@@ -1,25 +1,24 @@
 """A sweep from its first step to its figures: prepare, train, measure, draw, obey signals."""
 
+import math
 import os
 import platform
 import shlex
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from tqdm import tqdm
 
 from grokjax import blocks as blocks_lib
 from grokjax import (
     devices,
     evaluate,
+    forecast,
     loop,
     measuring,
     page,
@@ -32,22 +31,27 @@ from grokjax import (
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, differing_fields
 from grokjax.errors import ConfigError
-from grokjax.measures.steps import ACCURACY_REACHED
+from grokjax.forecast import Stages
+from grokjax.progress import Progress
 
 
 class Interrupted(Exception):
     """A signal asked the sweep to stop; what was trained is saved."""
 
 
-def set_up_jax() -> None:
+def set_up_jax(writing: bool = True) -> None:
     """What commands ask of JAX before its first use: to keep compiled programs.
 
     Unless JAX is already told where, programs are kept in the user's cache directory, by machine:
-    a program for one CPU may not run on another.
+    a program for one CPU may not run on another. Without `writing` those are used that are there.
     """
     if jax.config.jax_compilation_cache_dir is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "grokjax" / platform.node()))
+        folder = cache / "grokjax" / platform.node()
+        if writing or folder.is_dir():
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+    if not writing:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
 
 
 def run_sweep(
@@ -73,9 +77,34 @@ def run_sweep(
         say(report.outcome(evaluate.open_sweep(folder).measures(), folder))
         return
     with _Signals() as signals:
-        _train_all(sweep, folder, blocks, signals, say)
-        analyze(folder, say, signals.check, figures=figures)
+        told, stages = _foresee(sweep, folder, blocks, figures, compiled=1)
+        say(told)
+        progress = Progress(stages)
+        _train_all(sweep, folder, blocks, signals, progress)
+        analyze(folder, say, signals.check, figures=figures, progress=progress)
     say(report.outcome(results.load(workdir.measures_path(folder)), folder))
+
+
+def dry_run(
+    sweep: SweepConfig,
+    folder: str | os.PathLike,
+    say: Callable = print,
+    figures: str = "overview",
+) -> None:
+    """Says what `run_sweep` would do, and writes nothing: the first updates are only tried.
+
+    Raises:
+        ConfigError: as `run_sweep`, but for a folder that cannot be made.
+    """
+    folder = Path(folder)
+    sweep, blocks = _planned(sweep, folder)
+    for block in blocks:
+        measuring.measures_of(block, sweep.measures)
+    if workdir.config_path(folder).exists() and _is_finished(folder, blocks):
+        say(f"{folder} is finished: nothing is left to do")
+        return
+    say(_foresee(sweep, folder, blocks, figures)[0])
+    say(f"Nothing was written. The same command without --dry-run begins in {folder}.")
 
 
 def analyze(
@@ -84,6 +113,7 @@ def analyze(
     check: Callable = lambda: None,
     wanted: Sequence[evaluate.Wanted] = (),
     figures: str = "overview",
+    progress: Progress | None = None,
 ) -> None:
     """Measure every checkpoint of a workdir; write curves.nc, measures.nc, figures and page.
 
@@ -94,11 +124,14 @@ def analyze(
     for block in opened.blocks:  # before anything is shown
         measuring.measures_of(block, wanted)
     known = opened.saved_measures() if wanted else None
-    count = len(opened.config.runs) * len(opened.steps)
-    with tqdm(total=count, desc="measuring", unit="checkpoint") as bar:
+    count = sum(len(x.runs) * len(opened.steps_of(i)) for i, x in enumerate(opened.blocks))
+    progress, done = progress or Progress(), 0
+    with progress.stage("measuring", "checkpoints") as show:
 
-        def tell(done: int) -> None:
-            bar.update(done)
+        def tell(more: int) -> None:
+            nonlocal done
+            done += more
+            show(done, count)
             check()
 
         measured = evaluate.evaluate(opened, wanted, tell, known)
@@ -107,14 +140,24 @@ def analyze(
             measured = measured.merge(known[others], compat="override", join="outer")
     curves = opened.curves()
     results.save(curves, workdir.curves_path(folder))
-    plots.save_all(measured, folder / "figures", figures, curves=curves, check=check)
+    with progress.stage("drawing", "figures") as show:
+        plots.save_all(
+            measured,
+            folder / "figures",
+            figures,
+            curves=curves,
+            check=check,
+            tell=show,
+            cores=devices.num_cores(),
+        )
     page.write_of(measured, curves, opened.made_with, folder / "report.html")
+    results.replace(folder / "runs.csv", report.every_run(opened.runs, measured).to_csv)
     # Last: it marks the sweep as finished.
     results.save(measured, workdir.measures_path(folder))
 
 
-def _prepare(sweep: SweepConfig, folder: Path) -> tuple[SweepConfig, tuple[Block, ...]]:
-    """The sweep as it is recorded, and the blocks of a new workdir, or of one that was started."""
+def _planned(sweep: SweepConfig, folder: Path) -> tuple[SweepConfig, tuple[Block, ...]]:
+    """The sweep as it is, or would be, recorded, and its blocks; writes nothing."""
     if workdir.config_path(folder).exists():
         saved, indices, _ = workdir.read_config(folder)
         if not sweep.cores_per_run:
@@ -127,7 +170,14 @@ def _prepare(sweep: SweepConfig, folder: Path) -> tuple[SweepConfig, tuple[Block
         return sweep, tuple(blocks_lib.block_of(sweep.runs, part) for part in indices)
     if not sweep.cores_per_run:
         sweep = sweep.replace(cores_per_run=devices.default_cores(len(sweep.runs)))
-    blocks = blocks_lib.plan(sweep.runs, sweep.max_block)
+    return sweep, blocks_lib.plan(sweep.runs, sweep.max_block)
+
+
+def _prepare(sweep: SweepConfig, folder: Path) -> tuple[SweepConfig, tuple[Block, ...]]:
+    """The same of a new workdir, which is made, or of one that was started."""
+    sweep, blocks = _planned(sweep, folder)
+    if workdir.config_path(folder).exists():
+        return sweep, blocks
     try:
         folder.mkdir(parents=True, exist_ok=True)
         workdir.write_config(folder, sweep, [block.indices for block in blocks], _made_with())
@@ -137,16 +187,27 @@ def _prepare(sweep: SweepConfig, folder: Path) -> tuple[SweepConfig, tuple[Block
     return sweep, blocks
 
 
-def _train_all(sweep: SweepConfig, folder: Path, blocks, signals, say) -> None:
+def _foresee(
+    sweep: SweepConfig, folder: Path, blocks: Sequence[Block], figures: str, compiled: int = 0
+) -> tuple[str, Stages]:
+    """What is about to happen, in words, and seconds of its stages."""
+    directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
+    todo = [i for i, block in enumerate(blocks) if not loop.is_trained(directories[i], block)]
+    done = {i: loop.trained_steps(directories[i]) for i in todo}
+    tried = forecast.tried(sweep, blocks[todo[0] if todo else 0])
+    number = forecast.num_figures(sweep, figures)
+    stages = forecast.stages(sweep, blocks, done, tried, number, compiled)
+    disk = forecast.disk(sweep, blocks, done, tried, folder)
+    return report.plan(sweep, blocks, done, stages, disk), stages
+
+
+def _train_all(sweep: SweepConfig, folder: Path, blocks, signals, progress: Progress) -> None:
     """Train every block that is not at its end."""
     directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
     todo = [i for i, block in enumerate(blocks) if not loop.is_trained(directories[i], block)]
     if not todo:
         return
-    done = {i: loop.trained_steps(directories[i]) for i in todo}
-    say(report.plan(sweep, blocks, done, _speed(sweep, blocks[todo[0]])))
-    bar = Bar(blocks)
-    with bar.bar:
+    with progress.training(blocks) as bar:
         for i in set(range(len(blocks))) - set(todo):
             bar.update(
                 i, [run.steps for run in blocks[i].runs], recorded.read(directories[i]).scores
@@ -154,53 +215,6 @@ def _train_all(sweep: SweepConfig, folder: Path, blocks, signals, say) -> None:
         jobs = {i: (blocks[i], directories[i]) for i in todo}
         loop.train(sweep, jobs, bar.update, lambda: signals.seen)
     signals.check()
-
-
-class Bar:
-    """The bar of the whole sweep, in updates summed over runs, and how far the runs are."""
-
-    def __init__(self, blocks: Sequence[Block]):
-        self.blocks, num_runs = blocks, sum(len(block.runs) for block in blocks)
-        total = sum(run.steps for block in blocks for run in block.runs)
-        self.bar = tqdm(total=total, unit="step", unit_scale=True, desc="training")
-        self.done = [0] * len(blocks)
-        self.reached = {"memorized": np.zeros(num_runs, bool), "grokked": np.zeros(num_runs, bool)}
-
-    def update(self, number: int, steps: Sequence[int], scores: dict[str, np.ndarray]) -> None:
-        """The updates that each run of a block has done, and the block's scores so far."""
-        self.bar.update(sum(steps) - self.done[number])
-        self.done[number] = sum(steps)
-        texts = []
-        for word, split in (("memorized", "train"), ("grokked", "test")):
-            if f"{split}_accuracy" not in scores:
-                continue
-            reached = (scores[f"{split}_accuracy"] >= ACCURACY_REACHED).any(1)
-            self.reached[word][list(self.blocks[number].indices)] = reached
-            texts.append(f"{word} {self.reached[word].sum()}/{len(self.reached[word])}")
-        self.bar.set_postfix_str(", ".join(texts), refresh=False)
-
-
-def _speed(sweep: SweepConfig, block: Block) -> tuple[float, float]:
-    """Seconds for one unit of a block's work, and for one row of an evaluation, at all places.
-
-    Times the first updates of a lane on a state that is thrown away.
-    """
-    everywhere = devices.places(sweep.cores_per_run)
-    lane = blocks_lib.lanes(block, sweep.precision)[0]
-    trainer = blocks_lib.trainer(lane, sweep.precision)
-    seconds = {}
-    with devices.at(everywhere[0]):
-        data, state = blocks_lib.block_data(lane), blocks_lib.initial_states(lane)
-        data = jax.device_put(data, everywhere[0])
-        for count in (1, 2):  # the first call compiles
-            clock = time.monotonic()
-            state = jax.block_until_ready(trainer.train(state, data, np.int32(2 * count - 1)))
-            seconds["train"] = (time.monotonic() - clock) / count
-            clock = time.monotonic()
-            jax.block_until_ready(trainer.scores(state.params, data))
-            seconds["score"] = time.monotonic() - clock
-    runs = len(lane.runs) * min(len(everywhere), len(sweep.runs))
-    return seconds["train"] / (runs * lane.load.of_update), seconds["score"] / runs
 
 
 class _Signals:

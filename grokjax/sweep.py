@@ -1,18 +1,32 @@
 """Train and measure a sweep: python -m grokjax.sweep --config sweeps/weight_decay.py"""
 
+import argparse
 import sys
 
 from grokjax.commandline import read_sweep, run_main
 from grokjax.usage import add_figures
 
 
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_figures(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan: runs, seconds of each stage, bytes on disk; write nothing",
+    )
+
+
 def main(argv: list[str]) -> int:
-    line = read_sweep(argv, add_figures)
+    line = read_sweep(argv, _add_options)
+    options = line.options
     from grokjax import runner  # after the arguments: jax takes seconds to import
 
-    runner.set_up_jax()
+    runner.set_up_jax(writing=not options.dry_run)
+    if options.dry_run:
+        runner.dry_run(line.sweep, line.workdir, figures=options.figures)
+        return 0
     try:
-        runner.run_sweep(line.sweep, line.workdir, figures=line.options.figures)
+        runner.run_sweep(line.sweep, line.workdir, figures=options.figures)
     except runner.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 130

@@ -9,7 +9,7 @@ PACKAGE = Path(grokjax.__file__).parent
 
 LAYERS = [
     ["errors"],
-    ["parts", "combine"],
+    ["parts", "combine", "schedule"],
     ["types"],
     ["variants"],
     ["fourier", "losses", "optimizers", "tasks", "model", "perceptron", "networks"]
@@ -29,8 +29,9 @@ LAYERS = [
     ["stacks", "checkpoints", "recorded", "results", "lanes"],
     ["workdir", "measuring"],
     ["loop"],
-    ["evaluate", "plots", "usage"],
-    ["report", "commandline", "page"],
+    ["evaluate", "forecast", "plots", "usage"],
+    ["commandline", "page", "progress"],
+    ["report"],
     ["runner"],
     ["sweep", "analyze", "interop", "session", "__main__"],
 ]
