@@ -25,6 +25,9 @@ PER_FIGURE = 0.7
 FILES_OF_A_CHECKPOINT = 12_000
 """Bytes beside its arrays, which compression makes 6 % smaller."""
 
+FILES_OF_A_SWEEP = 5_200_000
+"""Bytes of its page, which holds a plotting library, and of datasets without their numbers."""
+
 _ENOUGH = 0.3  # seconds of updates to go by
 _NOT_TWICE = 20.0  # seconds beyond which measures are not tried again to tell their compilation
 _NUMBER_IN_TEXT, _NUMBER = 12, 4  # bytes: in metrics.jsonl, in a dataset
@@ -206,7 +209,7 @@ def bytes_needed(
     sweep: SweepConfig, blocks: Sequence[Block], done: Mapping[int, int], speed: Tried
 ) -> float:
     """Of checkpoints, of the latest two states, of what is recorded and measured."""
-    evals, keeps, total = eval_steps(sweep), checkpoint_steps(sweep), 0.0
+    evals, keeps, total = eval_steps(sweep), checkpoint_steps(sweep), float(FILES_OF_A_SWEEP)
     for i, block in enumerate(blocks):
         left = 1 - done[i] / block.steps if i in done else 0.0
         state, runs = blocks_lib.state_shapes(block), len(block.runs)

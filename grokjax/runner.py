@@ -104,7 +104,7 @@ def dry_run(
         say(f"{folder} is finished: nothing is left to do")
         return
     say(_foresee(sweep, folder, blocks, figures)[0])
-    say(f"Nothing was written. The same command without --dry-run begins in {folder}.")
+    say(f"Nothing was written; without --dry-run it goes to {folder}")
 
 
 def analyze(
