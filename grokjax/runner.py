@@ -7,18 +7,20 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from grokjax import blocks as blocks_lib
 from grokjax import (
     devices,
     evaluate,
     forecast,
+    logs,
     loop,
     measuring,
     page,
@@ -59,16 +61,18 @@ def run_sweep(
     folder: str | os.PathLike,
     say: Callable = print,
     figures: str = "overview",
+    log: str = "none",
 ) -> None:
     """Train, measure and plot a sweep in `folder`, from where an earlier call stopped.
 
-    `figures` is one of `plots.WHICH`.
+    `figures` is one of `plots.WHICH`, `log` of `logs.LOGS`.
 
     Raises:
         ConfigError: the folder cannot be used for this sweep.
         Interrupted: SIGINT or SIGTERM; calling again continues.
     """
     folder = Path(folder)
+    logs.check(log)
     sweep, blocks = _prepare(sweep, folder)
     for block in blocks:  # a measure that does not exist is no news for after the training
         measuring.measures_of(block, sweep.measures)
@@ -80,7 +84,8 @@ def run_sweep(
         told, stages = _foresee(sweep, folder, blocks, figures, compiled=1)
         say(told)
         progress = Progress(stages)
-        _train_all(sweep, folder, blocks, signals, progress)
+        with logs.open_log(log, sweep, blocks, folder) as told_to:
+            _train_all(sweep, folder, blocks, signals, progress, told_to)
         analyze(folder, say, signals.check, figures=figures, progress=progress)
     say(report.outcome(results.load(workdir.measures_path(folder)), folder))
 
@@ -201,7 +206,9 @@ def _foresee(
     return report.plan(sweep, blocks, done, stages, disk), stages
 
 
-def _train_all(sweep: SweepConfig, folder: Path, blocks, signals, progress: Progress) -> None:
+def _train_all(
+    sweep: SweepConfig, folder: Path, blocks, signals, progress: Progress, log: logs.Log
+) -> None:
     """Train every block that is not at its end."""
     directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
     todo = [i for i, block in enumerate(blocks) if not loop.is_trained(directories[i], block)]
@@ -213,7 +220,12 @@ def _train_all(sweep: SweepConfig, folder: Path, blocks, signals, progress: Prog
                 i, [run.steps for run in blocks[i].runs], recorded.read(directories[i]).scores
             )
         jobs = {i: (blocks[i], directories[i]) for i in todo}
-        loop.train(sweep, jobs, bar.update, lambda: signals.seen)
+
+        def tell(number: int, steps: Sequence[int], scores: Mapping[str, np.ndarray]) -> None:
+            bar.update(number, steps, scores)
+            log.follow(number)
+
+        loop.train(sweep, jobs, tell, lambda: signals.seen)
     signals.check()
 
 

@@ -14,6 +14,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the plan: runs, seconds of each stage, bytes on disk; write nothing",
     )
+    parser.add_argument(
+        "--log",
+        metavar="NAME",
+        default="none",
+        help="wandb: tell Weights & Biases too what metrics.jsonl records (pip install wandb)",
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -23,10 +29,11 @@ def main(argv: list[str]) -> int:
 
     runner.set_up_jax(writing=not options.dry_run)
     if options.dry_run:
+        runner.logs.check(options.log)
         runner.dry_run(line.sweep, line.workdir, figures=options.figures)
         return 0
     try:
-        runner.run_sweep(line.sweep, line.workdir, figures=options.figures)
+        runner.run_sweep(line.sweep, line.workdir, figures=options.figures, log=options.log)
     except runner.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 130

@@ -29,7 +29,7 @@ LAYERS = [
     ["stacks", "checkpoints", "recorded", "results", "lanes"],
     ["workdir", "measuring"],
     ["loop"],
-    ["evaluate", "forecast", "plots", "usage"],
+    ["evaluate", "forecast", "logs", "plots", "usage"],
     ["commandline", "page", "progress"],
     ["report"],
     ["runner"],
