@@ -126,25 +126,31 @@ class WeightsAndBiases:
 
     def _run(self, run: int) -> Any:
         if run not in self.open:
-            fields = {name: self.sweep.runs[run][name] for name in self.sweep.runs[run]}
-            name = self.folder.resolve().name
-            values = ", ".join(
-                f"{axis}={fields[axis]}" for axis in self.sweep.axes if axis in fields
-            )
-            shown = self.wandb.init(
-                project=os.environ.get("WANDB_PROJECT", "grokjax"),
-                group=name,
-                name=f"{run} {values}".strip(),
-                id=self._id(run),
-                config={"run": run, **fields},
-                dir=str(self.folder),
-                resume="allow",
-                reinit="create_new",
-                settings=self.wandb.Settings(console="off", quiet=True),
-            )
-            shown.define_metric("*", step_metric="train_step")
-            self.open[run] = shown
+            try:
+                self.open[run] = self._started(run)
+            except self.wandb.Error as error:
+                raise ConfigError(
+                    f"--log wandb: {error}: call wandb login, or set WANDB_MODE=offline"
+                ) from error
         return self.open[run]
+
+    def _started(self, run: int) -> Any:
+        fields = {name: self.sweep.runs[run][name] for name in self.sweep.runs[run]}
+        name = self.folder.resolve().name
+        values = ", ".join(f"{axis}={fields[axis]}" for axis in self.sweep.axes if axis in fields)
+        shown = self.wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "grokjax"),
+            group=name,
+            name=f"{run} {values}".strip(),
+            id=self._id(run),
+            config={"run": run, **fields},
+            dir=str(self.folder),
+            resume="allow",
+            reinit="create_new",
+            settings=self.wandb.Settings(console="off", silent=True),
+        )
+        shown.define_metric("*", step_metric="train_step")
+        return shown
 
     def _id(self, run: int) -> str:
         """The same for the same run of the same workdir."""

@@ -12,6 +12,7 @@ from grokjax import logs, recorded, workdir
 from grokjax.__main__ import main
 from grokjax.commandline import run_main
 from grokjax.config import RunConfig, SweepConfig
+from grokjax.errors import ConfigError
 
 TINY = dict(modulus=7, d_model=8, num_heads=2, d_mlp=16, steps=40)
 SWEEP = SweepConfig([RunConfig(**TINY, seed=i, weight_decay=0.5) for i in (0, 1)])
@@ -52,7 +53,7 @@ def made(monkeypatch):
         made.append(FakeRun(**about))
         return made[-1]
 
-    library = SimpleNamespace(init=init, Settings=lambda **settings: settings)
+    library = SimpleNamespace(init=init, Settings=lambda **settings: settings, Error=OSError)
     monkeypatch.setitem(sys.modules, "wandb", library)
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
     return made
@@ -87,6 +88,18 @@ def test_a_sweep_that_goes_on_tells_what_is_new(made, tmp_path):
         log.follow(0)
     assert len(made) == 3 and made[2].about["id"] == made[1].about["id"] != made[0].about["id"]
     assert [x["train_step"] for x in made[2].lines] == [20] and made[2].about["resume"] == "allow"
+
+
+def test_what_the_library_refuses_is_told_in_one_line(made, tmp_path, monkeypatch):
+    def refuse(**about):
+        raise OSError("api_key not configured")
+
+    monkeypatch.setattr(sys.modules["wandb"], "init", refuse)
+    record(tmp_path, (0,))
+    with logs.open_log("wandb", SWEEP, BLOCKS, tmp_path) as log:
+        with pytest.raises(ConfigError, match="api_key not configured: call wandb login, or"):
+            log.follow(0)
+        log.offsets[0] = 10**6  # nothing more to tell
 
 
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path):
