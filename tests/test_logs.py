@@ -44,17 +44,20 @@ class FakeRun:
         self.finished = exit_code
 
 
-@pytest.fixture
-def made(monkeypatch):
-    """The runs that a stand-in for the library was asked for."""
-    made = []
+def stand_in(made):
+    """For the library: an object that notes in `made` the runs that it was asked for."""
 
     def init(**about):
         made.append(FakeRun(**about))
         return made[-1]
 
-    library = SimpleNamespace(init=init, Settings=lambda **settings: settings, Error=OSError)
-    monkeypatch.setitem(sys.modules, "wandb", library)
+    return SimpleNamespace(init=init, Settings=lambda **settings: settings, Error=OSError)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    made = []
+    monkeypatch.setitem(sys.modules, "wandb", stand_in(made))
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
     return made
 
