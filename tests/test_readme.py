@@ -125,7 +125,7 @@ def run_block(block, names):
         block = block._replace(
             text=re.sub(pattern, small.replace("{sizes}", SIZES_OF["modular"]), block.text)
         )
-    missing = {x for x in re.findall(r"(?m)^(?:from|import) (\w+)", block.text)}
+
     if all(importlib.util.find_spec(x) for x in missing):
         exec(compile(block.text, "snippet", "exec"), names)
 
