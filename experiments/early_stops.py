@@ -19,7 +19,7 @@ import xarray as xr
 import grokjax
 from experiments import lab
 from experiments.throughput import machine
-from grokjax import loop, runner, workdir
+from grokjax import loop, prepare, progress, runner, workdir
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
 from grokjax.table import resolve
@@ -39,10 +39,13 @@ def sweep_of(steps: int, rule: str) -> SweepConfig:
 
 def trained(sweep: SweepConfig, folder: Path) -> float:
     """Seconds of training alone."""
-    sweep, blocks = runner._prepare(sweep, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = prepare.planned(sweep, folder)
+    plan.record(folder)
+    sweep, blocks = plan.sweep, plan.blocks
     jobs = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(blocks)}
-    bar, began = runner.Bar(blocks), time.monotonic()
-    with bar.bar:
+    bar, began = progress.Training(blocks), time.monotonic()
+    with bar.line:
         loop.train(sweep, jobs, bar.update, lambda: False)
     return time.monotonic() - began
 

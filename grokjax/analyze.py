@@ -35,11 +35,11 @@ def main(argv: list[str]) -> int:
         options = parser.parse_args(argv)
         if options.config:
             run_file(find_file(options.config))
-        from grokjax import report, results, runner, workdir
+        from grokjax import report, results, runner, verify, workdir
 
         runner.set_up_jax()
         if options.verify:
-            runner.verify(options.workdir)
+            verify.verify(options.workdir)
             return 0
         runner.analyze(
             options.workdir, check=signals.check, wanted=options.measures, figures=options.figures

@@ -14,6 +14,7 @@ from grokjax.combine import axis, chain, product, zipped
 from grokjax.errors import ConfigError, show, suggest
 from grokjax.parts import Setting, setting
 from grokjax.runs import RunConfig, check_field, run_settings, used_settings
+from grokjax.schedule import Steps
 
 __all__ = [
     "ConfigError",
@@ -159,18 +160,18 @@ def _refuse_duplicates(runs: tuple[RunConfig, ...], axes: tuple[str, ...]) -> No
             raise ConfigError(f"{same}: list each combination once")
 
 
-def checkpoint_steps(sweep: SweepConfig) -> tuple[int, ...]:
+def checkpoint_steps(sweep: SweepConfig) -> Steps:
     """Steps at which parameters are kept, including 0 and the last step of every run."""
     ends = set(sweep.column("steps"))
     last, count = max(ends), sweep.checkpoint_log_steps
     spaced = (round(last ** (i / count)) for i in range(count))
-    return tuple(sorted({*range(0, last, sweep.checkpoint_every), *spaced, *ends}))
+    return Steps([sweep.checkpoint_every], last, {0, *spaced, *ends})
 
 
-def eval_steps(sweep: SweepConfig) -> tuple[int, ...]:
+def eval_steps(sweep: SweepConfig) -> Steps:
     """Steps at which losses are recorded, including every step with a checkpoint."""
-    last = max(sweep.column("steps"))
-    return tuple(sorted({*range(0, last, sweep.eval_every), *checkpoint_steps(sweep)}))
+    kept = checkpoint_steps(sweep)
+    return Steps([sweep.eval_every, *kept.every], kept.end, kept.others)
 
 
 def differing_fields(a: SweepConfig, b: SweepConfig) -> tuple[str, ...]:

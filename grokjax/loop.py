@@ -429,9 +429,10 @@ def missing(directory: Path, keeps: Collection[int], keep: str, upto: int) -> li
 
 def gaps_of(sweep: SweepConfig, block: Block, directory: Path) -> list[int]:
     """The steps of which a block has lost checkpoints: training it again fills them."""
+    if not (states := checkpoints.state_steps(directory)):
+        return []
     _, keeps, _ = stops_of(sweep, block)
-    states = checkpoints.state_steps(directory)
-    return missing(directory, keeps, sweep.keep, states[-1]) if states else []
+    return missing(directory, keeps, sweep.keep, states[-1])
 
 
 def _records(directory: Path, upto: int | None = None) -> Recorded | None:

@@ -136,10 +136,7 @@ def _at_the_end(
     ends: Sequence[int],
 ) -> dict[str, np.ndarray]:
     """By name, the measures at each run's own last checkpoint, run axis first, padded."""
-    splits = data_of(block.runs[0]).splits
-    found = {part.name: part for part in parts.all_of("measure") if part.at == "end"}
-    found = {name: part for name, part in found.items() if part.builtin or part in measures}
-    at_end = [part for part in found.values() if applies(part, block.program, splits)]
+    at_end = _taken_at_the_end(block, measures)
     if not at_end:
         return {}
     last = [max(step for step in steps if step <= end) for end in ends]
@@ -150,6 +147,29 @@ def _at_the_end(
         for name, x in values.items():
             given[name] = _filled(given.get(name), x, one.places, len(block.runs))
     return given
+
+
+def _taken_at_the_end(block: Block, measures: Sequence[Part]) -> list[Part]:
+    """Measures of a run's last checkpoint that are asked for, or that others may ask for."""
+    splits = data_of(block.runs[0]).splits
+    found = {part.name: part for part in parts.all_of("measure") if part.at == "end"}
+    found = {name: part for name, part in found.items() if part.builtin or part in measures}
+    return [part for part in found.values() if applies(part, block.program, splits)]
+
+
+def at_the_start(
+    block: Block, params: Params, measures: Sequence[Part], place: jax.Device
+) -> dict[str, np.ndarray]:
+    """Measures of runs whose initial parameters are given, without labels, at one place."""
+    given: dict[str, np.ndarray] = {}
+    for one in passes(block, _taken_at_the_end(block, measures)):
+        for name, x in one(params, 0, place).items():
+            given[name] = _filled(given.get(name), x, one.places, len(block.runs))
+    found = {part.name: given[part.name] for part in measures if part.name in given}
+    for one in passes(block, [part for part in measures if part.at != "end"], params, given):
+        for name, x in one(params, 0, place).items():
+            found[name] = _filled(found.get(name), np.asarray(x), one.places, len(block.runs))
+    return found
 
 
 def _rows(params: Mapping[int, Params], steps: Sequence[int]) -> Params:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -41,10 +41,29 @@ def check_path(text: str | os.PathLike) -> None:
         raise ConfigError(f"--workdir {text!r} contains {found[0]!r}: name a folder without it")
 
 
-def prepare(
-    sweep: SweepConfig, folder: Path, shard: Shard | None = None
-) -> tuple[SweepConfig, tuple[Block, ...], str]:
-    """The sweep that a workdir trains, recorded there, its blocks, and by what it has grown.
+class Plan(NamedTuple):
+    """What a workdir trains.
+
+    Attributes:
+        changes: whether it is still to be recorded there.
+        words: by what a sweep that was there has grown.
+    """
+
+    sweep: SweepConfig
+    blocks: tuple[Block, ...]
+    made_with: dict[str, Any]
+    changes: bool
+    words: str = ""
+
+    def record(self, folder: Path) -> None:
+        """Writes it to the workdir, which is there."""
+        if self.changes:
+            indices = [block.indices for block in self.blocks]
+            workdir.write_config(folder, self.sweep, indices, self.made_with)
+
+
+def planned(sweep: SweepConfig, folder: Path, shard: Shard | None = None) -> Plan:
+    """The sweep that a workdir is to train; writes nothing.
 
     Raises:
         ConfigError: the workdir is another sweep's.
@@ -54,10 +73,9 @@ def prepare(
     if not sweep.cores_per_run:
         cores = saved.cores_per_run if saved else devices.default_cores(len(sweep.runs))
         sweep = sweep.replace(cores_per_run=cores)
-    sweep, planned, part = _part(sweep, shard)
+    sweep, blocks, part = _part(sweep, shard)
     if saved is None:
-        _write(folder, sweep, planned, {**_made_with(), **part})
-        return sweep, planned, ""
+        return Plan(sweep, blocks, {**_made_with(), **part}, changes=True)
     places = places_of(saved, sweep)
     if places is None:
         changed = "; ".join(differing_fields(saved, sweep))
@@ -65,24 +83,19 @@ def prepare(
             f"{folder} holds a sweep with another config ({changed}): name another --workdir, or "
             "undo the change; steps may grow, and runs be added"
         )
-    blocks = tuple(blocks_lib.block_of(sweep.runs, [places[i] for i in x]) for x in indices)
+    old = tuple(blocks_lib.block_of(sweep.runs, [places[i] for i in x]) for x in indices)
     new = sorted(set(range(len(sweep.runs))) - set(places))
-    if new:
-        fresh = blocks_lib.plan([sweep.runs[i] for i in new], sweep.max_block)
-        blocks += tuple(blocks_lib.block_of(sweep.runs, [new[i] for i in x.indices]) for x in fresh)
-    old = blocks[: len(indices)]
+    fresh = blocks_lib.plan([sweep.runs[i] for i in new], sweep.max_block) if new else ()
+    own = [blocks_lib.block_of(sweep.runs, [new[i] for i in block.indices]) for block in fresh]
+    longer = sum(sweep.runs[i].steps > run.steps for i, run in zip(places, saved.runs, strict=True))
+    grown = bool(new or longer or places != sorted(places))
     if made_with["format"] < workdir.FORMAT:
-        _refuse_to_go_on(folder, old)
-        return sweep, blocks, ""
+        _refuse_to_go_on(folder, old, grown)
+        return Plan(sweep, old, made_with, changes=False)
     for i, block in enumerate(old):
         workdir.check_identity(sweep, block, workdir.block_directory(folder, i))
-    longer = sum(
-        sweep.runs[place].steps > run.steps for place, run in zip(places, saved.runs, strict=True)
-    )
-    if new or longer or places != sorted(places):
-        _write(folder, sweep, blocks, made_with)
     words = [f"{len(new)} runs are new"] * bool(new) + [f"{longer} go on longer"] * bool(longer)
-    return sweep, blocks, " and ".join(words)
+    return Plan(sweep, (*old, *own), made_with, grown, " and ".join(words))
 
 
 def places_of(saved: SweepConfig, sweep: SweepConfig) -> list[int] | None:
@@ -142,13 +155,9 @@ def _part(
     return sweep.replace(runs=runs), blocks, {"shard": part}
 
 
-def _write(folder: Path, sweep: SweepConfig, blocks: Sequence[Block], made_with) -> None:
-    workdir.write_config(folder, sweep, [block.indices for block in blocks], made_with)
-
-
-def _refuse_to_go_on(folder: Path, blocks: Sequence[Block]) -> None:
+def _refuse_to_go_on(folder: Path, blocks: Sequence[Block], grown: bool) -> None:
     directories = (workdir.block_directory(folder, i) for i in range(len(blocks)))
-    if not all(map(loop.is_trained, directories, blocks)):
+    if grown or not all(map(loop.is_trained, directories, blocks)):
         raise ConfigError(
             f"{folder} was begun by an earlier grokjax: it can be read but not continued; name "
             "another --workdir"

@@ -53,6 +53,18 @@ def read(directory: str | os.PathLike, upto: int | None = None) -> Recorded | No
         raise DamagedError(f"{path} is damaged ({reason}): restore it from a copy") from error
 
 
+def lines_from(directory: str | os.PathLike, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines after an offset in bytes, and the offset after these."""
+    try:
+        with path_of(directory).open("rb") as file:
+            file.seek(offset)
+            read = file.read()
+    except FileNotFoundError:
+        return [], offset
+    whole = read[: read.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], offset + len(whole)
+
+
 def _whole_lines(path: Path) -> list[str]:
     lines = path.read_text().split("\n")
     return lines[:-1]  # what stands behind the last line end is nothing, or was cut off

@@ -1,57 +1,125 @@
-"""What a sweep says on the terminal: its plan before, its table after."""
+"""What a sweep says on the terminal: its plan before, its table after, in 80 columns."""
 
 import os
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax import blocks as blocks_lib
-from grokjax import checkpoints, devices, results, workdir
+from grokjax import devices, results, workdir
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, checkpoint_steps, eval_steps
-from grokjax.loop import stops_of
+from grokjax.forecast import Disk, Stages
+from grokjax.plots.data import (
+    axes_of,
+    column,
+    distinct,
+    later_than_all,
+    median_step,
+    text,
+    words,
+)
+from grokjax.progress import COLUMNS, duration
+
+MOST_RUNS = 100
+"""With a line for each; beyond, one for each swept value."""
+
+MOST_VALUES = 20
+"""Of one axis, with a line for each."""
+
+_KEYS = 16
+"""Columns that a list of key frequencies has at least."""
+
+_INDENT = 11
+_ENDS = ("memorization_end", "circuit_formation_end", "cleanup_end", "steps_to_grok")
+_LOSSES = ("train_loss", "test_loss", "restricted_loss")
+_HEADINGS = {"steps_to_grok": "grokked"}
+_FIRST = (
+    *("steps_to_grok", "test_loss", "key_frequency", "cleanup_end"),
+    *("memorization_end", "circuit_formation_end", "train_loss", "restricted_loss"),
+)
+"""What of a run is shown before what, where there is no room for all."""
+
+
+# --- Before ---------------------------------------------------------------------------------------
 
 
 def plan(
     sweep: SweepConfig,
     blocks: Sequence[Block],
-    done: dict[int, int],
-    speed: tuple[float, float],
+    done: Mapping[int, int],
+    stages: Stages,
+    disk: Disk,
 ) -> str:
     """What is about to happen, in a few lines.
 
     Args:
         done: the updates that each block which is not at its end has done.
-        speed: seconds for one unit of work, and for an evaluation of one run.
     """
-    per_work, per_score = speed
-    seconds = disk = 0.0
-    for i, block in enumerate(blocks):
-        evals, keeps, _ = stops_of(sweep, block)
-        state = blocks_lib.state_shapes(block)
-        disk += len(keeps) * checkpoints.bytes_per_step(state.params)
-        disk += 2 * checkpoints.bytes_per_step(state)
-        if i in done:
-            left = block.load.work * (1 - done[i] / block.steps)
-            seconds += per_work * left
-            seconds += per_score * len(block.runs) * len(evals) * (1 - done[i] / block.steps)
     steps = sorted({run.steps for run in sweep.runs})
-    lines = [
-        f"runs       {len(sweep.runs)} ({_axes_line(sweep)})",
-        f"blocks     {len(blocks)} of {', '.join(str(len(b.runs)) for b in blocks)} runs; padding "
-        f"takes {max(b.load.waste for b in blocks):.0%} of the arithmetic at most",
-        f"steps      {' / '.join(f'{n:,}' for n in steps)}; checkpoints "
-        f"{len(checkpoint_steps(sweep))}, evaluations {len(eval_steps(sweep))}",
-        f"time       about {_duration(seconds)} of training",
-        f"disk       about {disk / 1e9:.2g} GB",
-        f"device     {_places(sweep)}, precision {devices.precision_here(sweep.precision)}",
+    shown = [f"{n:,}" for n in steps]
+    shown = shown if len(shown) < 5 else [shown[0], "...", shown[-1]]
+    about = [
+        ("runs", f"{len(sweep.runs)} ({_axes_line(sweep)})"),
+        ("blocks", _blocks_line(blocks)),
+        (
+            "steps",
+            f"{' / '.join(shown)} a run; {sum(run.steps for run in sweep.runs):,} run-steps in all",
+        ),
+        (
+            "records",
+            f"{len(eval_steps(sweep)):,} evaluations, {len(checkpoint_steps(sweep)):,} checkpoints",
+        ),
+        ("time", _time_line(stages)),
+        ("disk", disk_line(sweep, disk)),
+        ("device", f"{_places(sweep)}, precision {devices.precision_here(sweep.precision)}"),
     ]
     if any(done.values()):
-        lines.append(f"continues  from step {min(done.values()):,}")
-    return "\n".join(lines)
+        about.append(("continues", f"from step {min(done.values()):,}"))
+    return "\n".join(
+        textwrap.fill(f"{name:<{_INDENT}}{told}", COLUMNS, subsequent_indent=" " * _INDENT)
+        for name, told in about
+    )
+
+
+def _axes_line(sweep: SweepConfig) -> str:
+    values = lambda name: len(set(sweep.column(name)))  # noqa: E731
+    return " x ".join(f"{name}: {values(name)}" for name in sweep.axes) or "one configuration"
+
+
+def _blocks_line(blocks: Sequence[Block]) -> str:
+    sizes = [len(block.runs) for block in blocks]
+    least, most = min(sizes), max(sizes)
+    runs = f"{most} run{'s' * (most > 1)}" if least == most else f"{least} to {most} runs"
+    waste = max(block.load.waste for block in blocks)
+    padding = f"; padding takes {waste:.0%} of the arithmetic at most" if waste >= 0.005 else ""
+    return f"{len(blocks)} of {runs}{padding}"
+
+
+def _time_line(stages: Stages) -> str:
+    named = zip(("compiling", "training", "measuring", "drawing"), stages, strict=True)
+    parts = ", ".join(f"{word} {duration(seconds)}" for word, seconds in named)
+    return f"about {duration(sum(stages))}: {parts}"
+
+
+def disk_line(sweep: SweepConfig, disk: Disk) -> str:
+    line = f"about {_bytes(disk.needed)} needed, {_bytes(disk.free)} free"
+    if disk.fits:
+        return line
+    if disk.checkpoint_every:
+        return f"{line}: does not fit; --config.checkpoint_every={disk.checkpoint_every} does"
+    other = "another --workdir" if sweep.keep == "measures" else "--config.keep=measures"
+    return f"{line}: does not fit; fewer runs, {other} or a larger --config.eval_every may"
+
+
+def _bytes(count: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.{0 if count >= 100 * size else 1}f} {unit}"
+    return f"{count / 1e3:.0f} kB"
 
 
 def _places(sweep: SweepConfig) -> str:
@@ -64,54 +132,143 @@ def _places(sweep: SweepConfig) -> str:
     return f"CPU, {runs} at a time on {cores}"
 
 
+# --- After ----------------------------------------------------------------------------------------
+
+
 def outcome(ds: xr.Dataset, folder: str | os.PathLike) -> str:
-    """The table of a finished sweep, one row a run, and where its files are."""
-    fields = [field for field in ds.attrs["axes"].split(",") if field]
-    columns = {field: [_value_text(x) for x in ds[field].values.tolist()] for field in fields}
-    table = pd.DataFrame(columns, index=ds["run"].values)
-    for name in ("memorization_end", "circuit_formation_end", "cleanup_end", "steps_to_grok"):
-        if name in ds:
-            heading = "grokked" if name == "steps_to_grok" else name.replace("_", " ")
-            table[heading] = [_step_text(x, never) for x, never in _ends(ds, name)]
-    losses = [x for x in ("train_loss", "test_loss", "restricted_loss") if x in ds]
-    last = results.at_end(ds[losses])
-    for name in losses:
-        table[name.replace("_", " ")] = [f"{x:.2e}" for x in last[name].values]
+    """What a finished sweep came to, a line a run or a swept value; and where the rest is."""
+    table = runs_lines(ds) if ds.sizes["run"] <= MOST_RUNS else values_lines(ds)
+    folder = Path(folder)
+    files = {"measures": workdir.measures_path(folder), "every run": folder / "runs.csv"}
+    files["report"] = folder / "report.html"
+    return "\n".join([*table, "", *(f"{name:<10} {path}" for name, path in files.items())])
+
+
+def every_run(runs: pd.DataFrame, ds: xr.Dataset) -> pd.DataFrame:
+    """The table of runs with what they came to: ends of phases, last losses, key frequencies."""
+    found = {
+        name: x.values
+        for name, x in ds.data_vars.items()
+        if x.dims == ("run",) and x.dtype.kind in "biuf" and name not in runs
+    }
+    names = [x for x in (*_LOSSES, "train_accuracy", "test_accuracy") if x in ds]
+    last = results.at_end(ds[names])
+    found |= {f"final_{name}": last[name].values for name in names}
     if "key_frequency" in ds:
-        table["key frequencies"] = [results.key_text(ds.sel(run=run)) for run in ds["run"].values]
-    if "diverged_at" in ds and ds["diverged_at"].notnull().any():
-        table["diverged"] = [_step_text(x, never="") for x in ds["diverged_at"].values]
-    page = Path(folder) / "report.html"
-    files = f"measures {workdir.measures_path(folder)}\nreport   {page}"
-    return f"{table.rename_axis('run').to_string()}\n\n{files}"
+        found["key_frequencies"] = [results.key_text(ds.sel(run=run)) for run in ds["run"].values]
+    return runs.assign(**found)
 
 
-def _ends(ds: xr.Dataset, name: str) -> list[tuple[float, str]]:
-    """The steps, and what to say of a run without one: memorization goes on in those that did."""
-    values, words = ds[name].values, np.full(ds.sizes["run"], "not reached")
+def runs_lines(ds: xr.Dataset) -> list[str]:
+    """A table with a line for each run: as much as there is room for."""
+    columns = {"run": [str(x) for x in ds["run"].values]}
+    columns |= {words(x): [text(y) for y in column(ds, x)] for x in axes_of(ds)}
+    found = {name: _run_texts(ds, name) for name in (*_ENDS, *_LOSSES, "key_frequency")}
+    whole = {name: texts for name, texts in found.items() if texts is not None}
+    short = {name: [_cut(x, _KEYS) for x in texts] for name, texts in whole.items()}
+    chosen: set[str] = set()
+
+    def shown(names: set[str]) -> dict[str, list[str]]:
+        return columns | {_heading(x): short[x] for x in short if x in names}
+
+    for name in sorted(short, key=_FIRST.index):
+        chosen |= {name} if _width(shown({*chosen, name})) <= COLUMNS else set()
+    if "key_frequency" in chosen:
+        room = _KEYS + COLUMNS - _width(shown(chosen))
+        short["key_frequency"] = [_cut(x, room) for x in whole["key_frequency"]]
+    return [*_lines(shown(chosen)), *_legend(shown(chosen))]
+
+
+def _cut(told: str, room: int) -> str:
+    """As many whole words as there is room for; a remark in brackets first of all goes."""
+    told = told if len(told) <= room else told.partition(" (")[0]
+    if len(told) <= room:
+        return told
+    return told[: room - 3].rpartition(" ")[0] + " ..."
+
+
+def _run_texts(ds: xr.Dataset, name: str) -> list[str] | None:
+    """One column of the table of runs; None where a sweep has no such thing."""
+    if name not in ds:
+        return None
+    if name == "key_frequency":
+        return [results.key_text(ds.sel(run=run)) for run in ds["run"].values]
+    if name in _LOSSES:
+        return [f"{x:.1e}" for x in results.at_end(ds[[name]])[name].values]
+    texts = ["-" if np.isnan(x) else f"{x:.0f}" for x in ds[name].values]
     if name == "memorization_end" and "steps_to_memorize" in ds:
-        words = np.where(ds["steps_to_memorize"].notnull(), "goes on", words)
-    return list(zip(values, words, strict=True))
+        goes_on = ds["steps_to_memorize"].notnull().values
+        texts = ["goes on" if x == "-" and y else x for x, y in zip(texts, goes_on, strict=True)]
+    if name == "steps_to_grok" and "diverged_at" in ds:
+        lost = ds["diverged_at"].notnull().values
+        texts = ["diverged" if x == "-" and y else x for x, y in zip(texts, lost, strict=True)]
+    return texts
 
 
-def _value_text(value: float | int | str) -> str:
-    """A swept value, short; nothing where a run has no such field."""
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:g}"
-    return str(value)
+def _legend(shown: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    if any(x == "-" for texts in shown.values() for x in texts):
+        yield "-: not reached"
 
 
-def _step_text(step: float, never: str = "not reached") -> str:
-    return never if np.isnan(step) else f"{step:.0f}"
+def values_lines(ds: xr.Dataset) -> list[str]:
+    """A table for each axis, with a line for each of its values, over all runs that have it."""
+    axes = [x for x in axes_of(ds) if x != "seed"] or axes_of(ds)
+    lines = [f"{ds.sizes['run']} runs, by each swept value:"]
+    for axis in axes:
+        values = column(ds, axis)
+        levels = distinct(values)
+        rows = [np.array([x == level for x in values]) for level in levels[:MOST_VALUES]]
+        shown = {words(axis): [text(x) for x in levels[:MOST_VALUES]]}
+        shown |= _of_groups(ds, rows)
+        lines += ["", *_lines(shown)]
+        if len(levels) > MOST_VALUES:
+            lines.append(f"and {len(levels) - MOST_VALUES} more values, see the report")
+    return lines
 
 
-def _axes_line(sweep: SweepConfig) -> str:
-    values = lambda name: len(set(sweep.column(name)))  # noqa: E731
-    return " x ".join(f"{name}: {values(name)}" for name in sweep.axes) or "one configuration"
+def _of_groups(ds: xr.Dataset, groups: Sequence[np.ndarray]) -> dict[str, list[str]]:
+    """Of groups of runs: how many memorized, grokked, diverged; when; and their test losses."""
+    shown = {"runs": [str(rows.sum()) for rows in groups]}
+    reached = {"memorized": "steps_to_memorize", "grokked": "steps_to_grok"}
+    reached["diverged"] = "diverged_at"
+    for word, name in reached.items():
+        if name in ds and (word != "diverged" or ds[name].notnull().any()):
+            there = ds[name].notnull().values
+            shown[word] = [str((there & rows).sum()) for rows in groups]
+    if "steps_to_grok" in ds:
+        later = np.nan_to_num(later_than_all(ds), nan=np.inf, posinf=np.inf)
+        middle = [median_step(later[rows]) for rows in groups]
+        shown["median steps to grok"] = ["-" if np.isnan(x) else f"{x:.0f}" for x in middle]
+    if "test_loss" in ds:
+        last = results.at_end(ds[["test_loss"]])["test_loss"].values
+        finite = [last[rows][np.isfinite(last[rows])] for rows in groups]
+        shown["median test loss"] = [f"{np.median(x):.1e}" if len(x) else "" for x in finite]
+    return shown
 
 
-def _duration(seconds: float) -> str:
-    minutes, hours = round(seconds / 60), seconds / 3600
-    return (
-        f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if hours < 2 else f"{hours:.1f} h"
-    )
+# --- Tables of text -------------------------------------------------------------------------------
+
+
+def _heading(name: str) -> str:
+    return _HEADINGS.get(name, "key frequencies" if name == "key_frequency" else words(name))
+
+
+def _widths(columns: Mapping[str, Sequence[str]]) -> list[int]:
+    """Of each column; headings break between words."""
+    return [max(map(len, [*heading.split(), *texts])) for heading, texts in columns.items()]
+
+
+def _width(columns: Mapping[str, Sequence[str]]) -> int:
+    return sum(_widths(columns)) + 2 * (len(columns) - 1)
+
+
+def _lines(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Headings above columns, flush right."""
+    widths = _widths(columns)
+    wrapped = [textwrap.wrap(x, n) for x, n in zip(columns, widths, strict=True)]
+    height = max(map(len, wrapped))
+    heads = [[""] * (height - len(x)) + x for x in wrapped]
+    rows = [*zip(*heads, strict=True), *zip(*columns.values(), strict=True)]
+    return [
+        "  ".join(f"{x:>{n}}" for x, n in zip(row, widths, strict=True))[:COLUMNS] for row in rows
+    ]

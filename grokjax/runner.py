@@ -1,21 +1,21 @@
 """A sweep from its first step to its figures: prepare, train, measure, draw, obey signals."""
 
+import math
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from grokjax import blocks as blocks_lib
 from grokjax import (
-    checkpoints,
     devices,
     evaluate,
+    forecast,
+    logs,
     loop,
     measuring,
     page,
@@ -26,31 +26,36 @@ from grokjax import (
     workdir,
 )
 from grokjax.blocks import Block
-from grokjax.claims import Claims, living
+from grokjax.claims import Claims
 from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError, DamagedError
-from grokjax.measures.steps import ACCURACY_REACHED
-from grokjax.prepare import Shard, check_path, places_of, prepare
+from grokjax.forecast import Stages
+from grokjax.prepare import Plan, Shard, check_path, planned
+from grokjax.progress import Progress
+from grokjax.sharing import POLL, refuse_those_at_work, take
 from grokjax.signals import Interrupted, Signals
+from grokjax.verify import gaps, steps_in_words
 
-__all__ = ["Interrupted", "analyze", "asks_to_join", "run_sweep", "set_up_jax"]
+__all__ = ["Interrupted", "analyze", "dry_run", "run_sweep", "set_up_jax"]
 
 
-def set_up_jax() -> None:
+def set_up_jax(writing: bool = True) -> None:
     """What commands ask of JAX before its first use: to keep compiled programs.
 
     Unless JAX is already told where, programs are kept in the user's cache directory, by machine: a
     program for one CPU may not run on another. They are code, so the folder is the user's alone.
+    Without `writing` those are used that are there.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
-        return
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokjax"
-    with suppress(OSError):
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = cache.stat()
-        if found.st_uid == os.getuid():
-            cache.chmod(0o700)
-            jax.config.update("jax_compilation_cache_dir", str(cache / platform.node()))
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokjax"
+        with suppress(OSError):
+            if writing:
+                cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if cache.stat().st_uid == os.getuid():
+                cache.chmod(0o700)
+                jax.config.update("jax_compilation_cache_dir", str(cache / platform.node()))
+    if not writing:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
 
 
 def run_sweep(
@@ -58,13 +63,14 @@ def run_sweep(
     folder: str | os.PathLike,
     say: Callable = print,
     figures: str = "overview",
+    log: str = "none",
     join: bool = False,
     shard: Shard | None = None,
 ) -> None:
     """Train, measure and plot a sweep in `folder`, from where an earlier call stopped.
 
-    `figures` is one of `plots.WHICH`. With `join`, processes that share the folder train the blocks
-    that no other has taken, and the last of them measures.
+    `figures` is one of `plots.WHICH`, `log` of `logs.LOGS`. With `join`, processes that share the
+    folder train the blocks that no other has taken, and the last of them measures.
 
     Raises:
         ConfigError: the folder cannot be used for this sweep, or another process works on it.
@@ -72,12 +78,13 @@ def run_sweep(
     """
     check_path(folder)
     folder = Path(folder).absolute()
+    logs.check(log)
     with Signals() as signals:
-        _refuse_those_at_work(folder, join)
-        if not workdir.config_path(folder).exists():
-            for block in blocks_lib.plan(sweep.runs, sweep.max_block):
-                measuring.measures_of(block, sweep.measures)  # no news for after the training
-        if _is_finished_already(sweep, folder, shard, say):
+        refuse_those_at_work(folder, join)
+        plan = _checked(sweep, folder, shard)
+        if not plan.changes and _is_finished(folder, plan):
+            say(f"{folder} is finished. Delete it, or name another --workdir, to run it again.")
+            say(report.outcome(evaluate.Sweep(folder).measures(), folder))
             return
         claims = Claims(folder)
         try:
@@ -87,58 +94,65 @@ def run_sweep(
                 f"{folder} is not writable ({error.strerror}): name another --workdir"
             ) from error
         with claims:
-            _work(sweep, folder, claims, signals, say, figures, join, shard)
+            plan = _begun(sweep, folder, claims, signals, say, join, shard)
+            told, stages = _foresee(plan, folder, figures, compiled=1)
+            say(told)
+            progress = Progress(stages)
+            with logs.open_log(log, plan.sweep, plan.blocks, folder) as told_to:
+                _train_all(plan, folder, claims, signals, progress, told_to)
+            take(claims, "measures", folder, signals, join=True)
+            if not _is_finished(folder, plan):
+                analyze(folder, say, signals.check, figures=figures, progress=progress)
     say(report.outcome(results.load(workdir.measures_path(folder)), folder))
 
 
-def _work(sweep, folder, claims, signals, say, figures, join, shard) -> None:
-    """What is left of a sweep, as far as it is this process'."""
-    _take(claims, "config" if join else "sweep", folder, signals, join)
-    if join:
-        _take(claims, f"worker-{platform.node()}-{os.getpid()}", folder, signals, join)
-    else:
-        _refuse_those_at_work(folder, join, claims)
-    sweep, blocks, grown = prepare(sweep, folder, shard)
-    claims.release("config")
-    if grown:
-        say(f"{folder} grows: {grown}")
-    for block in blocks:
+def _checked(sweep: SweepConfig, folder: Path, shard: Shard | None) -> Plan:
+    """What is to be trained in a folder; a measure that does not exist is told at once."""
+    plan = planned(sweep, folder, shard)
+    for block in plan.blocks:
         measuring.measures_of(block, sweep.measures)
-    _train_all(sweep, folder, blocks, claims, signals, say)
-    _take(claims, "measures", folder, signals, wait=True)
-    if not _is_finished(sweep, folder, blocks):
-        analyze(folder, say, signals.check, figures=figures)
+    return plan
 
 
-def _refuse_those_at_work(folder: Path, join: bool, claims: Claims | None = None) -> None:
-    """Only one process works on a sweep, unless others are asked to join."""
-    others = claims.others() if claims else living(folder)
-    if not join and (found := next(iter(others), None)):
-        raise ConfigError(
-            f"{folder} is in use by {found[1]}: wait for it, or give --join to train with it"
-        )
+def _begun(sweep, folder, claims, signals, say, join, shard) -> Plan:
+    """The plan, recorded, while no other process changes it."""
+    take(claims, "config" if join else "sweep", folder, signals, join)
+    if join:
+        take(claims, f"worker-{platform.node()}-{os.getpid()}", folder, signals, join)
+    else:
+        refuse_those_at_work(folder, join, claims)
+    plan = _checked(sweep, folder, shard)
+    plan.record(folder)
+    claims.release("config")
+    if plan.words:
+        say(f"{folder} grows: {plan.words}")
+    for i, block in enumerate(plan.blocks):
+        directory = workdir.block_directory(folder, i)
+        if lost := loop.gaps_of(plan.sweep, block, directory):
+            say(f"{directory} lacks the checkpoints of {steps_in_words(lost)}: trained again")
+    return plan
 
 
-def _take(claims: Claims, name: str, folder: Path, signals: Signals, wait: bool) -> None:
-    """Takes a claim, waiting for those that hold it."""
-    while claims.take(name) is None:
-        if not wait:
-            _refuse_those_at_work(folder, False, claims)
-        signals.check()
-        time.sleep(POLL)
+def dry_run(
+    sweep: SweepConfig,
+    folder: str | os.PathLike,
+    say: Callable = print,
+    figures: str = "overview",
+    shard: Shard | None = None,
+) -> None:
+    """Says what `run_sweep` would do, and writes nothing: the first updates are only tried.
 
-
-POLL = 1.0
-"""Seconds between two looks at what others are doing."""
-
-
-def asks_to_join() -> bool:
-    """Whether this process is one of several that a scheduler has started alike."""
-    return any(name in os.environ for name in JOINING) or jax.process_count() > 1
-
-
-JOINING = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "TPU_WORKER_ID")
-"""Variables by which SLURM arrays, indexed Kubernetes jobs and TPU slices number their workers."""
+    Raises:
+        ConfigError: as `run_sweep`, but for a folder that cannot be made.
+    """
+    check_path(folder)
+    folder = Path(folder).absolute()
+    plan = _checked(sweep, folder, shard)
+    if not plan.changes and _is_finished(folder, plan):
+        say(f"{folder} is finished: nothing is left to do")
+        return
+    say(_foresee(plan, folder, figures)[0])
+    say(f"Nothing was written; without --dry-run it goes to {folder}")
 
 
 def analyze(
@@ -147,6 +161,7 @@ def analyze(
     check: Callable = lambda: None,
     wanted: Sequence[evaluate.Wanted] = (),
     figures: str = "overview",
+    progress: Progress | None = None,
 ) -> None:
     """Measure every checkpoint of a workdir; write curves.nc, measures.nc, figures and page.
 
@@ -157,11 +172,14 @@ def analyze(
     for block in opened.blocks:  # before anything is shown
         measuring.measures_of(block, wanted)
     known = opened.saved_measures() if wanted else None
-    count = len(opened.config.runs) * len(opened.steps)
-    with tqdm(total=count, desc="measuring", unit="checkpoint") as bar:
+    count = sum(len(x.runs) * len(opened.steps_of(i)) for i, x in enumerate(opened.blocks))
+    progress, done = progress or Progress(), 0
+    with progress.stage("measuring", "checkpoints") as show:
 
-        def tell(done: int) -> None:
-            bar.update(done)
+        def tell(more: int) -> None:
+            nonlocal done
+            done += more
+            show(done, count)
             check()
 
         measured = evaluate.evaluate(opened, wanted, tell, known)
@@ -170,163 +188,88 @@ def analyze(
             measured = measured.merge(known[others], compat="override", join="outer")
     curves = opened.curves()
     results.save(curves, workdir.curves_path(folder))
-    plots.save_all(measured, folder / "figures", figures, curves=curves, check=check)
+    with progress.stage("drawing", "figures") as show:
+        plots.save_all(
+            measured,
+            folder / "figures",
+            figures,
+            curves=curves,
+            check=check,
+            tell=show,
+            cores=devices.num_cores(),
+        )
     page.write_of(measured, curves, opened.made_with, folder / "report.html")
+    results.replace(folder / "runs.csv", report.every_run(opened.runs, measured).to_csv)
     # Last: it marks the sweep as finished.
     results.save(measured, workdir.measures_path(folder))
     if lost := gaps(opened):
         raise DamagedError(f"what is there was measured, but {lost[0]}: sweep trains it again")
 
 
-def gaps(opened: evaluate.Sweep) -> list[str]:
-    """What a workdir has lost, a line for each block."""
-    lines = []
-    for i, block in enumerate(opened.blocks):
-        directory = opened.directory(i)
-        if steps := loop.gaps_of(opened.config, block, directory):
-            lines.append(f"{directory} lacks the checkpoints of {_some(steps)}")
-    return lines
+def _foresee(plan: Plan, folder: Path, figures: str, compiled: int = 0) -> tuple[str, Stages]:
+    """What is about to happen, in words, and seconds of its stages."""
+    sweep, blocks = plan.sweep, plan.blocks
+    directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
+    todo = [i for i, x in enumerate(blocks) if not loop.is_done(sweep, x, directories[i])]
+    done = {i: loop.trained_steps(directories[i]) for i in todo}
+    tried = forecast.tried(sweep, blocks[todo[0] if todo else 0])
+    number = forecast.num_figures(sweep, figures)
+    stages = forecast.stages(sweep, blocks, done, tried, number, compiled)
+    disk = forecast.disk(sweep, blocks, done, tried, folder)
+    told = report.plan(sweep, blocks, done, stages, disk)
+    if compiled and not disk.fits:
+        raise ConfigError(f"{folder}: {report.disk_line(sweep, disk)}; or free some room")
+    return told, stages
 
 
-def verify(folder: str | os.PathLike, say: Callable = print) -> None:
-    """Reads all that a workdir holds and says what is damaged or lost.
-
-    Raises:
-        DamagedError: something is.
-    """
-    opened = evaluate.Sweep(folder)
-    found, count = gaps(opened), 0
-    every = [x for i in range(len(opened.blocks)) for x in [opened.directory(i)]]
-    for directory in tqdm(every, desc="verifying", unit="block"):
-        try:
-            recorded.read(directory)
-        except DamagedError as error:
-            found.append(str(error))
-        for wrong in checkpoints.damaged(directory):
-            count += 1
-            found += [wrong] if wrong else []
-    if workdir.measures_path(folder).exists():
-        try:
-            results.load(workdir.measures_path(folder))
-        except DamagedError as error:
-            found.append(str(error))
-    for line in found:
-        say(line)
-    if found:
-        raise DamagedError(f"{len(found)} faults in {count} checkpoints of {folder}")
-    say(f"{folder}: {count} checkpoints in {len(every)} blocks are what was written; none is lost")
-
-
-def _train_all(sweep: SweepConfig, folder: Path, blocks, claims, signals, say) -> None:
-    """Train every block that is not at its end, or has lost checkpoints; waits for those of others.
-
-    What can be told of a loss is told.
-    """
+def _train_all(
+    plan: Plan,
+    folder: Path,
+    claims: Claims,
+    signals: Signals,
+    progress: Progress,
+    log: logs.Log,
+) -> None:
+    """Train each block that is not at its end or has lost checkpoints; wait for those of others."""
+    sweep, blocks = plan.sweep, plan.blocks
     directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
     unfinished = lambda: [  # noqa: E731
         i for i, block in enumerate(blocks) if not loop.is_done(sweep, block, directories[i])
     ]
     if not (todo := unfinished()):
         return
-    for i in todo:
-        if gaps := loop.gaps_of(sweep, blocks[i], directories[i]):
-            say(f"{directories[i]} lacks the checkpoints of {_some(gaps)}: they are trained again")
-    done = {i: loop.trained_steps(directories[i]) for i in todo}
-    say(report.plan(sweep, blocks, done, _speed(sweep, blocks[todo[0]])))
-    bar = Bar(blocks)
-    with bar.bar:
-        for i in set(range(len(blocks))) - set(todo):
-            bar.update(
-                i, [run.steps for run in blocks[i].runs], recorded.read(directories[i]).scores
-            )
+    with progress.training(blocks) as bar:
+        known = set(range(len(blocks))) - set(todo)
+        for i in known:
+            bar.update(i, *_at_its_end(blocks[i], directories[i]))
+
+        def tell(number: int, steps: Sequence[int], scores: Mapping[str, np.ndarray]) -> None:
+            bar.update(number, steps, scores)
+            log.follow(number)
+
         while todo:
             jobs = {i: (blocks[i], directories[i]) for i in todo}
             with signals.noted():
                 loop.train(
                     sweep,
                     jobs,
-                    bar.update,
+                    tell,
                     lambda: signals.seen,
                     lambda i: claims.take(f"block-{i}"),
                     lambda i: claims.release(f"block-{i}"),
                 )
-            if todo := unfinished():
+            before, todo = todo, unfinished()
+            for i in set(before) - set(todo):  # by others, it may be
+                bar.update(i, *_at_its_end(blocks[i], directories[i]))
+            if todo:
                 time.sleep(POLL)
 
 
-def _some(steps: Sequence[int]) -> str:
-    """Steps, the first of them by number."""
-    shown = ", ".join(map(str, steps[:5]))
-    more = f" and {len(steps) - 5} more" if len(steps) > 5 else ""
-    return f"step{'s' * (len(steps) > 1)} {shown}{more}"
+def _at_its_end(block: Block, directory: Path):
+    return [run.steps for run in block.runs], recorded.read(directory).scores
 
 
-class Bar:
-    """The bar of the whole sweep, in updates summed over runs, and how far the runs are."""
-
-    def __init__(self, blocks: Sequence[Block]):
-        self.blocks, num_runs = blocks, sum(len(block.runs) for block in blocks)
-        total = sum(run.steps for block in blocks for run in block.runs)
-        self.bar = tqdm(total=total, unit="step", unit_scale=True, desc="training")
-        self.done = [0] * len(blocks)
-        self.reached = {"memorized": np.zeros(num_runs, bool), "grokked": np.zeros(num_runs, bool)}
-
-    def update(self, number: int, steps: Sequence[int], scores: dict[str, np.ndarray]) -> None:
-        """The updates that each run of a block has done, and the block's scores so far."""
-        self.bar.update(sum(steps) - self.done[number])
-        self.done[number] = sum(steps)
-        texts = []
-        for word, split in (("memorized", "train"), ("grokked", "test")):
-            if f"{split}_accuracy" not in scores:
-                continue
-            reached = (scores[f"{split}_accuracy"] >= ACCURACY_REACHED).any(1)
-            self.reached[word][list(self.blocks[number].indices)] = reached
-            texts.append(f"{word} {self.reached[word].sum()}/{len(self.reached[word])}")
-        self.bar.set_postfix_str(", ".join(texts), refresh=False)
-
-
-def _speed(sweep: SweepConfig, block: Block) -> tuple[float, float]:
-    """Seconds for one unit of a block's work, and for one row of an evaluation, at all places.
-
-    Times the first updates of a lane on a state that is thrown away.
-    """
-    everywhere = devices.places(sweep.cores_per_run)
-    lane = blocks_lib.lanes(block, sweep.precision)[0]
-    trainer = blocks_lib.trainer(lane, sweep.precision)
-    seconds = {}
-    with devices.at(everywhere[0]):
-        data, state = blocks_lib.block_data(lane), blocks_lib.initial_states(lane)
-        data = jax.device_put(data, everywhere[0])
-        for count in (1, 2):  # the first call compiles
-            clock = time.monotonic()
-            state = jax.block_until_ready(trainer.train(state, data, np.int32(2 * count - 1)))
-            seconds["train"] = (time.monotonic() - clock) / count
-            clock = time.monotonic()
-            jax.block_until_ready(trainer.scores(state.params, data))
-            seconds["score"] = time.monotonic() - clock
-    runs = len(lane.runs) * min(len(everywhere), len(sweep.runs))
-    return seconds["train"] / (runs * lane.load.of_update), seconds["score"] / runs
-
-
-def _is_finished_already(sweep: SweepConfig, folder: Path, shard: Shard | None, say) -> bool:
-    """Whether nothing is left to do, which is told; writes nothing."""
-    if not workdir.config_path(folder).exists():
-        return False
-    opened = evaluate.Sweep(folder)
-    if not sweep.cores_per_run:
-        sweep = sweep.replace(cores_per_run=opened.config.cores_per_run)
-    same = shard is None and places_of(opened.config, sweep) == list(range(len(sweep.runs)))
-    longer = not same or any(
-        run.steps > old.steps for run, old in zip(sweep.runs, opened.config.runs, strict=True)
-    )
-    if longer or not _is_finished(opened.config, folder, opened.blocks):
-        return False
-    say(f"{folder} is finished. Delete it, or name another --workdir, to run the sweep again.")
-    say(report.outcome(opened.measures(), folder))
-    return True
-
-
-def _is_finished(sweep: SweepConfig, folder: Path, blocks: Sequence[Block]) -> bool:
-    directories = (workdir.block_directory(folder, i) for i in range(len(blocks)))
-    trained = all(loop.is_done(sweep, *x) for x in zip(blocks, directories, strict=True))
+def _is_finished(folder: Path, plan: Plan) -> bool:
+    directories = (workdir.block_directory(folder, i) for i in range(len(plan.blocks)))
+    trained = all(loop.is_done(plan.sweep, *x) for x in zip(plan.blocks, directories, strict=True))
     return trained and evaluate.Sweep(folder).saved_measures() is not None

@@ -16,16 +16,18 @@ def train(
     workdir: str | os.PathLike,
     sweep: Callable[[ConfigDict], Any] | None = None,
     figures: str = "none",
+    log: str = "none",
 ) -> Sweep:
     """Train the sweep of a config, or go on with it, measure it, and open it.
 
-    The same as `grokjax sweep` with a file of that config and `sweep`: what was trained is on disk
-    and is found again by the same call. Compiled programs are kept between sessions, where JAX is
-    not yet told otherwise. Interrupting the kernel stops it; the same call goes on.
+    The same as `grokjax sweep` with a file of that config and `sweep`, and its options: what was
+    trained is on disk and is found again by the same call. Compiled programs are kept between
+    sessions, where JAX is not yet told otherwise. Interrupting the kernel stops it; the same call
+    goes on.
 
     Raises:
         ConfigError: what is wrong with the config, or with the folder, in one line.
     """
     runner.set_up_jax()
-    runner.run_sweep(table.resolve(config, sweep), workdir, figures=figures)
+    runner.run_sweep(table.resolve(config, sweep), workdir, figures=figures, log=log)
     return open_sweep(workdir)

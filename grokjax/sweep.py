@@ -12,15 +12,22 @@ from grokjax.usage import add_figures
 def main(argv: list[str]) -> int:
     with Signals():
         line = read_sweep(argv, _add_options)
-        from grokjax import runner  # after the arguments: jax takes seconds to import
+        options, folder = line.options, line.workdir
+        if shard := options.shard:
+            folder = f"{folder}-{shard[0]}-of-{shard[1]}"
+        from grokjax import runner, sharing  # after the arguments: jax takes seconds to import
 
-        runner.set_up_jax()
-        shard = line.options.shard
+        runner.set_up_jax(writing=not options.dry_run)
+        if options.dry_run:
+            runner.logs.check(options.log)
+            runner.dry_run(line.sweep, folder, figures=options.figures, shard=shard)
+            return 0
         runner.run_sweep(
             line.sweep,
-            f"{line.workdir}-{shard[0]}-of-{shard[1]}" if shard else line.workdir,
-            figures=line.options.figures,
-            join=line.options.join or runner.asks_to_join(),
+            folder,
+            figures=options.figures,
+            log=options.log,
+            join=options.join or sharing.asks_to_join(),
             shard=shard,
         )
     return 0
@@ -29,9 +36,20 @@ def main(argv: list[str]) -> int:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     add_figures(parser)
     parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan: runs, seconds of each stage, bytes on disk; write nothing",
+    )
+    parser.add_argument(
+        "--log",
+        metavar="NAME",
+        default="none",
+        help="wandb: tell Weights & Biases too what metrics.jsonl records (pip install wandb)",
+    )
+    parser.add_argument(
         "--join",
         action="store_true",
-        help="train with other processes on one workdir: each takes blocks that are free; the "
+        help="train with other processes on one workdir, each the blocks that are free; the "
         "default in SLURM arrays, indexed Kubernetes jobs and TPU slices",
     )
     parser.add_argument(
@@ -39,7 +57,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="I/N",
         type=_shard,
         help="train the I-th of N parts alone, in a workdir DIR-I-of-N of its own; "
-        "grokjax.open_sweep of them all reads one sweep",
+        "grokjax.open_sweep(DIR) reads them all",
     )
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import grokjax
-from grokjax import checkpoints, runner, workdir
+from grokjax import checkpoints, runner, verify, workdir
 from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError, DamagedError
 from tests.small_sweeps import assert_same, contents, runs_of, train
@@ -63,7 +63,7 @@ def test_what_was_deleted_is_made_again_with_the_same_bits(whole, folder, lost):
     said = train(small_sweep(), folder)
     assert "is finished" not in said
     if lost == "blocks/0/trajectory/20":
-        assert "blocks/0 lacks the checkpoints of step 20: they are trained again" in said
+        assert "blocks/0 lacks the checkpoints of step 20: trained again" in said
     assert_same(contents(folder), whole[1])
 
 
@@ -106,7 +106,7 @@ def test_measures_of_other_checkpoints_are_not_taken_for_current(whole, folder):
 def test_a_flipped_bit_is_found(folder, kind, at, capsys):
     flip(largest(folder / "blocks/1" / kind / "40", "*/d/*"), at)
     with pytest.raises(DamagedError, match="1 faults in 14 checkpoints"):
-        runner.verify(folder)
+        verify.verify(folder)
     assert f"{kind}: the checkpoint of step 40 is damaged" in capsys.readouterr().out
     if kind == "trajectory":
         (folder / "measures.nc").unlink()
@@ -115,7 +115,7 @@ def test_a_flipped_bit_is_found(folder, kind, at, capsys):
 
 
 def test_a_sound_workdir_verifies(folder, capsys):
-    runner.verify(folder)
+    verify.verify(folder)
     assert "14 checkpoints in 2 blocks are what was written" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ PACKAGE = Path(grokjax.__file__).parent
 
 LAYERS = [
     ["errors", "signals"],
-    ["parts", "combine"],
+    ["parts", "combine", "schedule"],
     ["types"],
     ["variants"],
     ["fourier", "losses", "optimizers", "tasks", "model", "perceptron", "networks"]
@@ -29,9 +29,10 @@ LAYERS = [
     ["stacks", "checkpoints", "recorded", "results", "lanes", "claims"],
     ["workdir", "measuring"],
     ["loop"],
-    ["evaluate", "plots", "usage", "prepare"],
-    ["several"],
-    ["report", "commandline", "page"],
+    ["evaluate", "forecast", "logs", "plots", "usage", "prepare", "sharing"],
+    ["several", "verify"],
+    ["commandline", "page", "progress"],
+    ["report"],
     ["runner"],
     ["sweep", "analyze", "interop", "session", "__main__"],
 ]

@@ -72,7 +72,6 @@ def test_a_second_one_is_refused_by_name_of_the_first(tmp_path):
 def test_blocks_of_others_are_waited_for_and_taken_over_when_they_are_given_up(
     whole, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(runner, "POLL", 0.05)
     folder, waits = tmp_path / "sweep", []
     others = Claims(folder).__enter__()
     others.take("block-1")

@@ -1,26 +1,53 @@
-"""What the README shows is what runs."""
+"""What the README and the docs show is what runs."""
 
+import importlib.util
 import re
-import textwrap
+import shlex
+import sys
+import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from test_logs import stand_in
+from test_notebooks import SIZES as SIZES_OF
+from test_notebooks import SMALL
 from test_own_parts import command
 
 import grokjax
 from grokjax import results
+from grokjax.__main__ import main
+from grokjax.commandline import read_sweep
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+OWN_PARTS = (ROOT / "docs" / "own_parts.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SIZES = {"modulus": 7, "d_model": 8, "num_heads": 2, "d_mlp": 16}
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+
+
+def blocks_of(page):
+    return [Block(*x) for x in re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", page.read_text())]
+
+
+def file_of(block):
+    """The name of the file that a snippet is, or None."""
+    named = re.match(r"# (\w+\.py)", block.text)
+    return named[1] if named else None
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """The workdir of the file of one's own parts in the README."""
+    """The workdir of the file of one's own parts in the docs."""
     folder = tmp_path_factory.mktemp("readme")
-    text = README[README.index("    # own.py:") :]
-    text = text[: re.search(r"\n\S", text).start()]
-    (folder / "own.py").write_text(textwrap.dedent(text))
+    (block,) = (x for x in blocks_of(ROOT / "docs" / "own_parts.md") if file_of(x) == "own.py")
+    (folder / "own.py").write_text(block.text)
     tiny = (
         "--config.modulus=7 --config.train_fraction=0.6 --config.d_model=8 --config.num_heads=2 "
         "--config.d_mlp=16 --config.steps=20 --config.checkpoint_every=10 --config.eval_every=10"
@@ -48,7 +75,7 @@ def test_the_parts_of_the_readme_train_and_are_measured(own):
 
 
 def test_every_kind_of_part_is_in_the_newcomers_table():
-    table = README[README.index("| to add | write |") :]
+    table = OWN_PARTS[OWN_PARTS.index("| to add | write |") :]
     table = table[: table.index("\n\n")]
     for kind in ("operation", "task", "network", "loss", "optimizer", "measure", "summary"):
         assert f"@grokjax.{kind}" in table, kind
@@ -68,3 +95,74 @@ def test_the_catalogue_lists_every_part_in_80_columns(own):
     assert max(map(len, out.splitlines())) <= 80
     code, out, err = command("parts", "restricted_los", cwd=folder)
     assert code == 2 and "did you mean 'restricted_loss'" in err and err.count("\n") == 1
+
+
+# --- Every snippet, in order, in one workdir ------------------------------------------------------
+
+
+def run_line(line):
+    """A line of a shell, with small networks; what installs or takes hours is looked up only."""
+    argv = shlex.split(line, comments=True)
+    if argv[:1] == ["make"]:
+        assert re.search(rf"(?m)^{argv[1]}:", (ROOT / "Makefile").read_text()), line
+    elif argv[:2] == ["pip", "install"]:
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        known = extras["optional-dependencies"]
+        assert all(set(re.findall(r"\[(.*)\]", x)) <= set(known) for x in argv), line
+    elif argv[:2] == ["python", "-m"]:
+        assert importlib.util.find_spec(argv[2]) is not None, line
+    elif argv[:2] == ["grokjax", "sweep"] and argv[3] != "own.py":
+        steps = 1000 if argv[3] == "quickstart" else 20
+        every = [f"--config.{name}={value}" for name, value in SIZES.items()]
+        every += [f"--config.{x}_every={steps // 4}" for x in ("eval", "checkpoint")]
+        assert main([*argv[1:], *every, f"--config.steps={steps}", "--figures", "none"]) == 0, line
+    else:
+        assert argv[0] == "grokjax" and main(argv[1:]) == 0, line
+
+
+def run_block(block, names):
+    """Small; one for a library that is not here, or for another version of it, is only parsed."""
+    text = block.text
+    for pattern, small in SMALL:
+        text = re.sub(pattern, small.replace("{sizes}", SIZES_OF["modular"]), text)
+    code = compile(text, "snippet", "exec")
+    of_others = "transformer_lens" in text
+    if of_others and importlib.util.find_spec("transformer_lens") is None:
+        return
+    try:
+        exec(code, names)
+    except ImportError:
+        if not of_others:
+            raise
+
+
+def test_every_snippet_runs_in_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    if importlib.util.find_spec("wandb") is None:
+        monkeypatch.setitem(sys.modules, "wandb", stand_in([]))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    names = {"__name__": "snippets"}
+    order = sorted(PAGES, key=lambda page: page.stem not in ("README", "sweeps"))
+    for page in order:
+        for block in blocks_of(page):
+            assert block.language in ("sh", "python", "text", "bibtex"), (page.name, block)
+            if block.language == "sh":
+                for line in block.text.splitlines():
+                    run_line(line)
+            elif block.language == "python" and file_of(block):
+                Path(file_of(block)).write_text(block.text)
+                if file_of(block) != "own.py":  # trained apart
+                    assert len(read_sweep(["--config", file_of(block)]).sweep.runs) > 1
+            elif block.language == "python":
+                run_block(block, names)
+    assert (tmp_path / "runs" / "quickstart" / "report.html").exists()
+    assert (tmp_path / "both.html").exists() and names["ds"].restricted_loss.sizes["step"] == 5
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text())
+        for link in re.findall(r"\]\(([^)#]+)\)", text):
+            assert (page.parent / link).exists(), (page.name, link)
+        assert not re.search(r"(?m)^    \w", text), page.name  # a snippet that is not fenced

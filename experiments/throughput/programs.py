@@ -205,7 +205,7 @@ def sweep_calls(runs: Sequence[RunConfig], precision: str) -> tuple[Callable, Ca
     sweep(eval_every=..., checkpoint_every=..., shown=...): never, but for the end, and without a
     progress line unless told otherwise.
     """
-    from grokjax import loop, runner
+    from grokjax import loop, progress
 
     block, steps = _block(runs), runs[0].steps
 
@@ -223,8 +223,8 @@ def sweep_calls(runs: Sequence[RunConfig], precision: str) -> tuple[Callable, Ca
         if not shown:
             return train(lambda *_: None, every)
         with contextlib.redirect_stderr(io.StringIO()):
-            line = runner.Bar([block])
-            with line.bar:
+            line = progress.Training([block])
+            with line.line:
                 train(line.update, every)
 
     return alone, sweep

@@ -1,4 +1,4 @@
-"""Figures of a dataset, one after the other, and their files: a dozen to look at, or all."""
+"""Figures of a dataset and their files: a dozen to look at, or all."""
 
 import itertools
 import logging
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import xarray as xr
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from grokjax.errors import ConfigError
+from grokjax.plots import parallel
 from grokjax.plots.curves import curves_figure
 from grokjax.plots.data import column, meaningful, splits, spread_over, swept, with_runs
 from grokjax.plots.frequencies import (
@@ -33,6 +33,9 @@ WHICH = ("none", "overview", "all")
 OVERVIEW = 12
 """Figures: a dozen can be looked at; a page or a notebook has the rest."""
 
+WORTH_A_PROCESS = 4
+"""Figures, which take as long to draw as another process takes to start."""
+
 Named = tuple[str, Callable[[], Figure]]
 
 
@@ -45,13 +48,19 @@ def all_figures(
     cells, `limit` spread over the table are drawn; a warning says so. With `curves`, what was
     recorded while training, losses and accuracies are drawn at each evaluation.
     """
+    yield from ((stem, draw()) for stem, draw in everything(ds, limit, curves))
+
+
+def everything(ds: xr.Dataset, limit: int = 50, curves: xr.Dataset | None = None) -> list[Named]:
+    """`all_figures` before they are drawn."""
     ds = meaningful(with_runs(ds))
     cells, runs = _groups(ds), range(ds.sizes["run"])
-    yield from ((stem, draw()) for stem, draw in _of_the_sweep(ds, curves))
+    found = list(_of_the_sweep(ds, curves))
     for i in _some(len(cells), limit, "groups of seeds"):
-        yield from ((stem, draw()) for stem, draw in _of_a_group(ds, i, *cells[i]))
+        found += _of_a_group(ds, i, *cells[i])
     for i in _some(len(runs), limit, "runs"):
-        yield from ((stem, draw()) for stem, draw in _of_a_run(ds, i))
+        found += _of_a_run(ds, i)
+    return found
 
 
 def overview(ds: xr.Dataset, curves: xr.Dataset | None = None) -> list[Named]:
@@ -112,39 +121,52 @@ def save_all(
     curves: xr.Dataset | None = None,
     limit: int = 50,
     check: Callable[[], object] = lambda: None,
+    tell: Callable[[int, int], object] = lambda done, total: None,
+    cores: int = 1,
 ) -> list[Path]:
-    """Writes figures as PNG files, each of which is there whole or not at all, with a bar.
+    """Writes figures as PNG files, each of which is there whole or not at all.
 
     Args:
         which: "none", "overview" (a dozen) or "all" (`all_figures`).
         curves: what was recorded while training, drawn in place of what was measured.
-        check: called after each; raises to stop.
+        check: called after each, and while others draw; raises to stop.
+        tell: called with how many are there, of how many.
+        cores: how many processes draw, this one among them.
     """
     if which not in WHICH:
         raise ConfigError(f"figures {which!r}: choose from {', '.join(WHICH)}")
     if which == "none":
         return []
-    directory, paths = Path(directory), []
+    directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    total, figures = None, all_figures(ds, limit, curves)
-    if which == "overview":
-        chosen = overview(ds, curves)
-        total, figures = len(chosen), ((stem, draw()) for stem, draw in chosen)
-    for stem, figure in tqdm(figures, total=total, desc="drawing", unit="figure", leave=False):
-        paths.append(_save(figure, directory, stem))
-        check()
-    return paths
+    figures = chosen(ds, which, curves, limit)
+    helpers = min(cores, len(figures) // WORTH_A_PROCESS) - 1
+    made_from = ds, which, curves, limit
+    with parallel.drawing(made_from, directory, len(figures), helpers) as (waiting, drawn):
+        while len(drawn) < len(figures):
+            if (place := parallel.next_of(waiting)) is not None:
+                save(figures[place], directory)
+                drawn.append(place)
+            tell(len(drawn), len(figures))
+            check()
+    return [directory / f"{stem}.png" for stem, _ in figures]
 
 
-def _save(figure: Figure, directory: Path, stem: str) -> Path:
+def chosen(ds: xr.Dataset, which: str, curves: xr.Dataset | None, limit: int) -> list[Named]:
+    return overview(ds, curves) if which == "overview" else everything(ds, limit, curves)
+
+
+def save(named: Named, directory: Path) -> None:
+    """Draws and writes one figure."""
+    stem, draw = named
     path, unfinished = directory / f"{stem}.png", directory / f".{stem}.{os.getpid()}.tmp"
+    figure = draw()
     try:
         figure.savefig(unfinished, format="png", dpi=STYLE["dpi"])
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
         figure.clear()
-    return path
 
 
 def cells_of(ds: xr.Dataset, axes: Sequence[str]) -> dict[tuple, list[int]]:

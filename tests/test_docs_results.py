@@ -1,4 +1,4 @@
-"""Numbers that the README states are those of the JSON files beside it."""
+"""Numbers that the docs state are those of the JSON files beside it."""
 
 import json
 import re
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+RESULTS_PAGE = (ROOT / "docs" / "results.md").read_text()
+NETWORKS_PAGE = (ROOT / "docs" / "other_networks.md").read_text()
 RESULTS = ROOT / "experiments" / "results"
 
 
@@ -52,7 +53,7 @@ ROWS = {  # by the beginning of a row of the table: what the JSON has of (run, m
 
 
 def row_of(start):
-    (line,) = re.findall(rf"^\| {re.escape(start)}.*$", README, re.M)
+    (line,) = re.findall(rf"^\| {re.escape(start)}.*$", RESULTS_PAGE, re.M)
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
@@ -78,7 +79,7 @@ def test_the_mainline_table_is_that_of_its_json(start):
 
 
 def test_every_row_of_the_mainline_table_is_checked():
-    table = README[README.index("| | paper | here: seed 0") :]
+    table = RESULTS_PAGE[RESULTS_PAGE.index("| | paper | here: seed 0") :]
     rows = table[: table.index("\n\n")].splitlines()[2:]
     assert len(rows) == len(ROWS)
 
@@ -86,7 +87,7 @@ def test_every_row_of_the_mainline_table_is_checked():
 def test_what_is_said_of_the_mainline_table_holds():
     squares = [100 * found["neuron_logit_map_residual"] ** 2 for found in MAINLINE["mechanism"]]
     assert_printed("0.10 to 0.27", [min(squares), max(squares)])
-    assert "0.10 to 0.27 % here" in README and max(squares) < 0.55 < 100 * 0.03
+    assert "0.10 to 0.27 % here" in RESULTS_PAGE and max(squares) < 0.55 < 100 * 0.03
     for run in MAINLINE["runs"]:
         ends = [run[f"{phase}_end"] for phase in ("memorization", "circuit_formation", "cleanup")]
         assert ends == sorted(ends) and ends[0] >= run["steps_to_memorize"]
@@ -124,9 +125,9 @@ def test_the_other_experiments_are_those_of_their_json():
 def test_the_table_of_the_published_network_is_that_of_its_json():
     found = read("paper_tables_wd_10-1")
     agree = [x for x in found["agreement"] if x["verdict"] != "unresolved"]
-    assert f"{len(agree)} of {len(found['agreement'])} statements agree" in README
+    assert f"{len(agree)} of {len(found['agreement'])} statements agree" in NETWORKS_PAGE
     squared = found["neuron_logit_map_residual_squared"]
-    assert f"key frequencies is {squared:.4f} of its" in README
+    assert f"key frequencies is {squared:.4f} of its" in NETWORKS_PAGE
     for reading in ("attention_fit_fve", "attention_score_fit_fve"):
         shares = [x["fve"] for x in found[reading].values()]
         assert_printed(
@@ -136,7 +137,7 @@ def test_the_table_of_the_published_network_is_that_of_its_json():
 
 def test_what_is_said_of_the_skip_trigram_is_in_its_json():
     runs = read("skip_trigram")["runs"]
-    text = README[README.index("Of the tasks of sequences one was run") :].partition(
+    text = RESULTS_PAGE[RESULTS_PAGE.index("Of the tasks of sequences one was run") :].partition(
         "The authors'"
     )[0]
     text = " ".join(text.split())

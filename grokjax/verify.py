@@ -1,0 +1,56 @@
+"""What of a workdir is lost or damaged."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from tqdm import tqdm
+
+from grokjax import checkpoints, loop, recorded, results, workdir
+from grokjax.errors import DamagedError
+from grokjax.evaluate import Sweep
+
+
+def gaps(opened: Sweep) -> list[str]:
+    """What a workdir has lost, a line for each block."""
+    lines = []
+    for i, block in enumerate(opened.blocks):
+        directory = opened.directory(i)
+        if steps := loop.gaps_of(opened.config, block, directory):
+            lines.append(f"{directory} lacks the checkpoints of {steps_in_words(steps)}")
+    return lines
+
+
+def verify(folder: str | os.PathLike, say: Callable = print) -> None:
+    """Reads all that a workdir holds and says what is damaged or lost.
+
+    Raises:
+        DamagedError: something is.
+    """
+    opened = Sweep(folder)
+    found, count = gaps(opened), 0
+    every = [x for i in range(len(opened.blocks)) for x in [opened.directory(i)]]
+    for directory in tqdm(every, desc="verifying", unit="block"):
+        try:
+            recorded.read(directory)
+        except DamagedError as error:
+            found.append(str(error))
+        for wrong in checkpoints.damaged(directory):
+            count += 1
+            found += [wrong] if wrong else []
+    if workdir.measures_path(folder).exists():
+        try:
+            results.load(workdir.measures_path(folder))
+        except DamagedError as error:
+            found.append(str(error))
+    for line in found:
+        say(line)
+    if found:
+        raise DamagedError(f"{len(found)} faults in {count} checkpoints of {folder}")
+    say(f"{folder}: {count} checkpoints in {len(every)} blocks are what was written; none is lost")
+
+
+def steps_in_words(steps: Sequence[int]) -> str:
+    """Steps, the first of them by number."""
+    shown = ", ".join(map(str, steps[:5]))
+    more = f" and {len(steps) - 5} more" if len(steps) > 5 else ""
+    return f"step{'s' * (len(steps) > 1)} {shown}{more}"
