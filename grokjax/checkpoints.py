@@ -22,11 +22,14 @@ import contextlib
 import json
 import logging
 import math
+import multiprocessing
 import os
 import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +276,9 @@ def _existing(kind: Path, step: int) -> Path:
 
 def _save(kind: Path, step: int, tree: Any, identity: str, by_run: bool):
     """Starts a save, with a chunk for each run or each array; `result()` of the answer waits."""
+    tree = jax.tree.map(_on_the_host, tree)
+    if jax.process_count() > 1:
+        return _saver().submit(_save_and_wait, kind, step, tree, identity, by_run)
     # Imported here, so that those who only read need not wait for it.
     from orbax.checkpoint import v1 as ocp
 
@@ -282,18 +288,31 @@ def _save(kind: Path, step: int, tree: Any, identity: str, by_run: bool):
     context.array.saving.storage_options.shard_axes = (0,) if by_run else None
     # Staging in pinned memory has made host memory grow with every save on GPUs (orbax#2090).
     context.array.saving.enable_pinned_host_transfer = False
-    if (count := jax.process_count()) > 1:  # each process saves alone, and waits for no other
-        own = jax.process_index()
-        context.multiprocessing_options.primary_host = own
-        context.multiprocessing_options.active_processes = {own}
-        context.multiprocessing_options.barrier_sync_key_prefix = f"{own}-of-{count}"
-    tree = jax.tree.map(_on_the_host, tree)
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     arrays = {jax.tree_util.keystr(key, simple=True, separator="."): x for key, x in leaves}
     sums = _checksums(f"{identity} {step}", arrays, by_run)
     with context:
         whole = {"arrays": tree, "checksums": sums}
         return ocp.save_async(kind / str(int(step)), whole, checkpointable_name=_ITEM)
+
+
+@cache
+def _saver() -> ProcessPoolExecutor:
+    """A process that saves for one of several processes of JAX, as if there were no others.
+
+    Orbax lets all processes that JAX knows of save together; here each saves blocks of its own.
+    """
+    spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    return ProcessPoolExecutor(1, spawn, _leave_accelerators)
+
+
+def _leave_accelerators() -> None:
+    jax.config.update("jax_platforms", "cpu")
+
+
+def _save_and_wait(*arguments: Any) -> None:
+    _quiet_orbax()
+    _save(*arguments).result()
 
 
 def _on_the_host(leaf: Any) -> np.ndarray:
