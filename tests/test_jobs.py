@@ -1,0 +1,121 @@
+"""The files under jobs/ are read as their schedulers read them, and their commands are run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import grokjax
+
+JOBS = Path(grokjax.__file__).parents[1] / "jobs"
+SMALL = (
+    "--config quickstart --config.modulus=7 --config.d_model=8 --config.num_heads=2 "
+    "--config.d_mlp=16 --config.steps=20 --config.axes.weight_decay=None"
+).split()
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """An environment in which programs of schedulers note how they were called."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def add(name, body):
+        path = folder / name
+        path.write_text(f'#!/bin/bash\necho {name} "$@" >>{tmp_path}/called\n{body}\n')
+        path.chmod(0o755)
+
+    add("grokjax", f'exec {sys.executable} -m grokjax "$@"')
+    add.environment = {
+        **os.environ,
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "PYTHONPATH": str(JOBS.parent),
+        "JAX_PLATFORMS": "cpu",
+    }
+    return add
+
+
+def run(arguments, environment, **more):
+    process = subprocess.run(
+        [str(x) for x in arguments],
+        env={**environment, **more},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return process
+
+
+@pytest.mark.parametrize("path", sorted(JOBS.glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_are_bash(path):
+    assert run(["bash", "-n", path], os.environ).returncode == 0
+
+
+def test_slurm_array(programs, tmp_path):
+    programs("srun", 'exec "$@"')
+    script = JOBS / "slurm_array.sh"
+    asked = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", script.read_text(), re.M))
+    assert asked["array"] == "0-7" and "requeue" in asked and asked["signal"] == "B:TERM@120"
+    done = run(
+        ["bash", script, *SMALL, "--workdir", tmp_path / "sweep"],
+        programs.environment,
+        SLURM_ARRAY_TASK_ID="3",
+        SLURM_ARRAY_JOB_ID="7",
+    )
+    assert done.returncode == 0, done.stderr
+    assert grokjax.open_sweep(tmp_path / "sweep").saved_measures() is not None
+
+
+def test_slurm_queues_again_what_was_preempted(programs, tmp_path):
+    programs("srun", "exit 75")
+    programs("scontrol", "")
+    done = run(
+        ["bash", JOBS / "slurm_array.sh"],
+        programs.environment,
+        SLURM_ARRAY_TASK_ID="3",
+        SLURM_ARRAY_JOB_ID="7",
+    )
+    assert done.returncode == 75
+    assert (tmp_path / "called").read_text().splitlines()[-1] == "scontrol requeue 7_3"
+
+
+def test_gke(programs, tmp_path):
+    yaml = pytest.importorskip("yaml")
+    job = yaml.safe_load((JOBS / "gke_tpu.yaml").read_text())
+    assert job["apiVersion"] == "batch/v1" and job["spec"]["completionMode"] == "Indexed"
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    rules = job["spec"]["podFailurePolicy"]["rules"]
+    assert rules[1]["onExitCodes"] == {
+        "containerName": container["name"],
+        "operator": "In",
+        "values": [75],
+    }
+    command = container["command"]
+    assert command[:4] == ["grokjax", "sweep", "--config", "mainline"]
+    small = [*command[:2], *SMALL, "--workdir", tmp_path / "sweep"]
+    done = run(small, programs.environment, JOB_COMPLETION_INDEX="0")
+    assert done.returncode == 0, done.stderr
+
+
+def test_queued_tpus(programs, tmp_path):
+    keeps = f'[[ $x == startup-script=* ]] && cp "${{x#*=}}" {tmp_path}/startup'
+    copies = f'for x in "$@"; do {keeps}; done; true'
+    programs("gcloud", copies)
+    workdir = tmp_path / "a sweep"
+    asked = run(
+        ["bash", JOBS / "tpu_queued.sh", "2", *SMALL, "--workdir", workdir],
+        programs.environment,
+        SHARE="10.0.0.2:/share",
+    )
+    assert asked.returncode == 0, asked.stderr
+    calls = (tmp_path / "called").read_text().splitlines()
+    assert len(calls) == 2 and all("queued-resources create" in x and "--spot" in x for x in calls)
+    for name in ("mkdir", "mount", "pip"):
+        programs(name, "")
+    done = run(["bash", tmp_path / "startup"], programs.environment)
+    assert done.returncode == 0, done.stderr
+    assert "mount -t nfs 10.0.0.2:/share /shared" in (tmp_path / "called").read_text()
+    assert grokjax.open_sweep(workdir).saved_measures() is not None
