@@ -60,8 +60,7 @@ def tried(sweep: SweepConfig, block: Block) -> Tried:
     place = devices.places(sweep.cores_per_run)[0]
     with devices.at(place):
         training = _tried_training(sweep, lane, place)
-        first = block_part(block, range(min(devices.at_once(), len(block.runs))))
-        measures = _tried_measures(sweep, first, place)
+        measures = _tried_measures(sweep, block, lane, place)
     return Tried(**training, **measures)
 
 
@@ -92,20 +91,35 @@ def _tried_training(sweep: SweepConfig, lane: Block, place: jax.Device) -> dict[
     }
 
 
-def _tried_measures(sweep: SweepConfig, block: Block, place: jax.Device) -> dict[str, Any]:
+def _tried_measures(
+    sweep: SweepConfig, block: Block, lane: Block, place: jax.Device
+) -> dict[str, Any]:
     """All measures of some runs at their first checkpoint; twice, since the first time compiles."""
-    params = jax.device_get(blocks_lib.initial_states(block).params)
-    measures = measuring.measures_of(block, sweep.measures)
-    first, found = _timed(lambda: measuring.at_the_start(block, params, measures, place))
+    measure, runs = _measuring(sweep, block, lane, place)
+    first, found = _timed(measure)
     seconds = first
     if first < _NOT_TWICE:
-        seconds, found = _timed(lambda: measuring.at_the_start(block, params, measures, place))
-    runs = len(block.runs)
+        seconds, found = _timed(measure)
     return {
         "compile_measures": first - seconds if first < _NOT_TWICE else 0.0,
         "per_measure": seconds / runs,
         "measure_bytes": sum(x.nbytes for x in found.values()) // runs,
     }
+
+
+def _measuring(
+    sweep: SweepConfig, block: Block, lane: Block, place: jax.Device
+) -> tuple[Callable[[], dict[str, np.ndarray]], int]:
+    """What measures some runs as the sweep will, and how many runs these are."""
+    if sweep.keep == "measures":
+        state, data = blocks_lib.initial_states(lane), blocks_lib.block_data(lane)
+        state, data = jax.device_put((state, data), place)
+        measure = measuring.while_training(lane, sweep.measures)
+        return lambda: jax.device_get(measure(state, data)), len(lane.runs)
+    some = block_part(block, range(min(devices.at_once(), len(block.runs))))
+    params = jax.device_get(blocks_lib.initial_states(some).params)
+    measures = measuring.measures_of(some, sweep.measures)
+    return lambda: measuring.at_the_start(some, params, measures, place), len(some.runs)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -34,6 +34,7 @@ _KEYS = 16
 """Columns that a list of key frequencies has at least."""
 
 _INDENT = 11
+_TIED = "\N{NO-BREAK SPACE}"  # where a line must not end
 _ENDS = ("memorization_end", "circuit_formation_end", "cleanup_end", "steps_to_grok")
 _LOSSES = ("train_loss", "test_loss", "restricted_loss")
 _HEADINGS = {"steps_to_grok": "grokked"}
@@ -79,10 +80,11 @@ def plan(
     ]
     if any(done.values()):
         about.append(("continues", f"from step {min(done.values()):,}"))
-    return "\n".join(
+    lines = (
         textwrap.fill(f"{name:<{_INDENT}}{told}", COLUMNS, subsequent_indent=" " * _INDENT)
         for name, told in about
     )
+    return "\n".join(lines).replace(_TIED, " ")
 
 
 def _axes_line(sweep: SweepConfig) -> str:
@@ -101,7 +103,7 @@ def _blocks_line(blocks: Sequence[Block]) -> str:
 
 def _time_line(stages: Stages) -> str:
     named = zip(("compiling", "training", "measuring", "drawing"), stages, strict=True)
-    parts = ", ".join(f"{word} {duration(seconds)}" for word, seconds in named)
+    parts = ", ".join(f"{word}{_TIED}{duration(x).replace(' ', _TIED)}" for word, x in named)
     return f"about {duration(sum(stages))}: {parts}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import xarray as xr
 
 from grokjax import (
     devices,
@@ -188,22 +189,26 @@ def analyze(
             measured = measured.merge(known[others], compat="override", join="outer")
     curves = opened.curves()
     results.save(curves, workdir.curves_path(folder))
-    with progress.stage("drawing", "figures") as show:
-        plots.save_all(
-            measured,
-            folder / "figures",
-            figures,
-            curves=curves,
-            check=check,
-            tell=show,
-            cores=devices.num_cores(),
-        )
+    _draw(measured, curves, folder / "figures", figures, check, progress)
     page.write_of(measured, curves, opened.made_with, folder / "report.html")
     results.replace(folder / "runs.csv", report.every_run(opened.runs, measured).to_csv)
     # Last: it marks the sweep as finished.
     results.save(measured, workdir.measures_path(folder))
     if lost := gaps(opened):
         raise DamagedError(f"what is there was measured, but {lost[0]}: sweep trains it again")
+
+
+def _draw(
+    measured: xr.Dataset,
+    curves: xr.Dataset,
+    folder: Path,
+    which: str,
+    check: Callable,
+    progress: Progress,
+) -> None:
+    cores = devices.num_cores()
+    with progress.stage("drawing", "figures") as show:
+        plots.save_all(measured, folder, which, curves=curves, check=check, tell=show, cores=cores)
 
 
 def _foresee(plan: Plan, folder: Path, figures: str, compiled: int = 0) -> tuple[str, Stages]:

@@ -84,6 +84,13 @@ def test_what_is_tried_is_told_by_stage(trained):
         assert word in told
 
 
+def test_measures_that_are_taken_while_training_are_tried_so(monkeypatch):
+    sweep = sweep_of({"steps": 20}, checkpoint_every=20, keep="measures", measures=("test_loss",))
+    monkeypatch.setattr(measuring, "at_the_start", None)  # not what the sweep will do
+    tried = forecast.tried(sweep, blocks_lib.plan(sweep.runs)[0])
+    assert tried.measure_bytes >= 4 and tried.per_measure > 0
+
+
 def test_bytes_are_those_on_disk(trained):
     sweep, tried, folder, _ = trained
     blocks = blocks_lib.plan(sweep.runs)

@@ -138,13 +138,13 @@ def test_censored_runs_are_shown_as_such(grid):
     steps = np.sort(grid["steps_to_grok"].values[12:15])
     assert cell(groups, "median steps to grok", 4).text == f"{steps[1]:,.0f}"
     assert cell(groups, "interval", 4).text == f"{steps[0]:,.0f} to {steps[2]:,.0f}"
-    assert cell(groups, "interval", 4).small == "covers 75%"
+    assert cell(groups, "interval", 4).small == "75 % confidence"
     assert tables.groups_table(grid.isel(run=[0, 3])) is None
 
 
 def test_runs_that_are_not_at_their_end_are_no_failures(grid):
     ds = grid.isel(run=[0, 12]).assign_coords(steps=("run", [90_000, 90_000]))
-    assert "1 not yet, at step 40,000 of more" in prose.outcome(ds)
+    assert "1 may yet, seen up to step 40,000" in prose.outcome(ds)
     assert [run["outcome"] for run in prose.runs_data(ds)] == ["unfinished", "grokked"]
 
 

@@ -115,6 +115,7 @@ def run_line(line):
         steps = 1000 if argv[3] == "quickstart" else 20
         every = [f"--config.{name}={value}" for name, value in SIZES.items()]
         every += [f"--config.{x}_every={steps // 4}" for x in ("eval", "checkpoint")]
+        every += ["--config.train_fraction=0.5"] * (argv[3] == "weight_decay")
         assert main([*argv[1:], *every, f"--config.steps={steps}", "--figures", "none"]) == 0, line
     else:
         assert argv[0] == "grokjax" and main(argv[1:]) == 0, line
@@ -125,6 +126,8 @@ def run_block(block, names):
     text = block.text
     for pattern, small in SMALL:
         text = re.sub(pattern, small.replace("{sizes}", SIZES_OF["modular"]), text)
+    # One size for all, which is compiled once.
+    text = text.replace("config.modulus = 11", "config.modulus, config.train_fraction = 7, 0.5")
     code = compile(text, "snippet", "exec")
     of_others = "transformer_lens" in text
     if of_others and importlib.util.find_spec("transformer_lens") is None:

@@ -80,19 +80,20 @@ class Outcomes {
     const plot = this.root.querySelector(".diagram-plot"), across = levels(this.data, this.x.value), up = levels(this.data, this.y.value);
     const cells = up.map((row) => across.map((column) => this.data.runs.map((_, i) => i).filter((i) => this.data.runs[i].ranks[this.x.value] === column.rank && this.data.runs[i].ranks[this.y.value] === row.rank)));
     const grokked = (cell) => cell.filter((i) => this.data.runs[i].outcome === "grokked").length;
+    const open = (cell) => cell.filter((i) => this.data.runs[i].outcome === "unfinished").length;
     const medians = cells.map((row) => row.map((cell) => this.median(cell)));
-    const words = medians.map((row, r) => row.map((x, c) => { const cell = cells[r][c]; return cell.length ? `${this.x.selectedOptions[0].text} ${across[c].text}, ${this.y.selectedOptions[0].text} ${up[r].text}<br>${grokked(cell)} of ${cell.length} runs grokked<br>${Number.isFinite(x) ? `median ${whole(x)} steps` : "no median: half or fewer grokked"}` : "not in the sweep"; }));
+    const words = medians.map((row, r) => row.map((x, c) => { const cell = cells[r][c]; return cell.length ? `${this.x.selectedOptions[0].text} ${across[c].text}, ${this.y.selectedOptions[0].text} ${up[r].text}<br>${grokked(cell)} of ${cell.length} runs grokked${open(cell) ? `, ${open(cell)} may yet` : ""}<br>${Number.isFinite(x) ? `median ${whole(x)} steps` : "no median: half or fewer grokked"}` : "not in the sweep"; }));
     const finite = medians.flat().filter(Number.isFinite), log = finite.length && Math.max(...finite) >= 10 * Math.min(...finite);
     const z = medians.map((row) => row.map((x) => (Number.isFinite(x) ? (log ? Math.log10(x) : x) : null)));
     const labels = [];
-    cells.forEach((row, r) => row.forEach((cell, c) => { if (cell.length) labels.push([c, r, `${grokked(cell)}/${cell.length}${cell.some((i) => this.data.runs[i].outcome === "unfinished") ? "…" : ""}`, z[r][c]]); }));
+    cells.forEach((row, r) => row.forEach((cell, c) => { if (cell.length) labels.push([c, r, `${grokked(cell)}/${cell.length}`, z[r][c]]); }));
     const shown = z.flat().filter((x) => x !== null), low = Math.min(...shown), high = Math.max(...shown);
     const marks = shown.length && log ? logTicks(low, high) : null;
     const ends = marks ? { tickvals: marks.map((mark) => mark[0]), ticktext: marks.map((mark) => mark[1]) } : {};
     const heat = { type: "heatmap", x: across.map((_, i) => i), y: up.map((_, i) => i), z, text: words, hovertemplate: "%{text}<extra></extra>", hoverongaps: true, xgap: 2, ygap: 2, colorscale: VIRIDIS.map((colour, i) => [i / (VIRIDIS.length - 1), colour]), colorbar: { title: { text: "median steps", side: "right" }, thickness: 12, ...ends }, showscale: shown.length > 0 };
     const under = { type: "heatmap", x: heat.x, y: heat.y, z: cells.map((row) => row.map((cell) => (cell.length ? (grokked(cell) ? 1 : 0) : null))), zmin: 0, zmax: 1, colorscale: [[0, "#eceef1"], [1, "#c3c8cf"]], showscale: false, xgap: 2, ygap: 2, text: words, hovertemplate: "%{text}<extra></extra>" };
     const middle = (low + high) / 2;
-    const size = Math.min(11, (plot.clientWidth - 130) / across.length / (0.62 * Math.max(...labels.map((label) => label[2].length)))); // fits into a cell
+    const size = Math.min(11, (plot.clientWidth - 160) / across.length / (0.62 * Math.max(...labels.map((label) => label[2].length)))); // fits into a cell
     const annotations = size < 6 ? [] : labels.map(([x, y, text, value]) => ({ x, y, text, showarrow: false, font: { size, color: value !== null && (value < middle || low === high) ? "#fff" : "#000" } }));
     const axis = (levelsOf, word) => ({ tickvals: levelsOf.map((_, i) => i), ticktext: levelsOf.map((level) => level.text), title: { text: word, standoff: 6 }, showgrid: false });
     const extra = { xaxis: axis(across, this.x.selectedOptions[0].text), yaxis: axis(up, this.y.selectedOptions[0].text), annotations, margin: { l: 62, r: 8, t: 28, b: 84 } };

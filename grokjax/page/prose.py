@@ -82,7 +82,7 @@ def outcome(ds: xr.Dataset) -> str:
             f"{(found == 'never').sum()} had not by step {range_text(steps[found == 'never'])}"
         )
     if (open_ := found == "unfinished").any():
-        parts.append(f"{open_.sum()} not yet, at step {range_text(steps[open_])} of more")
+        parts.append(f"{open_.sum()} may yet, seen up to step {range_text(steps[open_])}")
     if (found == "diverged").any():
         parts.append(
             f"{(found == 'diverged').sum()} diverged at step "

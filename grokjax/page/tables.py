@@ -108,7 +108,8 @@ def _step(step: float, seen: np.ndarray, diverged: float, crossing: bool) -> Cel
 
 
 def _number(value: float) -> Cell:
-    return Cell(f"{value:.3g}", value) if np.isfinite(value) else Cell(_DASH, np.inf)
+    shown = f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    return Cell(shown, value) if np.isfinite(value) else Cell(_DASH, np.inf)
 
 
 def _at_last(ds: xr.Dataset, name: str) -> np.ndarray:
@@ -187,7 +188,8 @@ def groups_table(ds: xr.Dataset) -> Table | None:
         row.append(Cell(ends[0], of.median))
         interval = f"{ends[1]} to {ends[2]}" if np.isfinite(of.low) else beyond
         interval = interval if len(runs) > 1 else _DASH
-        row.append(Cell(interval, of.low, f"covers {of.coverage:.0%}" if len(runs) > 1 else ""))
+        confidence = f"{100 * of.coverage:.0f} % confidence"
+        row.append(Cell(interval, of.low, confidence if len(runs) > 1 else ""))
         rows.append(row)
     about = (
         "between values of runs, with the chance that it holds the median of all seeds there are; "
