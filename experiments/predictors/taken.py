@@ -1,0 +1,141 @@
+"""Every measure of every run at fixed checkpoints, from what is known at that step alone.
+
+The key frequencies are those of the checkpoint, not of the run's last one, as in a sweep with
+keep="measures". Each checkpoint is a file of its own, so that a stop loses one checkpoint at most.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from grokjax import checkpoints, devices, results
+from grokjax.blocks import Block, own_data
+from grokjax.evaluate import Sweep
+from grokjax.measures.network import Network
+from grokjax.measures.select import select
+from grokjax.measuring import label, passes
+from grokjax.parts import Part
+from grokjax.tasks.data import data_of
+
+FAMILIES = ("paper", "field")
+COSTLY = (
+    "redundancy",
+    "synergy",
+    "redundancy_size",
+    "synergy_size",
+    "commutator_defect_published",
+    "llc",
+    "llc_published",
+)
+"""Taken on demand alone; those that are as cheap but of the split alone, or hold a trace, are not."""
+
+
+def chosen(block: Block, costs: Iterable[str]) -> tuple[Part, ...]:
+    """The measures of these costs that mean something for a block; "demand" is `COSTLY`."""
+    splits = data_of(block.runs[0]).splits
+    costs = set(costs)
+    found = select(FAMILIES, block.program, splits)
+    found = [part for part in found if part.options.get("cost", "every") in costs]
+    if "demand" in costs:
+        found += select(COSTLY, block.program, splits)
+    return tuple(found)
+
+
+def take(
+    sweep: Sweep, steps: Sequence[int], costs: Sequence[str], folder: Path, tell=lambda text: None
+) -> xr.Dataset:
+    """Over (run, step); what is in `folder` already is read. NaN where a run has ended."""
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks = []
+    for i in range(len(sweep.blocks)):
+        pieces = []
+        measures = at_every_checkpoint(chosen(sweep.blocks[i], costs))
+        networks = None
+        there = set(sweep.steps_of(i))
+        for step in (step for step in steps if step in there):
+            path = folder / f"{i}_{step}_{'_'.join(costs)}.nc"
+            if not path.exists():
+                networks = networks or _passes(sweep, i, measures)
+                results.save(_at(sweep, i, step, measures, networks), path)
+                tell(f"block {i}, step {step}: {', '.join(costs)}")
+            pieces.append(results.load(path))
+        blocks.append(xr.concat(pieces, "step"))
+    return xr.concat(blocks, "run", join="outer").sortby("run")
+
+
+def at_every_checkpoint(measures: Sequence[Part]) -> tuple[Part, ...]:
+    """The same, taken wherever they are asked for, those of a run's last checkpoint too."""
+    return tuple(
+        replace(part, options={**part.options, "cost": "every", "at": "every"}) for part in measures
+    )
+
+
+def _passes(sweep: Sweep, i: int, measures: Sequence[Part]) -> list:
+    initial = None
+    if any("initial" in part.needs for part in measures):
+        initial = checkpoints.read(sweep.directory(i), 0)
+    return passes(sweep.blocks[i], measures, initial)
+
+
+def _at(sweep: Sweep, i: int, step: int, measures: Sequence[Part], networks: list) -> xr.Dataset:
+    """The measures of one block at one step, of those of its runs that have not ended."""
+    block, ends = sweep.blocks[i], sweep.ends_of(i)
+    params = checkpoints.read(sweep.directory(i), step)
+    going = [one for one in networks if any(ends[j] >= step for j in one.places)]
+
+    def call(one: Any, place: Any):
+        return one, one(params, step, place)
+
+    found: dict[str, list[xr.DataArray]] = {}
+    for one, values in devices.each(call, going):
+        for part in one.measures:
+            x = label(part, block, values[part.name][:, None] * 1.0, ends, one.places, [step])
+            found.setdefault(part.name, []).append(x)
+    joined = lambda x: xr.concat(x, "run", join="outer").sortby("run")  # noqa: E731
+    return xr.Dataset({part.name: joined(found[part.name]) for part in measures})
+
+
+# --- One number a checkpoint ----------------------------------------------------------------------
+
+MOST = 16
+
+
+def scalars(ds: xr.Dataset) -> dict[str, tuple[str, np.ndarray]]:
+    """By name in words: the measure's name, and one number for each (run, step), [r t].
+
+    Of an array over a few labels (`MOST`) each entry is one; spectra, neurons and pairs are not.
+    """
+    found = {}
+    for name, x in ds.data_vars.items():
+        if set(x.dims) == {"run", "step"}:
+            found[name] = name, x.transpose("run", "step").values.astype(float)
+            continue
+        others = [dim for dim in x.dims if dim not in ("run", "step")]
+        if len(others) != 1 or x.sizes[others[0]] > MOST or x[others[0]].dtype.kind in "if":
+            continue
+        for place in x[others[0]].values:
+            one = x.sel({others[0]: place}).transpose("run", "step").values.astype(float)
+            found[f"{name}[{place}]"] = name, one
+    return {name: one for name, one in found.items() if np.isfinite(one[1]).any()}
+
+
+def sees_test_answers(measures: Sequence[Part], sweep: Sweep, run: int, step: int) -> set[str]:
+    """The names of the measures that change when every test pair is given another answer."""
+    params, initial, program = sweep.params(run, step), sweep.params(run, 0), sweep.program(run)
+    one = jax.tree.map(lambda x: x[0], own_data([sweep.config.runs[run]]))
+    data = one.data
+    wrong = np.where(data.splits["test"], (data.targets + 1) % data.num_answers, data.targets)
+    networks = [
+        Network(params, seen, program, one.hyper, one.batch, step, initial)
+        for seen in (data, data._replace(targets=wrong))
+    ]
+    return {
+        part.name
+        for part in measures
+        if not np.array_equal(*(np.asarray(part.function(n)) for n in networks), equal_nan=True)
+    }
