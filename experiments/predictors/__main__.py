@@ -41,7 +41,9 @@ def main(argv: list[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--workdir", default="runs/predictors", help="a finished sweep, or a new one")
+    parser.add_argument(
+        "--workdir", default="runs/predictors", help="a finished sweep, or a new one"
+    )
     parser.add_argument("--out", default="experiments/results")
     parser.add_argument("--without", action="append", default=[], choices=sorted(COSTS))
     options = parser.parse_args(argv)
@@ -190,7 +192,9 @@ def by_step(one: Any, steps: np.ndarray, few: list[int], runs: table.Runs) -> di
 
 
 def _cost(name: str | None) -> str:
-    return "" if name is None else parts.get("measure", name, "modular").options.get("cost", "every")
+    return (
+        "" if name is None else parts.get("measure", name, "modular").options.get("cost", "every")
+    )
 
 
 if __name__ == "__main__":

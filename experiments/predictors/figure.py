@@ -80,16 +80,24 @@ def _lead(ax: Any, y: int, row: dict[str, Any], color: str) -> None:
 def _finish(axes: Sequence[Any], rows: Sequence[dict[str, Any]], at: int) -> None:
     axes[0].set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=7.5)
     axes[0].set_xlim(-0.03, 1.03)
-    axes[0].set_xlabel(f"|rank correlation| at step {at} with the step of\n"
-                       "grokking, among runs of equal hyperparameters", fontsize=8)
+    axes[0].set_xlabel(
+        f"|rank correlation| at step {at} with the step of\n"
+        "grokking, among runs of equal hyperparameters",
+        fontsize=8,
+    )
     axes[1].axvline(0.5, color="0.7", lw=0.8)
     for row in rows:
         if row["name"] == "hyperparameters":
             axes[1].axvline(row["concordance"], color="0.7", lw=0.8, ls="--")
-    axes[1].set_xlabel(f"concordance at step {at}, all runs, 95 % interval\n"
-                       "(dashed: hyperparameters alone)", fontsize=8)
-    axes[2].set_xlabel("lead of the onset as a share of the step of grokking\n"
-                       "(median, quartiles; warned, false alarms)", fontsize=8)
+    axes[1].set_xlabel(
+        f"concordance at step {at}, all runs, 95 % interval\n(dashed: hyperparameters alone)",
+        fontsize=8,
+    )
+    axes[2].set_xlabel(
+        "lead of the onset as a share of the step of grokking\n"
+        "(median, quartiles; warned, false alarms)",
+        fontsize=8,
+    )
     axes[2].set_xlim(0, 1.02)
     for ax in axes:
         ax.tick_params(labelsize=7.5)

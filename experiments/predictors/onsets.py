@@ -1,8 +1,8 @@
 """When a measure first said something: rules that are chosen on some runs and judged on others.
 
-A rule turns a measure's series of one run into the step at which it first exceeded a threshold, from
-what was known at that step: its value, its change since the first checkpoint, or how far it has
-come from its lowest or its highest so far. The threshold is one for all runs.
+A rule turns a measure's series of one run into the step at which it first exceeded a threshold,
+from what was known at that step: its value, its change since the first checkpoint, or how far it
+has come from its lowest or its highest so far. The threshold is one for all runs.
 """
 
 from collections.abc import Iterator
@@ -63,7 +63,9 @@ def onset(steps: Steps, series: Series, rule: Rule) -> Float[np.ndarray, " r"]:
 
 
 def outcome(
-    onsets: Shaped[np.ndarray, " r"], times: Shaped[np.ndarray, " r"], grokked: Bool[np.ndarray, " r"]
+    onsets: Shaped[np.ndarray, " r"],
+    times: Shaped[np.ndarray, " r"],
+    grokked: Bool[np.ndarray, " r"],
 ) -> Outcome:
     """Onsets against the steps at which runs grok; of those that do not, `times` is their end."""
     warned = grokked & (onsets < times)

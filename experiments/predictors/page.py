@@ -94,9 +94,9 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
         f"hyperparameters at step {report['landmark']} beyond chance"
         + (f": {_list(adding)}." if adding else ".")
     ]
+    alone = ", ".join(f"{name} {_n(row['concordance'])}" for name, row in base.items())
     text.append(
-        f"{len(better)} of them are more concordant than all of the baselines "
-        f"({', '.join(f'{name} {_n(row['concordance'])}' for name, row in base.items())})"
+        f"{len(better)} of them are more concordant than all of the baselines ({alone})"
         + (f": {_list(better)}." if better else ": no measure does better than the baselines.")
     )
     neither = [row for row in fair if row not in adding and not row["beats"]]

@@ -101,7 +101,9 @@ def concordance(
 
 def resampled(count: int, seed: int = 0, resamples: int = RESAMPLES) -> Float[np.ndarray, "n r"]:
     """How often each of `count` runs is drawn in each bootstrap sample of as many."""
-    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples) * 1.0
+    return (
+        np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples) * 1.0
+    )
 
 
 def interval(values: Shaped[np.ndarray, " n"], level: float = 0.95) -> tuple[float, float]:

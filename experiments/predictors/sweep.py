@@ -19,9 +19,16 @@ GROK = [
     ),
 ]
 NEVER = [
-    product([{"weight_decay": decay, "train_fraction": share, "learning_rate": rate}],
-            axis("seed", range(5)))
-    for decay, share, rate in ((0.0, 0.5, 2e-3), (0.0, 0.4, 1e-3), (4.0, 0.3, 2e-3), (1.5, 0.3, 1e-3))
+    product(
+        [{"weight_decay": decay, "train_fraction": share, "learning_rate": rate}],
+        axis("seed", range(5)),
+    )
+    for decay, share, rate in (
+        (0.0, 0.5, 2e-3),
+        (0.0, 0.4, 1e-3),
+        (4.0, 0.3, 2e-3),
+        (1.5, 0.3, 1e-3),
+    )
 ]
 """Without decay, or with too few pairs: these memorize and no more within their steps."""
 

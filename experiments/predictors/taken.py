@@ -32,7 +32,7 @@ COSTLY = (
     "llc",
     "llc_published",
 )
-"""Taken on demand alone; those that are as cheap but of the split alone, or hold a trace, are not."""
+"""Of those on demand: what is of the split alone, or a trace, predicts nothing."""
 
 
 def chosen(block: Block, costs: Iterable[str]) -> tuple[Part, ...]:
