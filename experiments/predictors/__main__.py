@@ -14,6 +14,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,10 @@ def measured(
     for count, together in sorted(by_count.items(), reverse=True):
         few = spaced(many, count)
         for cost in together:
-            ds = taken.take(opened, few, (cost,), folder, lambda text: print(text, flush=True))
+            choose = partial(taken.chosen, costs=(cost,))
+            ds = taken.take(
+                opened, few, choose, folder / cost, lambda text: print(text, flush=True)
+            )
             for name, (measure, x) in taken.scalars(ds).items():
                 whole = np.full((len(opened.config.runs), len(many)), np.nan)
                 whole[:, [many.index(step) for step in ds["step"].values]] = x

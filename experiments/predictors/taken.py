@@ -4,8 +4,7 @@ The key frequencies are those of the checkpoint, not of the run's last one, as i
 keep="measures". Each checkpoint is a file of its own, so that a stop loses one checkpoint at most.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from grokjax.blocks import Block, own_data
 from grokjax.evaluate import Sweep
 from grokjax.measures.network import Network
 from grokjax.measures.select import select
-from grokjax.measuring import label, passes
+from grokjax.measuring import at_every_checkpoint, label, passes
 from grokjax.parts import Part
 from grokjax.tasks.data import data_of
 
@@ -47,32 +46,33 @@ def chosen(block: Block, costs: Iterable[str]) -> tuple[Part, ...]:
 
 
 def take(
-    sweep: Sweep, steps: Sequence[int], costs: Sequence[str], folder: Path, tell=lambda text: None
+    sweep: Sweep,
+    steps: Sequence[int],
+    choose: Callable[[Block], tuple[Part, ...]],
+    files: Path,
+    tell: Callable[[str], Any] = lambda text: None,
 ) -> xr.Dataset:
-    """Over (run, step); what is in `folder` already is read. NaN where a run has ended."""
+    """The chosen measures over (run, step), NaN where a run has ended.
+
+    What is on disk already, in `files` of the folder and the beginning of a name, is read.
+    """
+    folder, name = files.parent, files.name
     folder.mkdir(parents=True, exist_ok=True)
     blocks = []
     for i in range(len(sweep.blocks)):
         pieces = []
-        measures = at_every_checkpoint(chosen(sweep.blocks[i], costs))
+        measures = at_every_checkpoint(choose(sweep.blocks[i]))
         networks = None
         there = set(sweep.steps_of(i))
         for step in (step for step in steps if step in there):
-            path = folder / f"{i}_{step}_{'_'.join(costs)}.nc"
+            path = folder / f"{name}_{i}_{step}.nc"
             if not path.exists():
                 networks = networks or _passes(sweep, i, measures)
                 results.save(_at(sweep, i, step, measures, networks), path)
-                tell(f"block {i}, step {step}: {', '.join(costs)}")
+                tell(f"{name}: block {i}, step {step}")
             pieces.append(results.load(path))
         blocks.append(xr.concat(pieces, "step"))
     return xr.concat(blocks, "run", join="outer").sortby("run")
-
-
-def at_every_checkpoint(measures: Sequence[Part]) -> tuple[Part, ...]:
-    """The same, taken wherever they are asked for, those of a run's last checkpoint too."""
-    return tuple(
-        replace(part, options={**part.options, "cost": "every", "at": "every"}) for part in measures
-    )
 
 
 def _passes(sweep: Sweep, i: int, measures: Sequence[Part]) -> list:
