@@ -66,7 +66,7 @@ def _row(part: Part, drawn: Collection[str], milliseconds: Mapping[str, float]) 
         cost += f", {milliseconds[part.name]:.3g} ms"
     text = [
         f"**`{part.name}`**{of_task}{dims}",
-        _escaped(part.definition),
+        escaped(part.definition),
         *([f"${FORMULAS[part.name]}$"] if part.name in FORMULAS and not of_task else []),
         f"*units* {part.units} · *cost* {cost}"
         + (f" · *source* {part.source}" if part.source else ""),
@@ -80,12 +80,12 @@ def _summaries() -> list[str]:
     lines = ["## Of a whole run", "", "Numbers of a run, from its curves or its measures.", ""]
     lines += ["| summary | definition | units | source |", "|---|---|---|---|"]
     for part in parts.all_of("summary"):
-        cells = (f"`{part.name}`", _escaped(part.definition), part.units, part.source)
+        cells = (f"`{part.name}`", escaped(part.definition), part.units, part.source)
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Bars would end a cell, and stars and underscores change the type of what is between them."""
     for sign in "\\|*_<>":
         text = text.replace(sign, f"\\{sign}")

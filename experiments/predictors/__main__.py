@@ -5,7 +5,7 @@ takes a sweep that is finished; measures each at checkpoints fixed beforehand fr
 that step; and sets lead, concordance and false alarms of every measure beside those of the
 hyperparameters alone, the train loss and the weight norm.
 
-    python -m experiments.predictors [--workdir DIR] [--out DIR] [--without demand]
+    python -m experiments.predictors [--workdir DIR] [--out DIR] [--without chains]
 """
 
 import argparse
@@ -30,10 +30,10 @@ from grokjax.evaluate import Sweep, open_sweep
 from grokjax.measures.steps import first_step
 from grokjax.usage import Parser
 
-MANY, DOZEN = 40, 12
+MANY, DOZEN = 28, 12
 """Checkpoints for what costs little, and for the rest."""
 
-COSTS = {"every": MANY, "tenth": DOZEN, "demand": DOZEN}
+COSTS = {"every": MANY, "tenth": DOZEN, "demand": DOZEN, "chains": DOZEN}
 
 
 def main(argv: list[str]) -> int:
@@ -98,7 +98,7 @@ def spaced(steps: Sequence[int], count: int) -> list[int]:
     later = steps[steps > 0]
     if len(steps) <= count:
         return steps.tolist()
-    wanted = np.geomspace(max(later[0], later[-1] / 300), later[-1], count - 1)
+    wanted = np.geomspace(max(later[0], later[-1] / 60), later[-1], count - 1)
     nearest = np.abs(np.log(later)[None] - np.log(wanted)[:, None]).argmin(1)
     return sorted({int(steps[0]), *(int(x) for x in later[nearest])})
 

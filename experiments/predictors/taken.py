@@ -28,20 +28,24 @@ COSTLY = (
     "redundancy_size",
     "synergy_size",
     "commutator_defect_published",
-    "llc",
-    "llc_published",
 )
 """Of those on demand: what is of the split alone, or a trace, predicts nothing."""
 
+CHAINS = ("llc", "llc_published")
+"""Costlier than all others together."""
+
 
 def chosen(block: Block, costs: Iterable[str]) -> tuple[Part, ...]:
-    """The measures of these costs that mean something for a block; "demand" is `COSTLY`."""
+    """The measures of these costs that mean something for a block.
+
+    "demand" stands for `COSTLY`, "chains" for `CHAINS`.
+    """
     splits = data_of(block.runs[0]).splits
     costs = set(costs)
     found = select(FAMILIES, block.program, splits)
     found = [part for part in found if part.options.get("cost", "every") in costs]
-    if "demand" in costs:
-        found += select(COSTLY, block.program, splits)
+    for cost, names in (("demand", COSTLY), ("chains", CHAINS)):
+        found += select(names, block.program, splits) if cost in costs else ()
     return tuple(found)
 
 
