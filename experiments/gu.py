@@ -69,7 +69,7 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
     config.weight_decay, config.learning_rate = 3.0, 2e-3
     config.eval_every, config.checkpoint_every, config.resume_every = 20, 400, 800
     scaled = lambda k: round((k + 1) * config.modulus / PUBLISHED_P)  # noqa: E731
-    sizes = {"square": (30, 40, 50, 60), "strip": (40, 50, 60)}
+    sizes = {"square": (30, 40, 50, 60), "strip": (40, 50)}
     return config, _rows({kind: tuple(map(scaled, x)) for kind, x in sizes.items()}, (0, 1))
 
 

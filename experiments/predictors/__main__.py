@@ -33,7 +33,7 @@ from grokjax.usage import Parser
 MANY, DOZEN = 28, 12
 """Checkpoints for what costs little, and for the rest."""
 
-COSTS = {"every": MANY, "tenth": DOZEN, "demand": DOZEN, "chains": DOZEN}
+COSTS = ("every", "tenth", "demand", "chains")
 
 
 def main(argv: list[str]) -> int:
@@ -47,16 +47,19 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--out", default="experiments/results")
     parser.add_argument("--without", action="append", default=[], choices=sorted(COSTS))
+    parser.add_argument("--many", type=int, default=MANY, help="checkpoints of what costs little")
+    parser.add_argument("--few", type=int, default=DOZEN, help="checkpoints of the rest")
     options = parser.parse_args(argv)
     folder, out = Path(options.workdir), Path(options.out)
     runner.set_up_jax()
     trained(sweep.sweep(), folder)
     opened = open_sweep(folder)
     clock = time.monotonic()
-    costs = {cost: count for cost, count in COSTS.items() if cost not in options.without}
+    counts = dict.fromkeys(COSTS, options.few) | {"every": options.many}
+    costs = {cost: count for cost, count in counts.items() if cost not in options.without}
     series, steps = measured(opened, costs, folder / "predictors")
     seconds = time.monotonic() - clock
-    report = analysed(opened, series, steps)
+    report = analysed(opened, series, steps, options.few)
     report = {
         "experiment": " ".join(__doc__.split()),
         "command": ("python -m experiments.predictors " + shlex.join(argv)).strip(),
@@ -129,10 +132,12 @@ def measured(
     return found, np.array(many)
 
 
-def analysed(opened: Sweep, series: dict[str, Any], steps: np.ndarray) -> dict[str, Any]:
+def analysed(
+    opened: Sweep, series: dict[str, Any], steps: np.ndarray, count: int
+) -> dict[str, Any]:
     curves = opened.curves()
     runs = runs_of(opened, curves)
-    few = spaced(steps, DOZEN)
+    few = spaced(steps, count)
     at = table.landmark(np.array(few), runs)
     rows = table.rows(series, steps, runs, at)
     seeing = seeing_test_answers(opened, at, {row["measure"] for row in rows} - {None})
