@@ -10,12 +10,14 @@ will grok, none for decay 10 and 50, nor at constant norm for initial scales 1 a
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import lab
+from grokjax import blocks
 from grokjax.config import axis, default, product
 from grokjax.evaluate import Sweep
 from grokjax.measures import information_phases
@@ -125,6 +127,62 @@ def of_run(run: xr.Dataset, curve: xr.Dataset) -> dict[str, Any]:
     return row
 
 
+# --- The synergistic sub-network ------------------------------------------------------------------
+
+
+def subnetworks(sweep: Sweep) -> list[dict[str, Any]]:
+    """Runs of AdamW that grok, trained again from the same start with a part of the neurons.
+
+    The neurons of the union with the greatest synergy of the run, or the others alone. A neuron all
+    of whose weights are 0 stays so, its bias too, which the authors' code does not mask.
+    """
+    found, measures = [], sweep.measures("synergy", "synergy_set")
+    for number, run in enumerate(sweep.config.runs):
+        if run.optimizer != "adamw" or not np.isfinite(measures["steps_to_grok"][number]):
+            continue
+        at = int(measures["synergy"].sel(run=number).argmin("step"))
+        kept = measures["synergy_set"].isel(run=number, step=at).values > 0.5
+        row = {"run": name_of(run), "seed": run.seed, "neurons": int(kept.sum())}
+        row["set_of_step"] = int(measures["step"][at])
+        for name, chosen in (("synergistic", kept), ("others", ~kept), ("all", kept | ~kept)):
+            row[name] = retrained(sweep, number, chosen)
+        found.append(row)
+    return found
+
+
+def without(params: dict[str, Any], kept: np.ndarray) -> dict[str, Any]:
+    """A perceptron with the other neurons' weights and biases at 0; leading axes are kept."""
+    kept = kept.astype(np.float32)
+    return params | {
+        "W_in": params["W_in"] * kept,
+        "b_in": params["b_in"] * kept,
+        "W_out": params["W_out"] * kept[:, None],
+    }
+
+
+def retrained(sweep: Sweep, number: int, kept: np.ndarray) -> dict[str, float]:
+    """When a run with these neurons alone memorizes and groks (above 0.98), and where it ends."""
+    block = blocks.block_of(sweep.config.runs, (number,))
+    trainer, data = blocks.trainer(block, sweep.config.precision), blocks.block_data(block)
+    state = blocks.initial_states(block)
+    state = state._replace(params=without(state.params, kept))
+    every, total = sweep.config.eval_every, sweep.config.runs[number].steps
+    steps, scores = np.arange(0, total + 1, every), []
+    for step in steps:
+        state = trainer.train(state, data, np.int32(every)) if step else state
+        scores.append(jax.device_get(trainer.scores(state.params, data)))
+    series = {x: np.array([one[x][0] for one in scores]) for x in scores[0]}
+    return {
+        "memorized_at": first_above(steps, series["train_accuracy"], 0.98),
+        "grokked_at": first_above(steps, series["test_accuracy"], 0.98),
+        "last_test_accuracy": float(series["test_accuracy"][-1]),
+    }
+
+
+def measure(sweep: Sweep) -> dict[str, Any]:
+    return {"subnetworks": subnetworks(sweep)}
+
+
 def table(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
     runs = measures["run"].values
     return [of_run(measures.sel(run=run), curves.sel(run=run)) for run in runs]
@@ -173,4 +231,4 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
 
 if __name__ == "__main__":
     presets = {"paper": paper, "laptop": laptop}
-    lab.run("clauw", __doc__, presets, draw, limit=0, table=table, losses=series)
+    lab.run("clauw", __doc__, presets, draw, measure, limit=0, table=table, losses=series)

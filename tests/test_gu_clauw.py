@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from experiments import clauw, gu
+from experiments import clauw, gu, lab
+from grokjax import blocks
 from grokjax.measures import information_phases
+from grokjax.table import resolve
 from grokjax.tasks.modular import modular
 
 
@@ -59,3 +61,24 @@ def test_their_network_is_theirs():
     assert (config.network, config.modulus, config.d_mlp) == ("mlp", 97, 250)
     assert len(rows) == 7 * 5
     assert {clauw.name_of({"optimizer": "adamw"} | row) for row in rows} >= set(clauw.ORDER)
+
+
+def test_neurons_that_are_left_out_stay_out_while_the_others_train(tmp_path):
+    config, _ = clauw.paper()
+    config.modulus, config.d_mlp, config.steps = 7, 12, 40
+    config.train_fraction, config.measures = 0.6, ("train_loss", "synergy", "synergy_set")
+    config.eval_every = config.checkpoint_every = 20
+    config.weight_decay = 0.1
+    lab.runner.run_sweep(resolve(config), tmp_path, say=lambda text: None, figures="none")
+    sweep = lab.open_sweep(tmp_path)
+    whole = clauw.retrained(sweep, 0, np.ones(12, bool))
+    last = sweep.curves()["test_accuracy"].values[0, -1]
+    assert whole["last_test_accuracy"] == pytest.approx(last, abs=1e-6)
+    kept = np.arange(12) % 3 == 0
+    block = blocks.block_of(sweep.config.runs, (0,))
+    state = blocks.initial_states(block)
+    state = state._replace(params=clauw.without(state.params, kept))
+    trained = blocks.trainer(block, "float32").train(state, blocks.block_data(block), np.int32(30))
+    W_in, b_in, W_out = (np.asarray(trained.params[x][0]) for x in ("W_in", "b_in", "W_out"))
+    assert not W_in[..., ~kept].any() and not b_in[~kept].any() and not W_out[~kept].any()
+    assert np.abs(W_out[kept] - np.asarray(state.params["W_out"][0])[kept]).max() > 0.1

@@ -64,6 +64,7 @@ FORMULAS: dict[str, str] = {
     "synergy": r"\min_{C} \Omega(Z_C)",
     "redundancy_size": r"\#\arg\max_{C} \Omega(Z_C)",
     "synergy_size": r"\#\arg\min_{C} \Omega(Z_C)",
+    "synergy_set": r"[n \in \arg\min_{C} \Omega(Z_C)]",
     "o_information_tied_by_order": r"\Omega \text{ with ties ranked by their place}",
     "redundancy_tied_by_order": r"\max_{C} \Omega(Z_C) \text{ with ties ranked by their place}",
     "synergy_tied_by_order": r"\min_{C} \Omega(Z_C) \text{ with ties ranked by their place}",

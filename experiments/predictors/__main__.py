@@ -184,7 +184,6 @@ def runs_of(opened: Sweep, curves: xr.Dataset) -> table.Runs:
 def seeing_test_answers(opened: Sweep, step: int, names: set[str]) -> set[str]:
     program = opened.program(0)
     found = [parts.get("measure", name, program.task.name) for name in names]
-    # One that needs the host or float64 is not made of answers at all, but for that of collapse.
     return taken.sees_test_answers(found, opened, 0, step)
 
 

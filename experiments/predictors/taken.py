@@ -75,7 +75,7 @@ def take(
                 results.save(_at(sweep, i, step, measures, networks), path)
                 tell(f"{name}: block {i}, step {step}")
             pieces.append(results.load(path))
-        blocks.append(xr.concat(pieces, "step"))
+        blocks.append(xr.concat(pieces, "step", join="outer"))
     return xr.concat(blocks, "run", join="outer").sortby("run")
 
 
@@ -102,6 +102,50 @@ def _at(sweep: Sweep, i: int, step: int, measures: Sequence[Part], networks: lis
             found.setdefault(part.name, []).append(x)
     joined = lambda x: xr.concat(x, "run", join="outer").sortby("run")  # noqa: E731
     return xr.Dataset({part.name: joined(found[part.name]) for part in measures})
+
+
+# --- One number a checkpoint ----------------------------------------------------------------------
+
+MOST = 16
+
+
+def scalars(ds: xr.Dataset) -> dict[str, tuple[str, np.ndarray]]:
+    """By name in words: the measure's name, and one number for each (run, step), [r t].
+
+    Of an array over a few labels (`MOST`) each entry is one; spectra, neurons and pairs are not.
+    """
+    found = {}
+    for name, x in ds.data_vars.items():
+        if set(x.dims) == {"run", "step"}:
+            found[name] = name, x.transpose("run", "step").values.astype(float)
+            continue
+        others = [dim for dim in x.dims if dim not in ("run", "step")]
+        if len(others) != 1 or x.sizes[others[0]] > MOST or x[others[0]].dtype.kind in "if":
+            continue
+        for place in x[others[0]].values:
+            one = x.sel({others[0]: place}).transpose("run", "step").values.astype(float)
+            found[f"{name}[{place}]"] = name, one
+    return {name: one for name, one in found.items() if np.isfinite(one[1]).any()}
+
+
+def sees_test_answers(measures: Sequence[Part], sweep: Sweep, run: int, step: int) -> set[str]:
+    """The names of the measures that change when every test pair is given another answer."""
+    params, initial, program = sweep.params(run, step), sweep.params(run, 0), sweep.program(run)
+    one = jax.tree.map(lambda x: x[0], own_data([sweep.config.runs[run]]))
+    data = one.data
+    wrong = np.where(data.splits["test"], (data.targets + 1) % data.num_answers, data.targets)
+    networks = [
+        Network(params, seen, program, one.hyper, one.batch, step, initial)
+        for seen in (data, data._replace(targets=wrong))
+    ]
+    return {part.name for part in measures if _differ(part, *networks)}
+
+
+def _differ(part: Part, *networks: Network) -> bool:
+    """Whether two networks have another value of a measure."""
+    with jax.enable_x64("float64" in part.needs):
+        one, other = (np.asarray(part.function(network)) for network in networks)
+    return not np.array_equal(one, other, equal_nan=True)
 
 
 # --- One number a checkpoint ----------------------------------------------------------------------
