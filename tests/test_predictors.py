@@ -221,9 +221,13 @@ def test_what_knows_is_told_from_what_guesses(report):
 
 
 def test_words_follow_numbers(report):
-    said = " ".join(page.sentences(report))
-    assert "Of 2 measures" in said and "`knows`" in said
-    assert "1 do no better than any baseline in either: `guesses`" in said
+    within, over_all, nothing, onsets_, known = page.sentences(report)
+    assert "1 of 2 measures" in within and "more than it have 1: `knows` (1.00)." in within
+    assert "1 are more concordant than every baseline" in over_all
+    assert over_all.endswith(": `knows` (1.00).")
+    assert nothing.startswith("1 are neither") and nothing.endswith("`guesses`.")
+    assert "`knows` (warns 18 of 18, 0 of 6 false alarms" in onsets_ or "0 tell" in onsets_
+    assert "`hyperparameters` (warns" in known
     text = page.markdown(report)
     assert text.count("\n| ") == 1 + len(report["rows"])
     assert "| 18/18 | 0/6 |" in text

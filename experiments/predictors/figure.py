@@ -32,6 +32,7 @@ def which_knew_first(rows: Sequence[dict[str, Any]], at: int, needed: float, run
     height = 1.9 + 0.21 * len(rows)
     figure = Figure(figsize=(11, height), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
+    axes[2].set_title("warned   false alarms", fontsize=7, loc="right", color="0.3")
     for y, row in enumerate(rows):
         base = row["name"] in (*BASELINES, *WATCHED)
         sees = row.get("sees_test_answers")
@@ -44,7 +45,7 @@ def which_knew_first(rows: Sequence[dict[str, Any]], at: int, needed: float, run
         Line2D([], [], marker="o", ls="", color=GREY, label="baseline, or what everybody watches"),
         Line2D([], [], marker="o", ls="", color=BLUE, label="does not see test answers"),
         Line2D([], [], marker="o", ls="", color=ORANGE, label="sees test answers"),
-        Line2D([], [], marker="o", ls="", mfc="w", color="0.3", label="within chance"),
+        Line2D([], [], ls="--", color="0.7", label="best baseline"),
     ]
     figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.suptitle(f"Which one knew first? {runs}", fontsize=10)
@@ -81,22 +82,20 @@ def _finish(axes: Sequence[Any], rows: Sequence[dict[str, Any]], at: int) -> Non
     axes[0].set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=7.5)
     axes[0].set_xlim(-0.03, 1.03)
     axes[0].set_xlabel(
-        f"|rank correlation| at step {at} with the step of\n"
-        "grokking, among runs of equal hyperparameters",
+        f"|rank correlation| at step {at}, equal\nhyperparameters (filled: beyond chance)",
         fontsize=8,
     )
     axes[1].axvline(0.5, color="0.7", lw=0.8)
     for row in rows:
         if row["name"] == "hyperparameters":
             axes[1].axvline(row["concordance"], color="0.7", lw=0.8, ls="--")
+    within = [abs(row["rank_correlation_within_cells"]) for row in rows if row["name"] in BASELINES]
+    axes[0].axvline(np.nanmax(within), color="0.7", lw=0.8, ls="--")
     axes[1].set_xlabel(
-        f"concordance at step {at}, all runs, 95 % interval\n(dashed: hyperparameters alone)",
-        fontsize=8,
+        f"concordance at step {at}, all runs, 95 %\n(filled: more than every baseline)", fontsize=8
     )
     axes[2].set_xlabel(
-        "lead of the onset as a share of the step of grokking\n"
-        "(median, quartiles; warned, false alarms)",
-        fontsize=8,
+        "lead of the onset, share of the way\n(filled: no miss, no false alarm)", fontsize=8
     )
     axes[2].set_xlim(0, 1.02)
     for ax in axes:
