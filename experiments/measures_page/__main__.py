@@ -27,7 +27,7 @@ from grokjax.table import resolve
 from grokjax.tasks.data import data_of
 from grokjax.usage import Parser
 
-CHECKPOINTS = {"every": 40, "tenth": 40, "demand": 14}
+CHECKPOINTS = {"every": 32, "tenth": 20, "demand": 10}
 ABOUT = """Each stands with its definition, its formula where the definition is not one, its
 units, what it costs (`sweep.measures("field")` takes a family at every or at every tenth
 checkpoint; what is on demand is taken by its name alone) and its source. Times are for one network
@@ -63,6 +63,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--workdir", default="runs/measures_page")
     parser.add_argument("--out", default="docs")
     parser.add_argument("--times", default="experiments/results/field_times.json")
+    parser.add_argument("--without", action="append", default=[], choices=sorted(CHECKPOINTS))
     options = parser.parse_args(argv)
     folder, out = Path(options.workdir), Path(options.out)
     runner.set_up_jax()
@@ -71,6 +72,8 @@ def main(argv: list[str]) -> int:
     grokked_at = float(opened.measures("train_loss")["steps_to_grok"][0])
     drawn = []
     for cost, count in CHECKPOINTS.items():
+        if cost in options.without:
+            continue
         ds = taken.take(
             opened,
             spaced(opened.steps, count),
