@@ -166,6 +166,22 @@ def median(steps: np.ndarray) -> float:
     return float(middle) if np.isfinite(middle) else float("nan")
 
 
+def runs_of(measures: xr.Dataset) -> list[dict[str, Any]]:
+    """The fields of each run of a dataset; without those that it has not."""
+    fields = [name for name, x in measures.coords.items() if x.dims == ("run",) and name != "run"]
+    rows = (
+        {name: measures[name].sel(run=run).item() for name in fields} for run in measures["run"]
+    )
+    return [{name: x for name, x in row.items() if x == x and x != ""} for row in rows]
+
+
+def losses_by_way(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
+    """A panel a way, its seeds together."""
+    every, found = _with_budget(measures["steps"].values), runs_of(measures)
+    panels = {way.name: places(found, way, every) for way in every}
+    return lab.losses_figure(measures, curves, {name: x for name, x in panels.items() if x})
+
+
 def measure(sweep: Sweep, budget: float = 1.0) -> dict[str, Any]:
     every = of_sweep(sweep)
     return {"ways": table(sweep.config.runs, sweep.measures(), every)}
@@ -173,8 +189,12 @@ def measure(sweep: Sweep, budget: float = 1.0) -> dict[str, Any]:
 
 def of_sweep(sweep: Sweep) -> list[Way]:
     """The ways with the budget that the sweep was trained with."""
+    return _with_budget(sweep.config.column("steps"))
+
+
+def _with_budget(steps: Iterable[int]) -> list[Way]:
     most = max(way.fields["steps"] for way in ways())
-    return ways(max(sweep.config.column("steps")) / most)
+    return ways(max(steps) / most)
 
 
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset):
@@ -203,4 +223,5 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset):
 
 
 if __name__ == "__main__":
-    lab.run("ways", __doc__, {"paper": paper, "laptop": laptop}, draw, measure)
+    presets = {"paper": paper, "laptop": laptop}
+    lab.run("ways", __doc__, presets, draw, measure, limit=0, losses=losses_by_way)

@@ -106,6 +106,10 @@ def _attention_to_pairs(scores: Float[Array, "2 h b"]) -> Float[Array, "2 h b"]:
 @jax.custom_vjp
 def _look_up(tables: Float[Array, "2 n v"], pairs: Pairs) -> Float[Array, "2 n b"]:
     """The tables' columns of two tokens; exact, and their gradient is no scatter."""
+    return _looked_up(tables, pairs)
+
+
+def _looked_up(tables, pairs: Pairs):
     return jax.lax.platform_dependent(tables, pairs, tpu=_by_product, default=_by_gather)
 
 
@@ -119,7 +123,8 @@ def _by_product(tables: Float[Array, "... n v"], pairs: Pairs) -> Float[Array, "
 
 
 def _look_up_forward(tables, pairs: Pairs):
-    return _look_up(tables, pairs), pairs
+    # Not by _look_up itself, of which there is no forward derivative: Hessians are of gradients.
+    return _looked_up(tables, pairs), pairs
 
 
 def _look_up_backward(pairs: Pairs, gradient):
@@ -138,6 +143,10 @@ def _mix(
     w: Float[Array, "2 h b"], values: Float[Array, "2 hk v"], pairs: Pairs
 ) -> Float[Array, "hk b"]:
     """Each head's mix of the values of two tokens."""
+    return _mixed_by_platform(w, values, pairs)
+
+
+def _mixed_by_platform(w, values, pairs: Pairs):
     return jax.lax.platform_dependent(
         w, values, pairs, tpu=partial(_mixed, _by_product), default=partial(_mixed, _by_gather)
     )
@@ -152,7 +161,7 @@ def _mixed(look_up: Callable, w, values, pairs: Pairs):
 
 
 def _mix_forward(w, values, pairs: Pairs):
-    return _mix(w, values, pairs), (w, values, pairs)
+    return _mixed_by_platform(w, values, pairs), (w, values, pairs)
 
 
 def _mix_backward(kept, gradient):

@@ -288,6 +288,16 @@ def passes(
     return found
 
 
+def at_every_checkpoint(measures: Sequence[Part]) -> tuple[Part, ...]:
+    """The same, taken at each checkpoint that is asked for, those of a run's last one too.
+
+    Without what the last checkpoint gives, each then goes by its own, such as key frequencies.
+    """
+    return tuple(
+        replace(part, options={**part.options, "cost": "every", "at": "every"}) for part in measures
+    )
+
+
 def _every(part: Part) -> int:
     """Of how many checkpoints a measure takes one."""
     return EVERY.get(part.options.get("cost", "every"), 1)

@@ -78,7 +78,7 @@ def run_sweep(
         Interrupted: SIGINT or SIGTERM; calling again continues.
     """
     check_path(folder)
-    folder = Path(folder).absolute()
+    folder = Path(folder)
     logs.check(log)
     with Signals() as signals:
         refuse_those_at_work(folder, join)
@@ -147,7 +147,7 @@ def dry_run(
         ConfigError: as `run_sweep`, but for a folder that cannot be made.
     """
     check_path(folder)
-    folder = Path(folder).absolute()
+    folder = Path(folder)
     plan = _checked(sweep, folder, shard)
     if not plan.changes and _is_finished(folder, plan):
         say(f"{folder} is finished: nothing is left to do")

@@ -123,7 +123,7 @@ def test_the_mend_fits(monkeypatch, tmp_path):
     for share in (1.01, 0.5, 0.02):
         monkeypatch.setattr(shutil, "disk_usage", lambda path, x=share: Usage(0, 0, x * needed))
         disk = forecast.disk(sweep, blocks, {0: 0}, TRIED, tmp_path / "not" / "there")
-        line = report._disk_line(sweep, disk)
+        line = report.disk_line(sweep, disk)
         if share > 1:
             assert disk.fits and disk.checkpoint_every is None and "fit" not in line
             continue
@@ -133,7 +133,7 @@ def test_the_mend_fits(monkeypatch, tmp_path):
     assert disk.checkpoint_every == 1000 and len(checkpoint_steps(rarer)) == 101
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 1000))
     disk = forecast.disk(sweep, blocks, {0: 0}, TRIED, Path("/"))
-    assert not disk.fits and "does not fit; fewer runs" in report._disk_line(sweep, disk)
+    assert not disk.fits and "does not fit; fewer runs" in report.disk_line(sweep, disk)
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
@@ -160,8 +160,10 @@ def test_a_dry_run_of_what_was_started_says_where_it_goes_on(trained, monkeypatc
     monkeypatch.setattr(runner.loop, "trained_steps", lambda directory: 20)
     runner.dry_run(sweep, folder, said.append)
     assert "continues  from step 20" in said[-2]
-    with pytest.raises(ConfigError, match="steps: 200 -> 1000"):
-        runner.dry_run(sweep_of({}, checkpoint_every=20, eval_every=10), folder, said.append)
+    with pytest.raises(ConfigError, match="steps: 200 -> 100"):
+        runner.dry_run(
+            sweep_of({"steps": 100}, checkpoint_every=20, eval_every=10), folder, said.append
+        )
 
 
 def test_a_measure_of_ones_own_that_fails_does_so_before_the_training(tmp_path, registry):

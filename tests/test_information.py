@@ -195,7 +195,12 @@ def test_the_search_is_over_all_unions_of_two_clusters_or_more():
     omegas = omegas_of_unions(x[alive], labels[alive], 200)
     assert len(omegas) == 11 and (np.asarray(of.living) == alive).all()
     np.testing.assert_allclose(found[:2], max(omegas), atol=1e-10)
-    np.testing.assert_allclose(found[2:], min(omegas), atol=1e-10)
+    np.testing.assert_allclose(found[2:4], min(omegas), atol=1e-10)
+    chosen = np.asarray(found.synergy_set)
+    assert chosen.sum() == found.synergy_size and not chosen[4]
+    covariance = np.asarray(of.covariance)[np.ix_(chosen, chosen)]
+    omega = of_entropies(covariance)[0] - bias(chosen.sum(), 200, 12)[0]
+    np.testing.assert_allclose(omega, found.synergy, atol=1e-10)
 
 
 def test_there_are_as_many_unions_as_the_paper_searches():

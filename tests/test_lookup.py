@@ -215,3 +215,19 @@ def test_the_plain_form_gives_the_same_trace_as_the_tables(assert_trees_close):
         jax.tree.map(lambda x: jnp.where(exists[..., 0], x, 0.0), found) for found in traces(data)
     )
     assert_trees_close(tables, plain, 1e-5)
+
+
+def test_products_with_the_hessian_are_those_of_the_model():
+    tokens = all_pairs(P)
+    with jax.enable_x64(True):
+        params = in_float64(random_params(GELU))
+        direction = jax.tree.map(lambda x: jnp.sin(40 * x), params)
+
+        def curved(logits_of):
+            loss = lambda params: jnp.mean(jax.nn.logsumexp(logits_of(params), 0))  # noqa: E731
+            return jax.jit(lambda v: jax.jvp(jax.grad(loss), (params,), (v,))[1])(direction)
+
+        found = curved(lambda x: lookup.logits(x, lookup.prepare(tokens, GELU), GELU))
+        expected = curved(lambda x: model.forward(x, tokens, GELU)["logits"][:, -1].T)
+    for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import ways
+from experiments import ways, ways_table
 from grokjax.table import resolve
 
 EVERY = ways.ways()
@@ -55,3 +55,83 @@ def test_the_table_counts_what_grokked_and_divides_by_the_baseline(sweep):
 def test_a_smaller_budget_is_the_same_ways_in_fewer_updates():
     for whole, half in zip(EVERY, ways.ways(0.5), strict=True):
         assert half == whole._replace(fields=whole.fields | {"steps": whole.fields["steps"] // 2})
+
+
+def test_the_losses_have_a_panel_a_way_with_its_seeds(sweep):
+    runs = np.arange(len(sweep.runs))
+    fields = sorted({name for run in sweep.runs for name in run})
+    coords = {}
+    for name in fields:
+        values = [run[name] if name in run else None for run in sweep.runs]
+        text = any(isinstance(x, str) for x in values)
+        if any(isinstance(x, tuple) for x in values):
+            continue
+        values = [("" if text else np.nan) if x is None else x for x in values]
+        coords[name] = ("run", values)
+    steps, series = [0, 10, 20], np.ones((len(runs), 3))
+    names = ("train_loss", "test_loss", "excluded_loss")
+    ds = xr.Dataset(
+        {name: (("run", "step"), series) for name in names},
+        {"run": runs, "step": steps, **coords},
+    )
+    figure = ways.losses_by_way(ds, ds)
+    assert [ax.get_title() for ax in figure.axes] == [way.name for way in EVERY]
+    assert all(len(ax.lines) == 9 for ax in figure.axes)
+    assert max(figure.get_size_inches()) < 15
+
+
+# --- The table as a person reads it ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "others", "how"),
+    [
+        ([100, 200, 300], [400, 500, None], "earlier"),
+        ([100, 200, 400], [400, 500, 600], ""),
+        ([None, None, None], [400, 500, 600], "later"),
+        ([None, None, None], [None, 500, 600], ""),
+        ([100, 200, 300], [None, None, None], "earlier"),
+        ([None] * 3, [None] * 3, ""),
+    ],
+)
+def test_a_word_is_put_only_where_all_seeds_lie_apart(steps, others, how):
+    assert ways_table.separated(steps, others) == how
+
+
+def test_how_often_chance_sets_equal_runs_apart():
+    rng = np.random.default_rng(0)
+    apart = [
+        bool(ways_table.separated(*np.split(rng.permutation(6).astype(float), 2)))
+        for _ in range(4_000)
+    ]
+    assert np.mean(apart) == pytest.approx(ways_table.by_chance(3, 3), abs=0.02)
+
+
+def test_steps_are_said_with_their_range_and_those_of_runs_that_did_not_grok():
+    assert ways_table.said([300, 100, 200], 1_500) == "200 [100, 300]"
+    assert ways_table.said([300, None, 200], 1_500) == "300 [200, > 1,500]"
+    assert ways_table.said([None, None, 200], 1_500) == "> 1,500 [200, > 1,500]"
+    assert ways_table.said([None] * 3, 4_000) == "> 4,000"
+    assert ways_table.said([100, 200], 4_000) == "150 [100, 200]"
+    assert ways_table.said([100, None], 4_000) == "> 4,000 [100, > 4,000]"
+
+
+def test_the_written_table_says_only_what_lies_apart():
+    row = lambda way, against, steps, claim=None: {  # noqa: E731
+        "way": way,
+        "against": against,
+        "claim": claim,
+        "updates": 1_500,
+        "seeds": 3,
+        "grokked": sum(x is not None for x in steps),
+        "steps_to_grok": steps,
+        "ratio": 0.5 if against else None,
+    }
+    rows = [
+        row("base", None, [400, 500, 600]),
+        row("fast", "base", [100, 200, 300], "is fast"),
+        row("same", "base", [400, 500, None]),
+    ]
+    text = ways_table.markdown({"ways": rows, "command": "python"})
+    assert "| fast | 200 [100, 300] | 3/3 | 500 [400, 600] *base* | 3/3 | 0.50 | earlier" in text
+    assert "- fast: earlier than base" in text and "- same" not in text

@@ -74,10 +74,10 @@ def _ratio(difference: Array, first: Array, second: Array) -> Float[Array, ""]:
 def _median(network: Network, one) -> Float[Array, ""]:
     """Median of one((loss on A, loss on B)) over pairs of disjoint batches."""
     count = len(network.batch.tokens)
-    size = max(min(BATCH, count // 2), 1)
+    size, key = max(min(BATCH, count // 2), 1), network.key
 
     def of_pair(i):
-        rows = jax.random.permutation(jax.random.fold_in(network.key, i), count)
+        rows = jax.random.permutation(jax.random.fold_in(key, i), count)
         A, B = rows[:size], rows[-size:]
         return one((loss_on(network, A), loss_on(network, B)))
 

@@ -46,6 +46,7 @@ class Extremes(NamedTuple):
     redundancy_size: Float[Array, ""]
     synergy: Float[Array, ""]
     synergy_size: Float[Array, ""]
+    synergy_set: Bool[Array, " m"]  # the neurons in the latter
 
 
 def subsets(count: int = CLUSTERS) -> Bool[np.ndarray, "x k"]:
@@ -91,16 +92,18 @@ def search(
         omega = jax.lax.fori_loop(begin, end, fill(width), omega)
         begin = end
     several = jnp.sum(sets & jnp.any(inside, 0), 1) > 1
-    return _extremes_of(jnp.where(several, omega, jnp.nan), sizes)
+    least = jnp.argmin(jnp.where(several & ~jnp.isnan(omega), omega, jnp.inf))
+    inside_least = jnp.any(sets[least] & inside, 1)
+    return Extremes(*_extremes_of(jnp.where(several, omega, jnp.nan), sizes), inside_least)
 
 
-def _extremes_of(omega: Float[Array, " x"], sizes: Int[Array, " x"]) -> Extremes:
-    """NaN is left out."""
+def _extremes_of(omega: Float[Array, " x"], sizes: Int[Array, " x"]) -> tuple[Array, ...]:
+    """The largest and its size, the smallest and its size; NaN is left out."""
     some = jnp.any(~jnp.isnan(omega))
     most = jnp.argmax(jnp.where(jnp.isnan(omega), -jnp.inf, omega))
     least = jnp.argmin(jnp.where(jnp.isnan(omega), jnp.inf, omega))
     pick = lambda x, i: jnp.where(some, x[i].astype(omega.dtype), jnp.nan)  # noqa: E731
-    return Extremes(pick(omega, most), pick(sizes, most), pick(omega, least), pick(sizes, least))
+    return pick(omega, most), pick(sizes, most), pick(omega, least), pick(sizes, least)
 
 
 # --- Of a network ---------------------------------------------------------------------------------
@@ -212,6 +215,13 @@ def synergy_size(network: Network) -> Float[Array, ""]:
     """number of neurons in the union of clusters with the smallest O-information, the paper's
     synergistic sub-network"""
     return network.once(_extremes).synergy_size
+
+
+@_of_unions(units="1", dims=("neuron",))
+def synergy_set(network: Network) -> Float[Array, " m"]:
+    "1 for the neurons in the union of clusters with the smallest O-information, 0 for the others"
+    found = network.once(_extremes)
+    return jnp.where(jnp.isnan(found.synergy), jnp.nan, found.synergy_set)
 
 
 @_neurons(cost="demand")

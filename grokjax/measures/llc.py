@@ -96,7 +96,7 @@ def sgld(
 
 def _excess_with(network: Network, constants: Constants) -> Float[Array, "chain t"]:
     """L(w) - L(w*) of every draw of every chain."""
-    around, count = network.once(landscape), len(network.batch.tokens)
+    around, count, own = network.once(landscape), len(network.batch.tokens), network.key
 
     def value_and_gradient(w, key):
         # With replacement: the mean over batches is then the loss of all rows.
@@ -104,7 +104,7 @@ def _excess_with(network: Network, constants: Constants) -> Float[Array, "chain 
         return jax.value_and_grad(loss_on(network, rows))(w)
 
     def chain(i):
-        key = jax.random.fold_in(network.key, i)
+        key = jax.random.fold_in(own, i)
         return sgld(value_and_gradient, around.point, key, BURN_IN + DRAWS, constants)
 
     losses = jax.lax.map(chain, jnp.arange(CHAINS))
