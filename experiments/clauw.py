@@ -169,7 +169,7 @@ def retrained(sweep: Sweep, number: int, kept: np.ndarray) -> dict[str, float]:
     every, total = sweep.config.eval_every, sweep.config.runs[number].steps
     steps, scores = np.arange(0, total + 1, every), []
     for step in steps:
-        state = trainer.train(state, data, np.int32(every)) if step else state
+        state = trainer.train(state, data, np.int32(step)) if step else state
         scores.append(jax.device_get(trainer.scores(state.params, data)))
     series = {x: np.array([one[x][0] for one in scores]) for x in scores[0]}
     return {

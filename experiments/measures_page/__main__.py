@@ -20,9 +20,9 @@ from grokjax import parts, runner
 from grokjax.blocks import Block
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig, default
-from grokjax.evaluate import open_sweep
 from grokjax.measures.select import applies
 from grokjax.parts import Part
+from grokjax.several import open_sweep
 from grokjax.table import resolve
 from grokjax.tasks.data import data_of
 from grokjax.usage import Parser

@@ -23,11 +23,13 @@ import xarray as xr
 
 from experiments import lab
 from experiments.predictors import figure, page, sweep, table, taken
-from grokjax import loop, parts, runner, workdir
+from grokjax import loop, parts, prepare, progress, runner, workdir
 from grokjax.commandline import run_main
-from grokjax.config import SweepConfig, differing_fields
-from grokjax.evaluate import Sweep, open_sweep
+from grokjax.config import SweepConfig
+from grokjax.errors import ConfigError
+from grokjax.evaluate import Sweep
 from grokjax.measures.steps import first_step
+from grokjax.several import open_sweep
 from grokjax.usage import Parser
 
 MANY, DOZEN = 28, 12
@@ -82,17 +84,18 @@ def main(argv: list[str]) -> int:
 
 def trained(config: SweepConfig, folder: Path) -> None:
     """Trains the sweep, from where it was; leaves a folder with another sweep as it is."""
-    if workdir.config_path(folder).exists():
-        saved, *_ = workdir.read_config(folder)
-        if differing_fields(saved, config.replace(cores_per_run=saved.cores_per_run)):
-            return
-    config, blocks = runner._prepare(config, folder)
-    jobs = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(blocks)}
-    todo = {i: job for i, job in jobs.items() if not loop.is_trained(job[1], job[0])}
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        plan = prepare.planned(config, folder)
+    except ConfigError:
+        return
+    plan.record(folder)
+    jobs = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(plan.blocks)}
+    todo = {i: job for i, job in jobs.items() if not loop.is_done(plan.sweep, *job)}
     if todo:
-        bar = runner.Bar(blocks)
-        with bar.bar:
-            loop.train(config, todo, bar.update, lambda: False)
+        shown = progress.Training(plan.blocks)
+        with shown.line:
+            loop.train(plan.sweep, todo, shown.update, lambda: False)
 
 
 def spaced(steps: Sequence[int], count: int) -> list[int]:
