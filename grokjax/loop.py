@@ -325,7 +325,8 @@ class _Training:
     def _restore(self) -> None:
         saved = checkpoints.state_steps(self.directory)
         known = _records(self.directory)
-        if known is None and recorded.path_of(self.directory).exists():
+        if known is None and (path := recorded.path_of(self.directory)).exists():
+            log.warning("%s is damaged: it is set aside and recorded again", path)
             recorded.set_aside(self.directory)
         self.mends_to = -1
         for step in reversed(saved):
@@ -436,11 +437,10 @@ def gaps_of(sweep: SweepConfig, block: Block, directory: Path) -> list[int]:
 
 
 def _records(directory: Path, upto: int | None = None) -> Recorded | None:
-    """What a block has recorded; None, and a warning, where it is damaged: it is recorded again."""
+    """What a block has recorded; None where it is damaged: then it is recorded again."""
     try:
         return recorded.read(directory, upto)
-    except DamagedError as error:
-        log.warning("%s", error)
+    except DamagedError:
         return None
 
 
