@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax import checkpoints, networks, recorded, results
+from grokjax import checkpoints, networks, parts, recorded, results
 from grokjax.blocks import Block, block_of, program_of
 from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError, DamagedError
 from grokjax.recorded import Recorded
-from grokjax.runs import run_settings
+from grokjax.runs import RunConfig
 from grokjax.tasks.data import data_of
 from grokjax.types import Data, Params, Program
 
@@ -124,17 +124,19 @@ def identity(sweep: SweepConfig, block: Block) -> str:
     """Whose checkpoints a block's are: a hash of all that their bits depend on but their number.
 
     `steps` is left out, because a sweep may grow longer, and so is what has its default, so that
-    settings may be added to grokjax.
+    settings may be added to grokjax; of parts of one's own, which may not be registered where it is
+    read, every setting counts.
     """
-    every = run_settings()
-    runs = [
-        {
-            name: value
-            for name, value in run.to_dict().items()
-            if name != "steps" and not (name in every and every[name].default == run._fields[name])
-        }
-        for run in block.runs
-    ]
+    built_in = dict(parts.common_settings())
+    for kind in ("task", "network", "loss", "optimizer", "stop"):
+        for part in parts.all_of(kind):
+            built_in |= part.own if part.builtin else {}
+
+    def counts(run: RunConfig, name: str) -> bool:
+        usual = name in built_in and run._fields[name] == built_in[name].default
+        return name != "steps" and not usual
+
+    runs = [{k: x for k, x in run.to_dict().items() if counts(run, k)} for run in block.runs]
     whole = {"runs": runs, "precision": sweep.precision, "cores_per_run": sweep.cores_per_run}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -18,7 +18,7 @@ from grokjax.config import RunConfig, SweepConfig
 from grokjax.errors import ConfigError
 from grokjax.measures import spectra, steps
 from grokjax.measures.network import Network
-from grokjax.workdir import measures_path
+from grokjax.workdir import FORMAT, measures_path
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -333,7 +333,7 @@ def test_a_workdir_of_the_first_format_opens_with_all_its_numbers(tmp_path):
 
 def test_a_later_format_is_refused(copy):
     path = copy / "config.json"
-    path.write_text(path.read_text().replace('"format": 3', '"format": 99'))
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 99'))
     with pytest.raises(ConfigError, match="format 99.*later"):
         grokjax.open_sweep(copy)
 
