@@ -187,8 +187,7 @@ def damaged(directory: str | os.PathLike) -> Iterator[str | None]:
     for kind in (_trajectory(directory), _measured(directory), _resume(directory)):
         for step in _finished(kind):
             try:
-                path = _existing(kind, step)
-                _read(path, _open(path))
+                _read(kind / str(step), _open(kind / str(step)))
                 yield None
             except DamagedError as error:
                 yield str(error)
@@ -276,9 +275,9 @@ def _existing(kind: Path, step: int) -> Path:
 
 def _save(kind: Path, step: int, tree: Any, identity: str, by_run: bool):
     """Starts a save, with a chunk for each run or each array; `result()` of the answer waits."""
-    tree = jax.tree.map(_on_the_host, tree)
+    on_the_host = jax.tree.map(_on_the_host, tree)
     if jax.process_count() > 1:
-        return _saver().submit(_save_and_wait, kind, step, tree, identity, by_run)
+        return _saver().submit(_save_and_wait, kind, step, on_the_host, identity, by_run)
     # Imported here, so that those who only read need not wait for it.
     from orbax.checkpoint import v1 as ocp
 
@@ -288,7 +287,7 @@ def _save(kind: Path, step: int, tree: Any, identity: str, by_run: bool):
     context.array.saving.storage_options.shard_axes = (0,) if by_run else None
     # Staging in pinned memory has made host memory grow with every save on GPUs (orbax#2090).
     context.array.saving.enable_pinned_host_transfer = False
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(on_the_host)
     arrays = {jax.tree_util.keystr(key, simple=True, separator="."): x for key, x in leaves}
     sums = _checksums(f"{identity} {step}", arrays, by_run)
     with context:
@@ -316,10 +315,9 @@ def _save_and_wait(*arguments: Any) -> None:
 
 
 def _on_the_host(leaf: Any) -> np.ndarray:
-    """A copy, so that the buffer may be donated."""
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    return leaf if isinstance(leaf, np.ndarray) else np.array(leaf)
+    return np.asarray(leaf)
 
 
 def _checksums(owner: str, arrays: dict[str, np.ndarray], by_run: bool) -> np.ndarray:
