@@ -7,7 +7,6 @@ array, and of the losses, relative, at some steps.
     python -m experiments.agreement [--steps 50,200,2000] [--seeds 3]
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -17,13 +16,13 @@ import jax
 import numpy as np
 
 import grokjax
+from experiments.options import parser as command_parser
 from experiments.throughput import machine
 from grokjax import runner
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
 from grokjax.evaluate import Sweep
 from grokjax.runs import RunConfig
-from grokjax.usage import Parser
 
 
 def trained(folder: Path, steps: list[int], seeds: int, cores: int) -> Sweep:
@@ -48,11 +47,7 @@ def apart(one: Sweep, other: Sweep, run: int, step: int) -> dict[str, float]:
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="python -m experiments.agreement",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("agreement", __doc__)
     parser.add_argument("--steps", default="50,200,2000")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", default="experiments/results")

@@ -7,7 +7,6 @@ and all that is recorded must be the same to the bit.
     python -m experiments.bits [--steps 300]
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -16,11 +15,11 @@ import jax
 import numpy as np
 
 import grokjax
+from experiments.options import parser as command_parser
 from grokjax import runner
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
 from grokjax.runs import RunConfig
-from grokjax.usage import Parser
 
 OTHERS = (
     {"seed": 1},
@@ -44,11 +43,7 @@ def trained(folder: Path, steps: int, others: int) -> list[np.ndarray]:
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="python -m experiments.bits",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("bits", __doc__)
     parser.add_argument("--steps", type=int, default=300)
     options = parser.parse_args(argv)
     runner.set_up_jax()

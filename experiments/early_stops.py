@@ -6,7 +6,6 @@ hold the same bits.
     python -m experiments.early_stops [--steps 6000] [--workdir DIR] [--out DIR]
 """
 
-import argparse
 import json
 import sys
 import time
@@ -18,12 +17,12 @@ import xarray as xr
 
 import grokjax
 from experiments import lab
+from experiments.options import parser as command_parser
 from experiments.throughput import machine
 from grokjax import loop, prepare, progress, runner, workdir
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
 from grokjax.table import resolve
-from grokjax.usage import Parser
 
 RULE = "cleanup_over"
 DECAYS = (0.1, 0.3, 0.5, 1.0, 2.0, 3.0)
@@ -64,11 +63,7 @@ def same_up_to_the_ends(whole: xr.Dataset, stopped: xr.Dataset, ends: np.ndarray
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="python -m experiments.early_stops",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("early_stops", __doc__)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--workdir", default="runs/early_stops")
     parser.add_argument("--out", default="experiments/results")

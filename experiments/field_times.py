@@ -6,7 +6,6 @@ The sweep is one that is finished, with its checkpoints. By itself a measure pay
 shares with others, such as the forward pass, so the times add up to more than the family takes.
 """
 
-import argparse
 import json
 import shlex
 import sys
@@ -19,15 +18,16 @@ import jax
 import numpy as np
 
 from experiments import lab
+from experiments.options import parser as command_parser
 from experiments.throughput import machine
 from grokjax import checkpoints, devices, parts, runner
 from grokjax.commandline import run_main
-from grokjax.evaluate import Sweep, evaluate, open_sweep
+from grokjax.evaluate import Sweep, evaluate
 from grokjax.measures.select import applies
 from grokjax.measuring import at_every_checkpoint, passes
 from grokjax.parts import Part
+from grokjax.several import open_sweep
 from grokjax.tasks.data import data_of
-from grokjax.usage import Parser
 
 CHECKPOINTS = 5
 """Of the first run, of which the median is taken."""
@@ -84,11 +84,7 @@ def measures_of(sweep: Sweep) -> list[Part]:
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="python -m experiments.field_times",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("field_times", __doc__)
     parser.add_argument("--workdir", default="runs/quickstart", help="a finished sweep")
     parser.add_argument("--out", default="experiments/results")
     options = parser.parse_args(argv)

@@ -24,13 +24,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
+from experiments.options import parser as command_parser
 from grokjax import plots, results, runner
 from grokjax.commandline import run_main
 from grokjax.errors import ConfigError
 from grokjax.evaluate import Sweep
 from grokjax.several import open_sweep
 from grokjax.table import resolve
-from grokjax.usage import Parser
 
 LEVELS = (1.0, 1e-3, 1e-6)
 """Losses whose first crossing is reported, in nats."""
@@ -234,11 +234,7 @@ def _first(steps: np.ndarray, reached: np.ndarray) -> int | None:
 
 
 def _options(name: str, about: str, presets, argv: list[str]) -> argparse.Namespace:
-    parser = Parser(
-        prog=f"python -m experiments.{name}",
-        description=about,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser(name, about)
     parser.add_argument("--preset", default="laptop", choices=sorted(presets))
     parser.add_argument("--workdir", help="default: runs/NAME_PRESET")
     parser.add_argument("--out", default="experiments/results")

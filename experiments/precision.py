@@ -10,7 +10,6 @@ first few.
     python -m experiments.precision [--quick] [--out DIR]
 """
 
-import argparse
 import json
 import math
 import sys
@@ -26,13 +25,13 @@ from scipy import stats
 from tqdm import tqdm
 
 from experiments import lab, rounding
+from experiments.options import parser as command_parser
 from experiments.throughput import machine
 from grokjax import blocks, devices, products, runner
 from grokjax.commandline import run_main
 from grokjax.config import RunConfig
 from grokjax.measures.steps import first_step
 from grokjax.types import Program
-from grokjax.usage import Parser
 
 WITHIN = 0.05
 """The shift of the steps to grok, as a share, that still counts as none."""
@@ -153,11 +152,7 @@ def table(found: dict[str, Any]) -> Iterator[str]:
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="python -m experiments.precision",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("precision", __doc__)
     parser.add_argument("--quick", action="store_true", help="a few steps: does it run?")
     parser.add_argument("--out", default="experiments/results")
     options = parser.parse_args(argv)

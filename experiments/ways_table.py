@@ -7,7 +7,6 @@ seeds of one side lie on one side of all seeds of the other; with three seeds on
 does that, one way or the other, once in ten comparisons.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,9 @@ from math import comb, inf
 from pathlib import Path
 from typing import Any
 
+from experiments.options import parser as command_parser
 from grokjax.commandline import run_main
 from grokjax.errors import ConfigError
-from grokjax.usage import Parser
 
 HEAD = (
     "way",
@@ -110,11 +109,7 @@ def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="python -m experiments.ways_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("ways_table", __doc__)
     parser.add_argument("--results", default="experiments/results/ways.json")
     path = Path(parser.parse_args(argv).results)
     if not path.exists():

@@ -62,6 +62,9 @@ SWEEP_SETTINGS: dict[str, Setting] = {
         ),
     ),
 }
+TRAINED_BY = tuple(name for name in SWEEP_SETTINGS if name != "measures")
+"""Those that a sweep cannot change once it was begun."""
+
 parts.reserve(*SWEEP_SETTINGS)
 
 
@@ -181,8 +184,8 @@ def differing_fields(a: SweepConfig, b: SweepConfig) -> tuple[str, ...]:
     """
     lines = [
         f"{name}: {getattr(a, name)!r} -> {getattr(b, name)!r}"
-        for name in SWEEP_SETTINGS
-        if name != "measures" and getattr(a, name) != getattr(b, name)
+        for name in TRAINED_BY
+        if getattr(a, name) != getattr(b, name)
     ]
     if len(a.runs) != len(b.runs):
         lines.append(f"number of runs: {len(a.runs)} -> {len(b.runs)}")

@@ -21,7 +21,7 @@ import jax
 from grokjax import blocks as blocks_lib
 from grokjax import devices, loop, workdir
 from grokjax.blocks import Block
-from grokjax.config import SweepConfig, differing_fields
+from grokjax.config import TRAINED_BY, SweepConfig, differing_fields
 from grokjax.errors import ConfigError
 from grokjax.runs import RunConfig
 
@@ -54,6 +54,14 @@ class Plan(NamedTuple):
     made_with: dict[str, Any]
     changes: bool
     words: str = ""
+
+    def unfinished(self, folder: Path) -> list[int]:
+        """The blocks that are not at their ends, or have lost checkpoints, by their numbers."""
+        return [
+            i
+            for i, block in enumerate(self.blocks)
+            if not loop.is_done(self.sweep, block, workdir.block_directory(folder, i))
+        ]
 
     def record(self, folder: Path) -> None:
         """Writes it to the workdir, which is there."""
@@ -103,7 +111,7 @@ def places_of(saved: SweepConfig, sweep: SweepConfig) -> list[int] | None:
 
     A run is found by all of its fields, or else by all but `steps`, which may have grown.
     """
-    if any(getattr(saved, name) != getattr(sweep, name) for name in _FIXED):
+    if any(getattr(saved, name) != getattr(sweep, name) for name in TRAINED_BY):
         return None
     exactly = {run: i for i, run in enumerate(sweep.runs)}
     places = [exactly.get(run) for run in saved.runs]
@@ -121,12 +129,6 @@ def places_of(saved: SweepConfig, sweep: SweepConfig) -> list[int] | None:
         places[j] = longer[0]
         free[_but_steps(saved.runs[j])].remove(longer[0])
     return places
-
-
-_FIXED = (
-    *("eval_every", "checkpoint_every", "checkpoint_log_steps", "resume_every"),
-    *("precision", "keep", "cores_per_run", "max_block"),
-)
 
 
 def _but_steps(run: RunConfig) -> frozenset:

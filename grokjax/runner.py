@@ -35,7 +35,7 @@ from grokjax.prepare import Plan, Shard, check_path, planned
 from grokjax.progress import Progress
 from grokjax.sharing import POLL, refuse_those_at_work, take
 from grokjax.signals import Interrupted, Signals
-from grokjax.verify import gaps, steps_in_words
+from grokjax.verify import gaps
 
 __all__ = ["Interrupted", "analyze", "dry_run", "run_sweep", "set_up_jax"]
 
@@ -127,10 +127,8 @@ def _begun(sweep, folder, claims, signals, say, join, shard) -> Plan:
     claims.release("config")
     if plan.words:
         say(f"{folder} grows: {plan.words}")
-    for i, block in enumerate(plan.blocks):
-        directory = workdir.block_directory(folder, i)
-        if lost := loop.gaps_of(plan.sweep, block, directory):
-            say(f"{directory} lacks the checkpoints of {steps_in_words(lost)}: trained again")
+    for line in gaps(plan.sweep, plan.blocks, folder):
+        say(f"{line}: trained again")
     return plan
 
 
@@ -194,7 +192,7 @@ def analyze(
     results.replace(folder / "runs.csv", report.every_run(opened.runs, measured).to_csv)
     # Last: it marks the sweep as finished.
     results.save(measured, workdir.measures_path(folder))
-    if lost := gaps(opened):
+    if lost := gaps(opened.config, opened.blocks, opened.workdir):
         raise DamagedError(f"what is there was measured, but {lost[0]}: sweep trains it again")
 
 
@@ -214,9 +212,8 @@ def _draw(
 def _foresee(plan: Plan, folder: Path, figures: str, compiled: int = 0) -> tuple[str, Stages]:
     """What is about to happen, in words, and seconds of its stages."""
     sweep, blocks = plan.sweep, plan.blocks
-    directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
-    todo = [i for i, x in enumerate(blocks) if not loop.is_done(sweep, x, directories[i])]
-    done = {i: loop.trained_steps(directories[i]) for i in todo}
+    todo = plan.unfinished(folder)
+    done = {i: loop.trained_steps(workdir.block_directory(folder, i)) for i in todo}
     tried = forecast.tried(sweep, blocks[todo[0] if todo else 0])
     number = forecast.num_figures(sweep, figures)
     stages = forecast.stages(sweep, blocks, done, tried, number, compiled)
@@ -238,10 +235,7 @@ def _train_all(
     """Train each block that is not at its end or has lost checkpoints; wait for those of others."""
     sweep, blocks = plan.sweep, plan.blocks
     directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
-    unfinished = lambda: [  # noqa: E731
-        i for i, block in enumerate(blocks) if not loop.is_done(sweep, block, directories[i])
-    ]
-    if not (todo := unfinished()):
+    if not (todo := plan.unfinished(folder)):
         return
     with progress.training(blocks) as bar:
         known = set(range(len(blocks))) - set(todo)
@@ -263,7 +257,7 @@ def _train_all(
                     lambda i: claims.take(f"block-{i}"),
                     lambda i: claims.release(f"block-{i}"),
                 )
-            before, todo = todo, unfinished()
+            before, todo = todo, plan.unfinished(folder)
             for i in set(before) - set(todo):  # by others, it may be
                 bar.update(i, *_at_its_end(blocks[i], directories[i]))
             if todo:
@@ -275,6 +269,4 @@ def _at_its_end(block: Block, directory: Path):
 
 
 def _is_finished(folder: Path, plan: Plan) -> bool:
-    directories = (workdir.block_directory(folder, i) for i in range(len(plan.blocks)))
-    trained = all(loop.is_done(plan.sweep, *x) for x in zip(plan.blocks, directories, strict=True))
-    return trained and evaluate.Sweep(folder).saved_measures() is not None
+    return not plan.unfinished(folder) and evaluate.Sweep(folder).saved_measures() is not None

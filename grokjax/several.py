@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from grokjax.errors import ConfigError
-from grokjax.evaluate import Selection, Sweep, Wanted
+from grokjax.evaluate import Sweep, Wanted
 from grokjax.types import Data, Params, Program
 
 
@@ -88,9 +88,6 @@ class Several(Sweep):
             raise ValueError(f"no run {run}: there are {min(self._where)} to {max(self._where)}")
         i, own = self._where[run]
         return self.parts[i], own
-
-    def _place(self, run: int) -> tuple[int, int]:
-        return self._where[run] if run in self._where else self._part_of(run)
 
     def _joined(self, read: Callable[[Sweep], xr.Dataset]) -> xr.Dataset:
         """One dataset of all parts. What two of them call alike must be alike."""
@@ -180,6 +177,3 @@ def _shards_of(workdir: Path) -> list[Path]:
         for path in found
         if path.parent.name.startswith(workdir.name + "-") and is_shard(path.parent.name)
     )
-
-
-__all__ = ["Selection", "Several", "open_sweep"]

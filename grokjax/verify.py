@@ -2,21 +2,24 @@
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tqdm import tqdm
 
 from grokjax import checkpoints, loop, recorded, results, workdir
+from grokjax.blocks import Block
+from grokjax.config import SweepConfig
 from grokjax.errors import DamagedError
 from grokjax.evaluate import Sweep
 
 
-def gaps(opened: Sweep) -> list[str]:
+def gaps(sweep: SweepConfig, blocks: Sequence[Block], folder: Path) -> list[str]:
     """What a workdir has lost, a line for each block."""
     lines = []
-    for i, block in enumerate(opened.blocks):
-        directory = opened.directory(i)
-        if steps := loop.gaps_of(opened.config, block, directory):
-            lines.append(f"{directory} lacks the checkpoints of {steps_in_words(steps)}")
+    for i, block in enumerate(blocks):
+        directory = workdir.block_directory(folder, i)
+        if steps := loop.gaps_of(sweep, block, directory):
+            lines.append(f"{directory} lacks the checkpoints of {_in_words(steps)}")
     return lines
 
 
@@ -27,8 +30,8 @@ def verify(folder: str | os.PathLike, say: Callable = print) -> None:
         DamagedError: something is.
     """
     opened = Sweep(folder)
-    found, count = gaps(opened), 0
-    every = [x for i in range(len(opened.blocks)) for x in [opened.directory(i)]]
+    found, count = gaps(opened.config, opened.blocks, opened.workdir), 0
+    every = [opened.directory(i) for i in range(len(opened.blocks))]
     for directory in tqdm(every, desc="verifying", unit="block"):
         try:
             recorded.read(directory)
@@ -49,7 +52,7 @@ def verify(folder: str | os.PathLike, say: Callable = print) -> None:
     say(f"{folder}: {count} checkpoints in {len(every)} blocks are what was written; none is lost")
 
 
-def steps_in_words(steps: Sequence[int]) -> str:
+def _in_words(steps: Sequence[int]) -> str:
     """Steps, the first of them by number."""
     shown = ", ".join(map(str, steps[:5]))
     more = f" and {len(steps) - 5} more" if len(steps) > 5 else ""

@@ -6,7 +6,6 @@ The runs, p = 59 and half of the pairs, differ in one thing each: one groks; one
 and does not; one is told random answers, so that there is nothing to find.
 """
 
-import argparse
 import json
 import shlex
 import sys
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments.measures_page import plots, write
+from experiments.options import parser as command_parser
 from experiments.predictors import taken
 from experiments.predictors.__main__ import spaced, trained
 from grokjax import parts, runner
@@ -25,7 +25,6 @@ from grokjax.parts import Part
 from grokjax.several import open_sweep
 from grokjax.table import resolve
 from grokjax.tasks.data import data_of
-from grokjax.usage import Parser
 
 CHECKPOINTS = {"every": 32, "tenth": 20, "demand": 10}
 ABOUT = """Each stands with its definition, its formula where the definition is not one, its
@@ -55,11 +54,7 @@ def measures_of_cost(block: Block, cost: str) -> tuple[Part, ...]:
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="python -m experiments.measures_page",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("measures_page", __doc__)
     parser.add_argument("--workdir", default="runs/measures_page")
     parser.add_argument("--out", default="docs")
     parser.add_argument("--times", default="experiments/results/field_times.json")

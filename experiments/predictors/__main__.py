@@ -8,7 +8,6 @@ hyperparameters alone, the train loss and the weight norm.
     python -m experiments.predictors [--workdir DIR] [--out DIR] [--without chains]
 """
 
-import argparse
 import json
 import shlex
 import sys
@@ -22,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 from experiments import lab
+from experiments.options import parser as command_parser
 from experiments.predictors import figure, page, sweep, table, taken
 from grokjax import loop, parts, prepare, progress, runner, workdir
 from grokjax.commandline import run_main
@@ -30,7 +30,6 @@ from grokjax.errors import ConfigError
 from grokjax.evaluate import Sweep
 from grokjax.measures.steps import first_step
 from grokjax.several import open_sweep
-from grokjax.usage import Parser
 
 MANY, DOZEN = 28, 12
 """Checkpoints for what costs little, and for the rest."""
@@ -39,11 +38,7 @@ COSTS = ("every", "tenth", "demand", "chains")
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser(
-        prog="python -m experiments.predictors",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("predictors", __doc__)
     parser.add_argument(
         "--workdir", default="runs/predictors", help="a finished sweep, or a new one"
     )
