@@ -37,8 +37,9 @@ def test_an_experiment_writes_what_its_runs_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(lab.runner, "set_up_jax", lambda: None)
     options = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["tiny", *options])
+    more = dict(measure=lambda sweep: {"more": np.nan}, limit=0)
     with pytest.raises(SystemExit) as stop:
-        lab.run("tiny", "A tiny sweep.", {"laptop": tiny}, measure=lambda sweep: {"more": np.nan})
+        lab.run("tiny", "A tiny sweep.", {"laptop": tiny}, **more)
     assert stop.value.code == 0
     report = json.loads((tmp_path / "out" / "tiny.json").read_text())
     assert report["experiment"] == "A tiny sweep." and report["more"] is None

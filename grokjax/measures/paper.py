@@ -79,7 +79,7 @@ def excluded_accuracy(network: Network) -> Float[Array, ""]:
 def excluded_loss_by_frequency(network: Network) -> Float[Array, " f"]:
     "excluded loss over the training pairs when the directions of one frequency are removed"
     by_sum, waves = network.once(listed), fourier.waves(network.p, network.size)
-    shares = jnp.einsum("icf,ifs->fcs", network.once(coefficients), waves)
+    shares = jnp.einsum("icf,ifs->sfc", network.once(coefficients), waves)
     full = network.once(_full)
     return _excluded_by_frequency(
         by_sum.logits, full, shares, by_sum.labels, by_sum.train, network.p
@@ -205,7 +205,7 @@ WIDEST = 60.0
 def _excluded_by_frequency(
     logits: Float[Array, "c a s"],
     full: losses.Against,
-    shares: Float[Array, "f c s"],
+    shares: Float[Array, "s f c"],
     labels: Int[Array, "a s"],
     train: Bool[Array, "a s"],
     p: IntLike,
@@ -213,22 +213,24 @@ def _excluded_by_frequency(
     """Training loss of the logits less each frequency's share of them.
 
     The sum over the wrong classes of exp(logit - share) is, for each s, a matrix product of
-    exp(logit) and exp(-share): two orders fewer exponentials than one loss a frequency. Underflow
+    exp(-share) and exp(logit): two orders fewer exponentials than one loss a frequency. Underflow
     makes an error below 1e-9 of the sum as long as a share spreads over at most `WIDEST`; the
-    losses of wider ones are taken one by one.
+    losses of wider ones are taken one by one. Arrays are [s ...] as the products are, so that none
+    is moved but exp(logit).
     """
-    low = jnp.min(shares, 1, keepdims=True)
-    sums = jnp.einsum("cas,fcs->fas", full.others, jnp.exp(low - shares), precision="highest")
-    removed = jnp.take_along_axis(shares, labels[None], 1) - low  # of the correct class
-    margins = jnp.log(sums) + (full.best_other - full.correct) + removed
-    found = masked_mean(jax.nn.softplus(margins), train)
+    shares = shares - jnp.min(shares, 2, keepdims=True)
+    sums = jnp.matmul(jnp.exp(-shares), full.others.transpose(2, 0, 1), precision="highest")
+    removed = jnp.take_along_axis(shares, labels.T[:, None], 2)  # of the correct class
+    margins = jnp.log(sums) + (full.best_other - full.correct).T[:, None] + removed
+    kept = jnp.where(train.T[:, None], jax.nn.softplus(margins), 0.0)
+    found = jnp.sum(kept, (0, 2)) / jnp.sum(train)
 
-    wide = jnp.max(shares - low, (1, 2)) > WIDEST
+    wide = jnp.max(shares, (0, 2)) > WIDEST
     wide_first = jnp.argsort(~wide)
 
     def once_more(i, found):
         k = wide_first[i]
-        loss = losses.cross_entropy(logits - shares[k][:, None], labels, p)
+        loss = losses.cross_entropy(logits - shares[:, k].T[:, None], labels, p)
         return found.at[k].set(masked_mean(loss, train))
 
     # Not a `cond`, of which vmap would compute both ways.
