@@ -44,7 +44,7 @@ PILOT, MOST = 4, 20
 _QUICK = dict(modulus=59, train_fraction=0.5, d_mlp=256, weight_decay=3.0, steps=1200)
 CASES = {
     "p = 59, half of the pairs, 256 neurons, weight decay 3": (_QUICK, 5, MOST),
-    "p = 113, half of the pairs": (dict(modulus=113, train_fraction=0.5, steps=1500), 10, 4),
+    "p = 113, half of the pairs": (dict(modulus=113, train_fraction=0.5, steps=1300), 10, 4),
 }
 """Fields of the runs, steps between evaluations, and the most seeds."""
 

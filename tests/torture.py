@@ -89,22 +89,27 @@ def end(process: subprocess.Popen, how: str) -> None:
 
 
 def kills(count: int, home: Path, whole, bar: tqdm) -> Counter:
-    """Sweeps that are killed up to six times on their way, and then must be as if they had not."""
+    """Sweeps that are killed up to six times on their way, and then must be as if they had not.
+
+    As many kills as asked for: one that finds its sweep at its end is counted apart.
+    """
     found, done = Counter(), 0
     while done < count:
         shutil.rmtree(home / "sweep", ignore_errors=True)
         for _ in range(min(6, count - done)):
             process, how = command(home), random.choice(ENDINGS)
             time.sleep(random.uniform(1.5, 9.0))
-            was_over = process.poll() is not None
+            if process.poll() is not None:
+                process.communicate()
+                found["came late, not counted"] += 1
+                break
             clock = time.monotonic()
-            if not was_over:
-                end(process, how)
+            end(process, how)
             _, err = process.communicate(timeout=120)
             done += 1
             bar.update()
-            found[f"{how}: {'came late' if was_over else 'sent'}"] += 1
-            if not was_over and how in ("TERM", "INT"):
+            found[f"{how}: sent"] += 1
+            if how in ("TERM", "INT"):
                 found["seconds to end, at most"] = max(
                     found["seconds to end, at most"], round(time.monotonic() - clock)
                 )
@@ -224,20 +229,37 @@ def corruptions(count: int, home: Path, whole, sweep, bar: tqdm) -> dict[str, Co
 # --- Disks and second processes -------------------------------------------------------------------
 
 
+FILLED_WHILE_TRAINING = 30_000
+"""kB: room enough for the sweep, which something else then takes away."""
+
+
+def fill(disk: Path, process: subprocess.Popen) -> bool:
+    """Leaves no room once a sweep has begun to train; whether it was still at it."""
+    while process.poll() is None and not list(disk.glob("blocks/*/metrics.jsonl")):
+        time.sleep(0.02)
+    with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    return process.poll() is None
+
+
 def disks(home: Path, whole) -> Counter:
     """Full and read-only disks: small ones in memory, where this process may mount them."""
     found, disk = Counter(), home / "sweep"
     shutil.rmtree(disk, ignore_errors=True)
     disk.mkdir()
-    for kib in (200, 600, 1200, 2400):
+    for kib in (200, 600, 1200, 2400, *[FILLED_WHILE_TRAINING] * 3):
         if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "none", disk]).returncode:
             found["not tried: mounting is not allowed"] += 1
             return found
         try:
             process = command(home)
+            filled = kib == FILLED_WHILE_TRAINING and fill(disk, process)
             _, err = process.communicate(timeout=200)
-            found[f"full at {kib} kB: exit {process.returncode}"] += 1
+            when = "while training" if filled else f"at {kib} kB"
+            found[f"full {when}: exit {process.returncode}"] += 1
             found["tracebacks"] += "Traceback" in err
+            (disk / "filler").unlink(missing_ok=True)
             subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
             process = command(home)
             _, err = process.communicate(timeout=200)
