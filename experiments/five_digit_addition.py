@@ -11,7 +11,10 @@ def laptop():
     return sequence_lab.fresh("five_digit_addition")
 
 
+losses = sequence_lab.losses
+
+PRESETS = {"paper": paper, "laptop": laptop}
+
 if __name__ == "__main__":
-    presets = {"paper": paper, "laptop": laptop}
-    options = dict(table=sequence_lab.rows, losses=sequence_lab.losses, limit=1)
-    lab.run("five_digit_addition", __doc__, presets, **options)
+    options = dict(table=sequence_lab.rows, losses=losses, limit=1, drawn_from=())
+    lab.run("five_digit_addition", __doc__, PRESETS, **options)

@@ -3,13 +3,17 @@
 An experiment is a script with a config for each preset ("paper": as published; "laptop": fits two
 cores) and this command line:
 
-    python -m experiments.NAME [--preset laptop|paper] [--workdir DIR] [--out DIR]
+    python -m experiments.NAME [--preset PRESET] [--workdir DIR] [--out DIR] [--dry-run]
 
-OUT/NAME.json holds one row a run, read off its measures, with the command, configuration, versions
-and device; OUT/NAME/*.png the figures. Stopped, the same command goes on.
+OUT/NAME.json holds one row a run, read off its measures, for modular addition the numbers of the
+paper's tables of each run's last network, what is written on each figure, and the command,
+configuration, versions and device; OUT/NAME/*.png the figures, OUT/NAME/*.nc what the losses are
+drawn from. Stopped, the same command goes on. Afterwards `python -m experiments.paper_page` writes
+the tables of the docs anew.
 """
 
 import argparse
+import importlib
 import itertools
 import json
 import shlex
@@ -24,9 +28,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
+from experiments import evidence
 from experiments.options import parser as command_parser
+from experiments.written import labels, plain, save_figures
 from grokjax import plots, results, runner
 from grokjax.commandline import run_main
+from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError
 from grokjax.evaluate import Sweep
 from grokjax.several import open_sweep
@@ -50,6 +57,8 @@ def run(
     limit: int = 2,
     table: Callable[[xr.Dataset, xr.Dataset], list[dict[str, Any]]] | None = None,
     losses: Callable[[xr.Dataset, xr.Dataset], Figure] | None = None,
+    drawn_from: Sequence[str] | None = ("excluded_loss",),
+    mechanism: bool = False,
 ) -> None:
     """The command line of one experiment; exits.
 
@@ -62,19 +71,32 @@ def run(
         limit: of how many runs the figures of single runs are kept.
         table, losses: one dict a run, and the figure of all losses, from (measures, curves), where
             the task has no such measures as modular addition.
+        drawn_from: the measures that the figure of all losses has beside the curves; these are kept
+            to draw it again, unless it is None.
+        mechanism: whether the numbers of the paper's tables are taken of every run's last network.
     """
 
     def main(argv: list[str]) -> int:
         options = _options(name, about, presets, argv)
         workdir = Path(options.workdir or f"runs/{name}_{options.preset}")
-        out = Path(options.out)
+        out, planned = Path(options.out), swept(presets[options.preset])
+        if options.dry_run:
+            runner.set_up_jax(writing=False)
+            runner.dry_run(planned, workdir)
+            return 0
         _writable(out)
         runner.set_up_jax()
-        preset = presets[options.preset]()
-        config, runs = preset if isinstance(preset, tuple) else (preset, None)
-        runner.run_sweep(resolve(config, runs and (lambda config: runs)), workdir)
+        runner.run_sweep(planned, workdir)
         sweep = open_sweep(workdir)
         measures, curves = sweep.measures(), sweep.curves()
+        figures = itertools.chain(
+            [("losses", (losses or losses_figure)(measures, curves))],
+            draw(sweep, measures, curves),
+            plots.all_figures(measures, limit),
+        )
+        saved = save_figures(figures, out / name)
+        if drawn_from is not None:
+            keep_to_redraw(measures, curves, drawn_from, out / name)
         command = f"python -m experiments.{name} " + shlex.join(argv)
         report = {
             "experiment": " ".join(about.split()),
@@ -82,20 +104,49 @@ def run(
             "preset": options.preset,
             "made_with": sweep.made_with,
             "config": sweep.config.to_dict() | {"runs": len(sweep.config.runs)},
+            "setting": shared(sweep.config),
             "runs": (table or rows)(measures, curves),
+            **({"mechanism": evidence.at_the_end(sweep, measures)} if mechanism else {}),
+            "figures": saved,
             **measure(sweep),
         }
-        (out / f"{name}.json").write_text(json.dumps(plain(report), indent=1))
-        figures = itertools.chain(
-            [("losses", (losses or losses_figure)(measures, curves))],
-            draw(sweep, measures, curves),
-            plots.all_figures(measures, limit),
-        )
-        paths = save_figures(figures, out / name)
-        print(f"results  {out / name}.json\nfigures  {len(paths)} in {out / name}")
+        (out / f"{name}.json").write_text(json.dumps(plain(report), indent=1) + "\n")
+        for path in (out / name).glob("*.png"):
+            if path.stem not in saved:  # of an earlier sweep
+                path.unlink()
+        print(f"results  {out / name}.json\nfigures  {len(saved)} in {out / name}")
         return 0
 
     sys.exit(run_main(main))
+
+
+def swept(preset: Preset) -> SweepConfig:
+    """The runs of a preset."""
+    made = preset()
+    config, runs = made if isinstance(made, tuple) else (made, None)
+    return resolve(config, runs and (lambda config: runs))
+
+
+def shared(sweep: SweepConfig) -> dict[str, Any]:
+    """The fields that all runs have, with one value."""
+    columns = ((name, sweep.column(name)) for name in sweep.names)
+    return {name: column[0] for name, column in columns if set(column) == {column[0]}}
+
+
+def keep_to_redraw(
+    measures: xr.Dataset, curves: xr.Dataset, names: Iterable[str], folder: Path
+) -> None:
+    """The data of the figure of all losses, small enough to be kept with the results."""
+    losses = [x for x in ("train_loss", "test_loss") if x in curves]
+    for name, ds in (("measures", measures[list(names)]), ("curves", curves[losses])):
+        results.save(ds.astype(np.float32), folder / f"{name}.nc")
+
+
+def redrawn(name: str, out: Path) -> dict[str, Any]:
+    """What stands on the figure of an experiment's losses, drawn from what was kept with it."""
+    module = importlib.import_module(f"experiments.{name}")
+    draw = getattr(module, "losses", losses_figure)
+    return labels(draw(*(results.load(out / name / f"{x}.nc") for x in ("measures", "curves"))))
 
 
 def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
@@ -116,6 +167,8 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
         test = curve["test_loss"].values
         row["max_test_loss"] = float(np.nanmax(test))
         row["max_test_loss_at"] = int(curve["step"].values[np.nanargmax(test)])
+        if "ended_by" in run.coords:
+            row["ended_by"] = run["ended_by"].item()
         row["slingshots"] = slingshots(curve["train_loss"].values)
         row["key_frequencies"] = results.key_frequencies(run)
         row["key_frequencies_stand_out"] = results.stand_out(run)
@@ -202,28 +255,6 @@ def slingshots(train_loss: np.ndarray) -> int:
     return int(np.sum(rises[1:] & ~rises[:-1])) + int(rises[0])
 
 
-def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> list[Path]:
-    """Small PNGs, in all their colours: of fewer, thin lines lose theirs first."""
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for stem, figure in figures:
-        path = directory / f"{stem}.png"
-        figure.savefig(path, dpi=90, pil_kwargs={"optimize": True})
-        paths.append(path)
-    return paths
-
-
-def plain(value: Any) -> Any:
-    """The same without NumPy, and None where there is no number, as JSON wants it."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 def first_below(loss: xr.DataArray, levels: Iterable[float]) -> dict[str, int | None]:
     """By level, the first recorded step of one run at which its loss is below it."""
     return {str(x): _first(loss["step"].values, loss.values < x) for x in levels}
@@ -238,6 +269,7 @@ def _options(name: str, about: str, presets, argv: list[str]) -> argparse.Namesp
     parser.add_argument("--preset", default="laptop", choices=sorted(presets))
     parser.add_argument("--workdir", help="default: runs/NAME_PRESET")
     parser.add_argument("--out", default="experiments/results")
+    parser.add_argument("--dry-run", action="store_true", help="the plan: nothing is written")
     return parser.parse_args(argv)
 
 

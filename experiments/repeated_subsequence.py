@@ -11,7 +11,10 @@ def laptop():
     return sequence_lab.fresh("repeated_subsequence")
 
 
+losses = sequence_lab.losses
+
+PRESETS = {"paper": paper, "laptop": laptop}
+
 if __name__ == "__main__":
-    presets = {"paper": paper, "laptop": laptop}
-    options = dict(table=sequence_lab.rows, losses=sequence_lab.losses, limit=1)
-    lab.run("repeated_subsequence", __doc__, presets, **options)
+    options = dict(table=sequence_lab.rows, losses=losses, limit=1, drawn_from=())
+    lab.run("repeated_subsequence", __doc__, PRESETS, **options)

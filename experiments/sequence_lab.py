@@ -16,7 +16,7 @@ from experiments import lab
 from grokjax import parts, results
 from grokjax.config import default
 
-LEVELS = (1.0, 0.1, 1e-3)
+LEVELS = (2.0, 1.0, 0.1, 1e-3)
 """Losses whose first crossing is reported, in nats."""
 
 

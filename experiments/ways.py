@@ -175,7 +175,7 @@ def runs_of(measures: xr.Dataset) -> list[dict[str, Any]]:
     return [{name: x for name, x in row.items() if x == x and x != ""} for row in rows]
 
 
-def losses_by_way(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
+def losses(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
     """A panel a way, its seeds together."""
     every, found = _with_budget(measures["steps"].values), runs_of(measures)
     panels = {way.name: places(found, way, every) for way in every}
@@ -224,4 +224,4 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset):
 
 if __name__ == "__main__":
     presets = {"paper": paper, "laptop": laptop}
-    lab.run("ways", __doc__, presets, draw, measure, limit=0, losses=losses_by_way)
+    lab.run("ways", __doc__, presets, draw, measure, limit=0, losses=losses)

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments import sequence_lab
+from experiments.written import plain
 from grokjax.table import resolve
 
 
@@ -38,12 +39,12 @@ def test_rows_say_when_the_losses_fell_and_what_changed():
     )
     curves = ds[["test_loss"]].assign(train_loss=ds["test_loss"] * np.nan)
     first, second = sequence_lab.rows(ds, curves)
-    assert first["steps_to_test_loss_below"] == {"1.0": 20, "0.1": 40, "0.001": None}
-    assert second["steps_to_test_loss_below"] == dict.fromkeys(("1.0", "0.1", "0.001"))
+    assert first["steps_to_test_loss_below"] == {"2.0": 20, "1.0": 20, "0.1": 40, "0.001": None}
+    assert second["steps_to_test_loss_below"] == dict.fromkeys(("2.0", "1.0", "0.1", "0.001"))
     assert "steps_to_train_loss_below" not in first and first["seed"] == 0
     over = first["over_training"]
     np.testing.assert_array_equal(over["step"], steps)
     np.testing.assert_allclose(over["attention_to_key"][:, 0], np.linspace(0, 5 / 11, 6), atol=1e-5)
     figure = sequence_lab.losses(ds, curves)
     assert [x.get_label() for x in figure.axes[0].lines] == ["test, seed 0", "test, seed 1"]
-    json.dumps(sequence_lab.lab.plain([first, second]), allow_nan=False)
+    json.dumps(plain([first, second]), allow_nan=False)
