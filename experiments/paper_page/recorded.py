@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import lab
+from grokjax import parts
 from grokjax.errors import ConfigError
 
 PHASES = ("memorization_end", "circuit_formation_end", "cleanup_end")
@@ -29,10 +30,29 @@ class Experiment(NamedTuple):
     preset: str
     runs: tuple[Run, ...]
     figures: Mapping[str, Any] | None  # what stands on each; None: drawn before it was recorded
+    today: bool  # recorded in today's form
 
     def having(self, **values: Any) -> list[Run]:
         """The runs with these values of fields."""
         return [x for x in self.runs if all(x.fields.get(k) == v for k, v in values.items())]
+
+
+def identity(fields: Mapping[str, Any]) -> tuple:
+    """What a run is, however long it was trained: two of one identity have the same first steps."""
+    rules = {part.name for part in parts.all_of("stop")}
+    apart = lambda name: name in ("steps", "stop") or name.partition(".")[0] in rules  # noqa: E731
+    return tuple(sorted((k, str(v)) for k, v in fields.items() if not apart(k)))
+
+
+def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """With tuples for the lists of JSON."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
+def preset(name: str, which: str) -> list[dict[str, Any]]:
+    """The fields of each run that a preset of an experiment plans."""
+    module = importlib.import_module(f"experiments.{name}")
+    return [plain_fields(run.to_dict()) for run in lab.swept(module.PRESETS[which]).runs]
 
 
 def load(name: str, folder: Path) -> Experiment | None:
@@ -57,9 +77,8 @@ def load(name: str, folder: Path) -> Experiment | None:
         if "steps_to_grok" in row:
             more["grokked"] = row["steps_to_grok"] is not None
         more["delay"] = _delay(row)
-        field = {k: tuple(v) if isinstance(v, list) else v for k, v in field.items()}
-        runs.append(Run(field, {**known, **more}))
-    return Experiment(name, report["preset"], tuple(runs), report.get("figures"))
+        runs.append(Run(plain_fields(field), {**known, **more}))
+    return Experiment(name, report["preset"], tuple(runs), report.get("figures"), today)
 
 
 def _delay(row: Mapping[str, Any]) -> float | None:
@@ -69,8 +88,7 @@ def _delay(row: Mapping[str, Any]) -> float | None:
 
 
 def _fields_of_preset(name: str, report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    module = importlib.import_module(f"experiments.{name}")
-    runs = [run.to_dict() for run in lab.swept(module.PRESETS[report["preset"]]).runs]
+    runs = preset(name, report["preset"])
     rows, axes = report["runs"], report["config"]["axes"]
     same = len(runs) == len(rows) and all(
         run[axis] == row[axis] for run, row in zip(runs, rows, strict=True) for axis in axes

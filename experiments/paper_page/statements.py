@@ -171,6 +171,8 @@ def _regularizers() -> Iterator[Statement]:
     for rate in (0.2, 0.5):
         runs = {"dropout": rate}
         yield Statement(f"dropout {rate}: groks", "groks", "grokked", groks(WHOLE), runs)
+        says = f"dropout {rate}: test accuracy at the end"
+        yield Statement(says, "groks", "last/test_accuracy", at_least(0.99), runs)
         fve = ("0.71 to 0.89 (Table 5)", "mechanism/logit_fve", between(0.71, 0.89))
         yield Statement(f"dropout {rate}: `logit_fve`", *fve, runs)
     for strength in (1e-6, 1e-5, 1e-4):

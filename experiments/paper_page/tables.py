@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from experiments.paper_page.judged import HEAD, NOT_MEASURED, Line, at, judged, number, summary
-from experiments.paper_page.recorded import Experiment, Run
+from experiments.paper_page.recorded import Experiment, Run, identity
 from experiments.paper_page.statements import EXPERIMENTS, mainline
 from grokjax.measures.keys import stand_out
 
@@ -14,7 +14,20 @@ Known = Mapping[str, Experiment | None]
 
 def mainline_table(known: Known) -> str:
     """What the paper says of its mainline run and seeds, beside the runs here."""
-    return table(HEAD, [x.cells for x in judged(tuple(mainline()), known["mainline"])])
+    return table(HEAD, [x.cells for x in folded(judged(tuple(mainline()), known["mainline"]))])
+
+
+def folded(lines: Sequence[Line]) -> list[Line]:
+    """Readings of one statement that were not measured stand in one line, the last of it."""
+    groups: dict[Any, list[Line]] = {}
+    for i, line in enumerate(lines):
+        measured = line.met or not line.claim
+        groups.setdefault(i if measured else (line.claim, line.agrees), []).append(line)
+    kept = {}
+    for key, group in groups.items():
+        names = ", ".join((group[0].says, *(x.says.rpartition(": ")[2] for x in group[1:])))
+        kept[key] = group[0]._replace(says=names)
+    return sorted(kept.values(), key=lambda line: not line.agrees != NOT_MEASURED)
 
 
 def tally(known: Known) -> str:
@@ -44,6 +57,66 @@ def experiments_table(known: Known) -> str:
         if experiment:
             rows += [line.cells for line in judged(statements, experiment)]
     return table(HEAD, rows)
+
+
+def readings(known: Known) -> str:
+    """Of the mainline's statements that were measured in several ways, which way agrees."""
+    claims: dict[str, list[Line]] = {}
+    for line in judged(tuple(mainline()), known["mainline"]):
+        if line.claim and line.met:
+            claims.setdefault(line.claim, []).append(line)
+    lines = []
+    for claim, of_claim in claims.items():
+        if len(of_claim) > 1:
+            said = (f"{x.says.rpartition(': ')[2]} in {_share(x)}" for x in of_claim)
+            lines.append(f"- {claim}: agrees by {', by '.join(said)}")
+    return "\n".join(lines)
+
+
+def _share(line: Line) -> str:
+    return f"{sum(x is True for x in line.met)} of {line.n} runs"
+
+
+def earlier(known: Known) -> str:
+    """Experiments whose JSON is of an earlier version."""
+    old = [f"`{name}`" for name, x in known.items() if x and not x.today]
+    if not old:
+        return "All experiments were recorded by today's version."
+    return (
+        "Recorded by an earlier version, which ended phases by another rule and kept less of each "
+        f"network, so that some rows were not measured: {', '.join(old)}."
+    )
+
+
+def skip_trigram(known: Known) -> str:
+    """When the loss falls on fresh data, and the attention to the key beside it."""
+    experiment = known["skip_trigram"]
+    runs = experiment.having(**{"skip_trigram.num_sequences": 0}) if experiment else []
+    if not runs:
+        return "Not run here."
+    below = [run.numbers["steps_to_test_loss_below"] for run in runs]
+    over = [run.numbers["over_training"] for run in runs]
+    places = [_nearest(over[0]["step"], at) for at in (100, 200)]
+    attention = [[x["attention_to_key"][place][0] for x in over] for place in places]
+    steps = [over[0]["step"][place] for place in places]
+    ends = [run.numbers["last"]["test_loss"] for run in runs]
+    trained = _over([run.numbers["trained"] for run in runs])
+    first, tenth = ([x[level] for x in below] for level in ("1.0", "0.1"))
+    return (
+        f"On fresh data for {trained} steps ({len(runs)} seeds) the test loss is below 1 from step "
+        f"{_listed(first)}, below 0.1 from {_listed(tenth)}, and {_listed(ends)} at the end; "
+        f"meanwhile the head's attention to the key rises from {_listed(attention[0])} at step "
+        f"{steps[0]} to {_listed(attention[1])} at step {steps[1]}."
+    )
+
+
+def _nearest(steps: Sequence[int], wanted: int) -> int:
+    return min(range(len(steps)), key=lambda i: abs(steps[i] - wanted))
+
+
+def _listed(values: Sequence[float]) -> str:
+    *first, last = map(number, values)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 # --- Table 5 --------------------------------------------------------------------------------------
@@ -79,17 +152,14 @@ def variants_table(known: Known) -> str:
 
 def variants(experiment: Experiment) -> Iterator[tuple[str, list[Run]]]:
     """Runs that differ in their seed, and in how long they were trained, alone."""
-    apart = ("seed", "steps", "stop", "init_seed", "split_seed")
     groups: dict[tuple, list[Run]] = {}
     for run in experiment.runs:
-        fields = {k: v for k, v in run.fields.items() if k not in apart and "." not in k}
-        groups.setdefault(tuple(sorted(fields.items(), key=str)), []).append(run)
-    differing = {
-        k for a, b in combinations(map(dict, groups), 2) for k in a if a.get(k) != b.get(k)
-    }
+        fields = {k: v for k, v in run.fields.items() if k != "seed"}
+        groups.setdefault(identity(fields), []).append(run)
+    differing = {k for a, b in combinations(map(dict, groups), 2) for k in a if a[k] != b.get(k)}
     always = ("modulus", "train_fraction", "weight_decay")
-    for fields, runs in groups.items():
-        shown = {k: v for k, v in dict(fields).items() if k in differing or k in always}
+    for runs in groups.values():
+        shown = {k: v for k, v in runs[0].fields.items() if k in differing or k in always}
         yield ", ".join(f"{_short(k)} {_value(v)}" for k, v in shown.items()), runs
 
 
@@ -132,27 +202,25 @@ def _over(steps: Sequence[int]) -> str:
 
 def repeated_table(known: Known) -> str:
     """When runs of one configuration grokked that more than one experiment has trained."""
-    apart = ("steps", "stop")
-    found: dict[tuple, dict[str, Any]] = {}
+    found: dict[tuple, dict[str, Run]] = {}
     for name, experiment in known.items():
         for run in experiment.runs if experiment else ():
             if "steps_to_grok" in run.numbers:
-                fields = {k: v for k, v in run.fields.items() if k not in apart and "." not in k}
-                steps = run.numbers["steps_to_grok"], run.numbers["trained"]
-                found.setdefault(tuple(sorted(fields.items(), key=str)), {})[name] = steps
+                found.setdefault(identity(run.fields), {})[name] = run
     rows = []
-    for fields, by_name in found.items():
+    shown = ("modulus", "train_fraction", "weight_decay", "seed")
+    for by_name in found.values():
         if len(by_name) > 1:
-            known_fields = dict(fields)
-            shown = ("modulus", "train_fraction", "weight_decay", "num_layers", "seed")
-            words = ", ".join(f"{_short(k)} {_value(known_fields[k])}" for k in shown)
-            said = (f"`{name}` {_grok(*steps)}" for name, steps in by_name.items())
+            fields = next(iter(by_name.values())).fields
+            words = ", ".join(f"{_short(k)} {_value(fields[k])}" for k in shown)
+            said = (f"`{name}` {_grok(run.numbers)}" for name, run in by_name.items())
             rows.append((words, "; ".join(said)))
     return table(("configuration", "test accuracy 0.99 at step"), rows)
 
 
-def _grok(step: int | None, trained: int) -> str:
-    return number(step) if step is not None else f"not in {trained:,}"
+def _grok(numbers: Mapping[str, Any]) -> str:
+    step = numbers["steps_to_grok"]
+    return number(step) if step is not None else f"not in {numbers['trained']:,}"
 
 
 # --- Markdown -------------------------------------------------------------------------------------
