@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from experiments import lab
+from experiments import evidence, lab
 from grokjax.config import axis, default, product, zipped
 from grokjax.evaluate import Sweep
 
@@ -81,4 +81,4 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
 
 
 if __name__ == "__main__":
-    lab.run("data_fraction", __doc__, PRESETS, draw, mechanism=True)
+    lab.run("data_fraction", __doc__, PRESETS, draw, mechanism=evidence.at_the_end)

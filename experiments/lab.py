@@ -26,7 +26,6 @@ import xarray as xr
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from experiments import evidence
 from experiments.losses import losses_figure
 from experiments.options import parser as command_parser
 from experiments.written import plain, save_figures
@@ -57,7 +56,7 @@ def run(
     table: Callable[[xr.Dataset, xr.Dataset], list[dict[str, Any]]] | None = None,
     losses: Callable[[xr.Dataset, xr.Dataset], Figure] | None = None,
     drawn_from: Sequence[str] | None = ("excluded_loss",),
-    mechanism: bool = False,
+    mechanism: Callable[[Sweep, xr.Dataset], list[dict[str, Any]]] | None = None,
 ) -> None:
     """The command line of one experiment; exits.
 
@@ -72,7 +71,7 @@ def run(
             the task has no such measures as modular addition.
         drawn_from: the measures that the figure of all losses has beside the curves; these are kept
             to draw it again, unless it is None.
-        mechanism: whether the numbers of the paper's tables are taken of every run's last network.
+        mechanism: a dict a run of the numbers of the paper's tables, from (sweep, measures).
     """
 
     def main(argv: list[str]) -> int:
@@ -105,7 +104,7 @@ def run(
             "config": sweep.config.to_dict() | {"runs": len(sweep.config.runs)},
             "setting": shared(sweep.config),
             "runs": (table or rows)(measures, curves),
-            **({"mechanism": evidence.at_the_end(sweep, measures)} if mechanism else {}),
+            **({"mechanism": mechanism(sweep, measures)} if mechanism else {}),
             "figures": saved,
             **measure(sweep),
         }

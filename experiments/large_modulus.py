@@ -6,7 +6,7 @@ good at 5 % and 10 %, and generalizes at once at 20 %.
 
 from ml_collections import ConfigDict
 
-from experiments import lab
+from experiments import evidence, lab
 from grokjax.config import axis, chain, default, product
 
 
@@ -33,4 +33,4 @@ PRESETS = {"paper": paper, "laptop": laptop}
 
 
 if __name__ == "__main__":
-    lab.run("large_modulus", __doc__, PRESETS, mechanism=True)
+    lab.run("large_modulus", __doc__, PRESETS, mechanism=evidence.in_short)

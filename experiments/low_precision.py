@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from experiments import lab
+from experiments import evidence, lab
 from grokjax.config import default
 
 
@@ -37,4 +37,4 @@ PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
 
 
 if __name__ == "__main__":
-    lab.run("low_precision", __doc__, PRESETS, mechanism=True)
+    lab.run("low_precision", __doc__, PRESETS, mechanism=evidence.at_the_end)

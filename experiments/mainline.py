@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 import grokjax
-from experiments import lab, paper_figures
+from experiments import evidence, lab, paper_figures
 from grokjax import results
 from grokjax.config import default
 from grokjax.evaluate import Sweep
@@ -49,4 +49,4 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
 
 
 if __name__ == "__main__":
-    lab.run("mainline", __doc__, PRESETS, draw, measure, limit=5, mechanism=True)
+    lab.run("mainline", __doc__, PRESETS, draw, measure, limit=5, mechanism=evidence.at_the_end)

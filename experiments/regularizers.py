@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from experiments import lab
+from experiments import evidence, lab
 from grokjax.config import axis, chain, default, product
 
 
@@ -39,4 +39,4 @@ PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
 
 
 if __name__ == "__main__":
-    lab.run("regularizers", __doc__, PRESETS, mechanism=True)
+    lab.run("regularizers", __doc__, PRESETS, mechanism=evidence.at_the_end)

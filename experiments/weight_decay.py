@@ -6,7 +6,7 @@ is slower; these numbers are almost certainly in the wrong order (paper notes, 7
 
 from ml_collections import ConfigDict
 
-from experiments import lab
+from experiments import evidence, lab
 from grokjax.config import axis, default, product, zipped
 
 
@@ -42,4 +42,4 @@ PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
 
 
 if __name__ == "__main__":
-    lab.run("weight_decay", __doc__, PRESETS, mechanism=True)
+    lab.run("weight_decay", __doc__, PRESETS, mechanism=evidence.at_the_end)

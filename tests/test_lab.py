@@ -78,7 +78,7 @@ def test_an_experiment_writes_what_its_runs_measured(tmp_path, monkeypatch):
     options = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["tiny", *options])
     with pytest.raises(SystemExit) as stop:
-        more = {"measure": lambda sweep: {"more": np.nan}, "mechanism": True}
+        more = {"measure": lambda sweep: {"more": np.nan}, "mechanism": evidence.at_the_end}
         lab.run("tiny", "A tiny sweep.", {"laptop": tiny}, **more)
     assert stop.value.code == 0
     report = json.loads((tmp_path / "out" / "tiny.json").read_text())
@@ -144,6 +144,9 @@ def test_the_evidence_of_two_layers_lacks_what_only_one_layer_has(tmp_path):
     assert found["attention_fit_fve"] == {} and found["ablations"]["attention_linearised"] is None
     assert 0 <= found["logit_fve"] <= 1 and found["loss"]["test"] > 0
     json.dumps(found, allow_nan=False)
+    (short,) = evidence.in_short(sweep, sweep.measures())
+    for name, value in short.items():
+        assert found[name] == pytest.approx(value, rel=1e-4), name
 
 
 def test_the_mainline_experiment_draws_its_first_run(tmp_path):
