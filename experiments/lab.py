@@ -132,11 +132,13 @@ def shared(sweep: SweepConfig) -> dict[str, Any]:
 
 
 def keep_to_redraw(
-    measures: xr.Dataset, curves: xr.Dataset, names: Iterable[str], folder: Path
+    measures: xr.Dataset, curves: xr.Dataset, names: Sequence[str], folder: Path
 ) -> None:
     """The data of the figure of all losses, small enough to be kept with the results."""
-    losses = [x for x in ("train_loss", "test_loss") if x in curves]
-    for name, ds in (("measures", measures[list(names)]), ("curves", curves[losses])):
+    losses = ("train_loss", "test_loss")
+    for name, ds, kept in (("measures", measures, names), ("curves", curves, losses)):
+        # Coordinates stay, also where no measure does.
+        ds = ds.drop_vars([x for x in ds.data_vars if x not in kept])
         results.save(ds.astype(np.float32), folder / f"{name}.nc")
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import sequence_lab
-from experiments.written import plain
+from experiments import lab, sequence_lab
+from experiments.paper_page import drawn
+from experiments.written import labels, plain
 from grokjax.table import resolve
 
 
@@ -27,7 +28,7 @@ def test_the_presets_are_the_papers_runs(task, count, steps, fresh):
     assert [(run.seed, run.steps) for run in short] == [(0, 100), (1, 100), (2, 100)]
 
 
-def test_rows_say_when_the_losses_fell_and_what_changed():
+def test_rows_say_when_the_losses_fell_and_what_changed(tmp_path):
     steps = np.arange(0, 60, 10)
     ds = xr.Dataset(
         {
@@ -47,4 +48,6 @@ def test_rows_say_when_the_losses_fell_and_what_changed():
     np.testing.assert_allclose(over["attention_to_key"][:, 0], np.linspace(0, 5 / 11, 6), atol=1e-5)
     figure = sequence_lab.losses(ds, curves)
     assert [x.get_label() for x in figure.axes[0].lines] == ["test, seed 0", "test, seed 1"]
+    lab.keep_to_redraw(ds, curves, (), tmp_path)
+    assert drawn.redrawn(tmp_path, sequence_lab.losses) == labels(figure)
     json.dumps(plain([first, second]), allow_nan=False)
