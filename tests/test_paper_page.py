@@ -20,6 +20,13 @@ def test_the_committed_pages_are_what_the_committed_results_bear(page):
     assert filled(text, PAGES[page], EVERY) == text, "run python -m experiments.paper_page"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_the_pages_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert links and all(((ROOT / page).parent / link).exists() for link in links)
+
+
 def test_the_committed_figures_are_those_that_todays_code_draws():
     for name, experiment in EVERY.items():
         assert not experiment or drawn.faults(experiment, RESULTS / name) == []
