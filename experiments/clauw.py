@@ -231,4 +231,5 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
 
 if __name__ == "__main__":
     presets = {"paper": paper, "laptop": laptop}
-    lab.run("clauw", __doc__, presets, draw, measure, limit=0, table=table, losses=series)
+    options = dict(limit=0, table=table, losses=series, drawn_from=None)
+    lab.run("clauw", __doc__, presets, draw, measure, **options)

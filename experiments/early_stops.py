@@ -16,9 +16,9 @@ import numpy as np
 import xarray as xr
 
 import grokjax
-from experiments import lab
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
+from experiments.written import plain
 from grokjax import loop, prepare, progress, runner, workdir
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
@@ -97,8 +97,8 @@ def main(argv: list[str]) -> int:
         },
     }
     path = Path(options.out) / "early_stops.json"
-    path.write_text(json.dumps(lab.plain(report), indent=1))
-    print(json.dumps(lab.plain(report), indent=1))
+    path.write_text(json.dumps(plain(report), indent=1))
+    print(json.dumps(plain(report), indent=1))
     return 0
 
 

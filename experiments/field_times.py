@@ -17,9 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import lab
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
+from experiments.written import plain
 from grokjax import checkpoints, devices, parts, runner
 from grokjax.commandline import run_main
 from grokjax.evaluate import Sweep, evaluate
@@ -111,7 +111,7 @@ def main(argv: list[str]) -> int:
     }
     path = Path(options.out) / "field_times.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(lab.plain(report), indent=1))
+    path.write_text(json.dumps(plain(report), indent=1))
     print(f"results  {path}")
     return 0
 

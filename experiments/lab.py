@@ -3,10 +3,13 @@
 An experiment is a script with a config for each preset ("paper": as published; "laptop": fits two
 cores) and this command line:
 
-    python -m experiments.NAME [--preset laptop|paper] [--workdir DIR] [--out DIR]
+    python -m experiments.NAME [--preset PRESET] [--workdir DIR] [--out DIR] [--dry-run]
 
-OUT/NAME.json holds one row a run, read off its measures, with the command, configuration, versions
-and device; OUT/NAME/*.png the figures. Stopped, the same command goes on.
+OUT/NAME.json holds one row a run, read off its measures, for modular addition the numbers of the
+paper's tables of each run's last network, what is written on each figure, and the command,
+configuration, versions and device; OUT/NAME/*.png the figures, OUT/NAME/*.nc what the losses are
+drawn from. Stopped, the same command goes on. Afterwards `python -m experiments.paper_page` writes
+the tables of the docs anew.
 """
 
 import argparse
@@ -21,12 +24,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from ml_collections import ConfigDict
 
+from experiments.losses import losses_figure
 from experiments.options import parser as command_parser
+from experiments.written import plain, save_figures
 from grokjax import plots, results, runner
 from grokjax.commandline import run_main
+from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError
 from grokjax.evaluate import Sweep
 from grokjax.several import open_sweep
@@ -50,6 +55,8 @@ def run(
     limit: int = 2,
     table: Callable[[xr.Dataset, xr.Dataset], list[dict[str, Any]]] | None = None,
     losses: Callable[[xr.Dataset, xr.Dataset], Figure] | None = None,
+    drawn_from: Sequence[str] | None = ("excluded_loss",),
+    mechanism: Callable[[Sweep, xr.Dataset], list[dict[str, Any]]] | None = None,
 ) -> None:
     """The command line of one experiment; exits.
 
@@ -62,19 +69,32 @@ def run(
         limit: of how many runs the figures of single runs are kept.
         table, losses: one dict a run, and the figure of all losses, from (measures, curves), where
             the task has no such measures as modular addition.
+        drawn_from: the measures that the figure of all losses has beside the curves; these are kept
+            to draw it again, unless it is None.
+        mechanism: a dict a run of the numbers of the paper's tables, from (sweep, measures).
     """
 
     def main(argv: list[str]) -> int:
         options = _options(name, about, presets, argv)
         workdir = Path(options.workdir or f"runs/{name}_{options.preset}")
-        out = Path(options.out)
+        out, planned = Path(options.out), swept(presets[options.preset])
+        if options.dry_run:
+            runner.set_up_jax(writing=False)
+            runner.dry_run(planned, workdir)
+            return 0
         _writable(out)
         runner.set_up_jax()
-        preset = presets[options.preset]()
-        config, runs = preset if isinstance(preset, tuple) else (preset, None)
-        runner.run_sweep(resolve(config, runs and (lambda config: runs)), workdir)
+        runner.run_sweep(planned, workdir)
         sweep = open_sweep(workdir)
         measures, curves = sweep.measures(), sweep.curves()
+        figures = itertools.chain(
+            [("losses", (losses or losses_figure)(measures, curves))],
+            draw(sweep, measures, curves),
+            plots.all_figures(measures, limit),
+        )
+        saved = save_figures(figures, out / name)
+        if drawn_from is not None:
+            keep_to_redraw(measures, curves, drawn_from, out / name)
         command = f"python -m experiments.{name} " + shlex.join(argv)
         report = {
             "experiment": " ".join(about.split()),
@@ -82,20 +102,44 @@ def run(
             "preset": options.preset,
             "made_with": sweep.made_with,
             "config": sweep.config.to_dict() | {"runs": len(sweep.config.runs)},
+            "setting": shared(sweep.config),
             "runs": (table or rows)(measures, curves),
+            **({"mechanism": mechanism(sweep, measures)} if mechanism else {}),
+            "figures": saved,
             **measure(sweep),
         }
-        (out / f"{name}.json").write_text(json.dumps(plain(report), indent=1))
-        figures = itertools.chain(
-            [("losses", (losses or losses_figure)(measures, curves))],
-            draw(sweep, measures, curves),
-            plots.all_figures(measures, limit),
-        )
-        paths = save_figures(figures, out / name)
-        print(f"results  {out / name}.json\nfigures  {len(paths)} in {out / name}")
+        (out / f"{name}.json").write_text(json.dumps(plain(report), indent=1) + "\n")
+        for path in (out / name).glob("*.png"):
+            if path.stem not in saved:  # of an earlier sweep
+                path.unlink()
+        print(f"results  {out / name}.json\nfigures  {len(saved)} in {out / name}")
         return 0
 
     sys.exit(run_main(main))
+
+
+def swept(preset: Preset) -> SweepConfig:
+    """The runs of a preset."""
+    made = preset()
+    config, runs = made if isinstance(made, tuple) else (made, None)
+    return resolve(config, runs and (lambda config: runs))
+
+
+def shared(sweep: SweepConfig) -> dict[str, Any]:
+    """The fields that all runs have, with one value."""
+    columns = ((name, sweep.column(name)) for name in sweep.names)
+    return {name: column[0] for name, column in columns if set(column) == {column[0]}}
+
+
+def keep_to_redraw(
+    measures: xr.Dataset, curves: xr.Dataset, names: Sequence[str], folder: Path
+) -> None:
+    """The data of the figure of all losses, small enough to be kept with the results."""
+    losses = ("train_loss", "test_loss")
+    for name, ds, kept in (("measures", measures, names), ("curves", curves, losses)):
+        # Coordinates stay, also where no measure does.
+        ds = ds.drop_vars([x for x in ds.data_vars if x not in kept])
+        results.save(ds.astype(np.float32), folder / f"{name}.nc")
 
 
 def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
@@ -116,6 +160,8 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
         test = curve["test_loss"].values
         row["max_test_loss"] = float(np.nanmax(test))
         row["max_test_loss_at"] = int(curve["step"].values[np.nanargmax(test)])
+        if "ended_by" in run.coords:
+            row["ended_by"] = run["ended_by"].item()
         row["slingshots"] = slingshots(curve["train_loss"].values)
         row["key_frequencies"] = results.key_frequencies(run)
         row["key_frequencies_stand_out"] = results.stand_out(run)
@@ -129,99 +175,12 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
     return table
 
 
-def losses_figure(
-    measures: xr.Dataset, curves: xr.Dataset, panels: Mapping[str, Sequence[int]] | None = None
-) -> Figure:
-    """One panel a run: train, test and excluded loss, as in the paper's Figures 20 to 28.
-
-    With `panels` one for each title, of these runs together.
-    """
-    panels = panels or _panel_by_run(measures)
-    columns = 3 if len(panels) <= 24 else 5
-    figure = Figure(figsize=(10, 0.6 + 7.8 / columns * -(-len(panels) // columns)))
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots(-(-len(panels) // columns), columns, squeeze=False).ravel()
-    for ax, (title, runs) in zip(axes, panels.items(), strict=False):
-        for number, run in enumerate(runs):
-            _losses(ax, measures.sel(run=run), curves.sel(run=run), labelled=not number)
-        ax.set_title(title, fontsize=10 if columns == 3 else 8)
-        last = max(
-            float(curves["step"][np.isfinite(curves["train_loss"].sel(run=x))][-1]) for x in runs
-        )
-        ax.set_xlim(0, last)
-        ax.set_yscale("log")
-        ax.xaxis.set_major_locator(MaxNLocator(4 if columns == 3 else 2, integer=True))
-        ax.xaxis.set_major_formatter("{x:,.0f}")
-        ax.tick_params(labelsize=8 if columns == 3 else 6)
-        ax.grid(color="0.9", linewidth=0.6)
-    for ax in axes[len(panels) :]:
-        ax.remove()
-    for ax in axes[max(len(panels) - columns, 0) : len(panels)]:
-        ax.set_xlabel("step", fontsize=9)
-    for ax in axes[: len(panels) : columns]:
-        ax.set_ylabel("loss (nats)", fontsize=9)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    return figure
-
-
-def _losses(ax: Any, points: xr.Dataset, curve: xr.Dataset, labelled: bool) -> None:
-    """The losses of one run."""
-    label = lambda text: text if labelled else None  # noqa: E731
-    ax.plot(curve["step"], curve["train_loss"], "--", color="#0072B2", label=label("train"))
-    ax.plot(curve["step"], curve["test_loss"], "-", color="#D55E00", label=label("test"))
-    excluded = points["excluded_loss"]
-    ax.plot(points["step"], excluded, "-.", color="#009E73", linewidth=1, label=label("excluded"))
-
-
-def _panel_by_run(measures: xr.Dataset) -> dict[str, list[int]]:
-    """By what was swept; two runs of one title by their numbers too."""
-    names = [name for name in measures.attrs["axes"].split(",") if name and name != "steps"]
-    panels: dict[str, list[int]] = {}
-    for run in measures["run"].values.tolist():
-        known = ((name, measures[name].sel(run=run).item()) for name in names)
-        values = (_said(*one) for one in known if one[1] == one[1])  # NaN: it has no such field
-        title = ", ".join(values) or f"run {run}"
-        panels[f"{title} (run {run})" if title in panels else title] = [run]
-    return panels
-
-
-def _said(name: str, value: Any) -> str:
-    """A value of an axis, which may be a number or the name of a part."""
-    short = name.rpartition(".")[2].replace("_", " ")
-    if isinstance(value, str):
-        return f"{value.replace('_', ' ')} {short}"
-    return f"{short} {value:g}"
-
-
 def slingshots(train_loss: np.ndarray) -> int:
     """How often the recorded training loss, once below 1e-3, begins to rise tenfold at a time."""
     before, after = train_loss[:-1], train_loss[1:]
     memorized = np.minimum.accumulate(before) < 1e-3
     rises = memorized & (after > 10 * before) & (after > 1e-6)
     return int(np.sum(rises[1:] & ~rises[:-1])) + int(rises[0])
-
-
-def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> list[Path]:
-    """Small PNGs, in all their colours: of fewer, thin lines lose theirs first."""
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for stem, figure in figures:
-        path = directory / f"{stem}.png"
-        figure.savefig(path, dpi=90, pil_kwargs={"optimize": True})
-        paths.append(path)
-    return paths
-
-
-def plain(value: Any) -> Any:
-    """The same without NumPy, and None where there is no number, as JSON wants it."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def first_below(loss: xr.DataArray, levels: Iterable[float]) -> dict[str, int | None]:
@@ -238,6 +197,7 @@ def _options(name: str, about: str, presets, argv: list[str]) -> argparse.Namesp
     parser.add_argument("--preset", default="laptop", choices=sorted(presets))
     parser.add_argument("--workdir", help="default: runs/NAME_PRESET")
     parser.add_argument("--out", default="experiments/results")
+    parser.add_argument("--dry-run", action="store_true", help="the plan: nothing is written")
     return parser.parse_args(argv)
 
 

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from experiments import lab
+from experiments import evidence, lab
 from grokjax.config import default
 
 
@@ -14,6 +14,17 @@ def paper() -> ConfigDict:
     return config
 
 
+def three_seeds() -> ConfigDict:
+    """The paper's setting with weight decay 1, and the exact loss as control; 20 minutes on two
+    cores. Runs end when cleanup is over, or after 16,000 steps."""
+    config = default()
+    config.axes.loss, config.axes.seed = ("exact", "low_precision"), (0, 1, 2)
+    config.steps, config.stop = 16_000, "cleanup_over"
+    config.eval_every, config.checkpoint_every = 10, 200
+    config.cleanup_over.evaluations = 100
+    return config
+
+
 def laptop() -> ConfigDict:
     """p = 59; six minutes on two cores."""
     config = paper()
@@ -22,5 +33,8 @@ def laptop() -> ConfigDict:
     return config
 
 
+PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
+
+
 if __name__ == "__main__":
-    lab.run("low_precision", __doc__, {"paper": paper, "laptop": laptop})
+    lab.run("low_precision", __doc__, PRESETS, mechanism=evidence.at_the_end)

@@ -1,38 +1,41 @@
-"""Moduli 53, 109 and 401 (paper C.2, Figures 24, 25).
-
-p = 53 needs weight decay 5 to grok; p = 401 at 30 % of the pairs generalizes at once, and with
-decay 1 overfits for good at 5 % and 10 %.
-"""
+"""Moduli 53 and 109 (paper C.2, Figure 24): p = 53 needs weight decay 5 to grok."""
 
 from ml_collections import ConfigDict
 
-from experiments import lab
+from experiments import evidence, lab
 from grokjax.config import axis, chain, default, product
 
 
 def paper() -> tuple[ConfigDict, list[dict]]:
-    small = product(
-        axis("modulus", (53,)), axis("weight_decay", (1.0, 5.0)), axis("seed", range(3))
-    )
-    middle = product(axis("modulus", (109,)), axis("weight_decay", (1.0,)), axis("seed", range(3)))
-    decays = product(
-        axis("modulus", (401,)),
-        axis("weight_decay", (0.3, 0.5, 1.0, 3.0, 5.0, 8.0)),
-        axis("seed", range(3)),
-    )
-    fractions = product(
-        axis("modulus", (401,)), axis("train_fraction", (0.05, 0.1, 0.2)), axis("seed", range(3))
-    )
-    return default(), chain(small, middle, decays, fractions)
+    small = product(axis("modulus", (53,)), axis("weight_decay", (1.0, 5.0)))
+    middle = product(axis("modulus", (109,)), axis("weight_decay", (1.0,)))
+    return default(), product(chain(small, middle), axis("seed", range(3)))
+
+
+def three_seeds() -> tuple[ConfigDict, list[dict]]:
+    """The same; 15 minutes on two cores.
+
+    p = 53 with decay 1, which never groks, trains for all of the paper's 40,000 steps; the others
+    end when cleanup is over.
+    """
+    config, rows = paper()
+    config.checkpoint_every = 200
+    stuck = {"modulus": 53, "weight_decay": 1.0}
+    for row in rows:
+        row["stop"] = "never" if stuck.items() <= row.items() else "cleanup_over"
+    return config, rows
 
 
 def laptop() -> tuple[ConfigDict, list[dict]]:
-    """p = 53 alone, two seeds of each decay, six minutes: 400 times p = 401 is a GPU's work."""
+    """p = 53 alone, two seeds of each decay, six minutes on two cores."""
     config = default()
     config.steps, config.checkpoint_every = 15_000, 150
     rows = product(axis("modulus", (53,)), axis("weight_decay", (1.0, 5.0)), axis("seed", range(2)))
     return config, rows
 
 
+PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
+
+
 if __name__ == "__main__":
-    lab.run("moduli", __doc__, {"paper": paper, "laptop": laptop})
+    lab.run("moduli", __doc__, PRESETS, mechanism=evidence.at_the_end)

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from experiments import lab, rounding
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
+from experiments.written import plain
 from grokjax import blocks, devices, products, runner
 from grokjax.commandline import run_main
 from grokjax.config import RunConfig
@@ -172,7 +173,7 @@ def main(argv: list[str]) -> int:
         found |= {"command": command, "machine": machine.describe()}
         found["minutes"] = round((time.time() - began) / 60, 1)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(lab.plain(report), indent=1))
+        path.write_text(json.dumps(plain(report), indent=1))
         print(f"\n{name}, {len(found['runs']['float32'])} seeds", *table(found), sep="\n")
     print(f"\nresults  {path}")
     return 0

@@ -16,7 +16,7 @@ from experiments import lab
 from grokjax import parts, results
 from grokjax.config import default
 
-LEVELS = (1.0, 0.1, 1e-3)
+LEVELS = (2.0, 1.0, 0.1, 1e-3)
 """Losses whose first crossing is reported, in nats."""
 
 
@@ -29,11 +29,14 @@ def fresh(task: str, steps: int | None = None, seeds: Sequence[int] = (0, 1, 2))
     return config
 
 
-def both(task: str, count: int, steps: int) -> tuple[ConfigDict, list[dict[str, Any]]]:
-    """Fresh data for as long as the paper trains, and a finite set for `steps`."""
+def both(
+    task: str, count: int, steps: int, every: int = 500
+) -> tuple[ConfigDict, list[dict[str, Any]]]:
+    """Fresh data for as long as the paper trains, and a finite set for `steps`; with a checkpoint
+    `every` so many of them."""
     config, name = fresh(task), f"{task}.num_sequences"
     kinds = ({name: 0, "steps": config.steps}, {name: count, "steps": steps})
-    config.axes.seed, config.eval_every, config.checkpoint_every = None, 50, 500
+    config.axes.seed, config.eval_every, config.checkpoint_every = None, every // 10, every
     return config, [{**kind, "seed": seed} for kind in kinds for seed in (0, 1, 2)]
 
 

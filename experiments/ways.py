@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import lab
+from experiments.losses import losses_figure
 from grokjax.config import axis, chain, default, product
 from grokjax.evaluate import Sweep
 from grokjax.runs import run_settings
@@ -175,11 +176,11 @@ def runs_of(measures: xr.Dataset) -> list[dict[str, Any]]:
     return [{name: x for name, x in row.items() if x == x and x != ""} for row in rows]
 
 
-def losses_by_way(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
+def losses(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
     """A panel a way, its seeds together."""
     every, found = _with_budget(measures["steps"].values), runs_of(measures)
     panels = {way.name: places(found, way, every) for way in every}
-    return lab.losses_figure(measures, curves, {name: x for name, x in panels.items() if x})
+    return losses_figure(measures, curves, {name: x for name, x in panels.items() if x})
 
 
 def measure(sweep: Sweep, budget: float = 1.0) -> dict[str, Any]:
@@ -224,4 +225,4 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset):
 
 if __name__ == "__main__":
     presets = {"paper": paper, "laptop": laptop}
-    lab.run("ways", __doc__, presets, draw, measure, limit=0, losses=losses_by_way)
+    lab.run("ways", __doc__, presets, draw, measure, limit=0, losses=losses)

@@ -1,3 +1,4 @@
+import copy
 import importlib
 import json
 from pathlib import Path
@@ -5,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import data_fraction, lab, mainline
+from experiments import data_fraction, evidence, lab, mainline
+from experiments.losses import losses_figure
+from experiments.paper_page import drawn, recorded
 from grokjax.config import default
 from grokjax.table import resolve
 
@@ -16,13 +19,50 @@ SCRIPTS = [
 ]
 
 
+def presets_of(name):
+    module = importlib.import_module(f"experiments.{name}")
+    return getattr(module, "PRESETS", {"paper": module.paper, "laptop": module.laptop})
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_preset_of_every_experiment_is_a_sweep(name):
-    module = importlib.import_module(f"experiments.{name}")
-    for preset in (module.paper, module.laptop):
-        config = preset()
-        config, table = config if isinstance(config, tuple) else (config, None)
-        assert resolve(config, table and (lambda config, table=table: table)).runs
+    for preset in presets_of(name).values():
+        assert lab.swept(preset).runs
+
+
+@pytest.mark.parametrize("name", [x for x in SCRIPTS if "three_seeds" in presets_of(x)])
+def test_three_seeds_of_everything_at_the_papers_setting(name):
+    runs = lab.swept(presets_of(name)["three_seeds"]).runs
+    kinds = {}
+    for run in runs:
+        fields = tuple((k, v) for k, v in run.to_dict().items() if k != "seed")
+        kinds.setdefault(str(fields), set()).add(run.seed)
+        assert run.modulus in (113, 53, 109)
+        assert run.train_fraction == 0.3 or name == "data_fraction"
+    assert set(map(tuple, kinds.values())) == {(0, 1, 2)}
+
+
+def test_controls_differ_in_what_they_control_alone():
+    of = lambda name: lab.swept(presets_of(name)["three_seeds"]).runs  # noqa: E731
+    for name, treated in (
+        ("regularizers", ({"dropout": 0.2}, {"dropout": 0.5}, {"l1": 1e-5})),
+        ("low_precision", ({"loss": "low_precision"},)),
+        ("weight_decay", ({"weight_decay": 0.0}, {"weight_decay": 3.0})),
+    ):
+        control = {"dropout": 0.0, "l1": 0.0, "loss": "exact"}
+        control |= {"weight_decay": 1.0} if name == "weight_decay" else {}
+        for change in treated:
+            for seed in range(3):
+                chosen = [
+                    [
+                        run.to_dict()
+                        for run in of(name)
+                        if run.seed == seed and all(run[k] == v for k, v in wanted.items())
+                    ]
+                    for wanted in (control, control | change)
+                ]
+                (a,), (b,) = chosen
+                assert {k for k in a if k in b and a[k] != b[k]} <= {*change, "stop"}
 
 
 def test_an_experiment_writes_what_its_runs_measured(tmp_path, monkeypatch):
@@ -37,7 +77,7 @@ def test_an_experiment_writes_what_its_runs_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(lab.runner, "set_up_jax", lambda: None)
     options = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["tiny", *options])
-    more = dict(measure=lambda sweep: {"more": np.nan}, limit=0)
+    more = dict(measure=lambda sweep: {"more": np.nan}, mechanism=evidence.at_the_end, limit=0)
     with pytest.raises(SystemExit) as stop:
         lab.run("tiny", "A tiny sweep.", {"laptop": tiny}, **more)
     assert stop.value.code == 0
@@ -50,10 +90,66 @@ def test_an_experiment_writes_what_its_runs_measured(tmp_path, monkeypatch):
         assert row["last"]["step"] == 30
         assert row["last"]["test_loss"] == pytest.approx(measures["test_loss"][number, -1].item())
         assert row["steps_to_grok"] is None
-    assert list((tmp_path / "out" / "tiny").glob("*.png"))
+    assert report["setting"]["modulus"] == 7 and "weight_decay" not in report["setting"]
+    for number, found in enumerate(report["mechanism"]):
+        loss = measures["restricted_loss"][number, -1].item()
+        assert found["restricted_loss"]["all"] == pytest.approx(loss, rel=1e-4)
+        assert found["key_frequencies"] == report["runs"][number]["key_frequencies"]
+        assert found["inputs"] == {"modulus": 7, "run": number, "step": 30}
+    experiment = recorded.load("tiny", tmp_path / "out")
+    assert [run.fields["weight_decay"] for run in experiment.runs] == [0.0, 1.0]
+    assert all(run.fields["d_model"] == 8 for run in experiment.runs)
+    figures_are_held_to_their_record(experiment, tmp_path / "out" / "tiny", monkeypatch)
 
 
-def test_the_mainline_experiment_measures_the_mechanism_of_every_run(tmp_path):
+def figures_are_held_to_their_record(experiment, folder, monkeypatch):
+    monkeypatch.setattr(drawn, "drawing", lambda name: losses_figure)
+    assert {"losses", "curves"} <= set(experiment.figures)
+    assert drawn.faults(experiment, folder) == []
+    changed = copy.deepcopy(experiment.figures)
+    changed["losses"]["axes"][0][1] = "epoch"
+    (fault,) = drawn.faults(experiment._replace(figures=changed), folder)
+    assert "losses.png has another title" in fault
+    (folder / "curves.png").write_bytes((folder / "losses.png").read_bytes())
+    (folder / "old.png").touch()
+    faults = drawn.faults(experiment, folder)
+    assert len(faults) == 2 and "old.png" in faults[0] and "curves.png" in faults[1]
+    assert drawn.faults(experiment._replace(figures=None), folder) == []
+
+
+def test_a_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
+    def tiny():
+        config = default()
+        config.modulus, config.steps, config.d_model, config.d_mlp = 7, 20, 8, 16
+        config.num_heads, config.train_fraction = 2, 0.5
+        return config
+
+    monkeypatch.setattr(lab.runner, "set_up_jax", lambda writing: None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["tiny", "--dry-run"])
+    with pytest.raises(SystemExit) as stop:
+        lab.run("tiny", "A tiny sweep.", {"laptop": tiny})
+    assert stop.value.code == 0 and "1 (" in capsys.readouterr().out.replace("runs       1", "1 (")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_evidence_of_two_layers_lacks_what_only_one_layer_has(tmp_path):
+    config = default()
+    config.modulus, config.train_fraction, config.steps, config.num_layers = 7, 0.6, 20, 2
+    config.d_model, config.num_heads, config.d_mlp = 8, 2, 16
+    config.eval_every = config.checkpoint_every = 10
+    lab.runner.run_sweep(resolve(config), tmp_path, say=lambda text: None, figures="none")
+    sweep = lab.open_sweep(tmp_path)
+    (found,) = evidence.at_the_end(sweep, sweep.measures())
+    assert found["attention_fit_fve"] == {} and found["ablations"]["attention_linearised"] is None
+    assert 0 <= found["logit_fve"] <= 1 and found["loss"]["test"] > 0
+    json.dumps(found, allow_nan=False)
+    (short,) = evidence.in_short(sweep, sweep.measures())
+    for name, value in short.items():
+        assert found[name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_the_mainline_experiment_draws_its_first_run(tmp_path):
     config = default()
     config.modulus, config.train_fraction, config.steps = 7, 0.6, 20
     config.d_model, config.num_heads, config.d_mlp = 8, 2, 16
@@ -63,11 +159,8 @@ def test_the_mainline_experiment_measures_the_mechanism_of_every_run(tmp_path):
     sweep = lab.open_sweep(tmp_path)
     measures, curves = sweep.measures(), sweep.curves()
     report = mainline.measure(sweep)
-    assert report["seconds"]["checkpoints"] == 2 * len(sweep.steps)
-    for run, found in enumerate(report["mechanism"]):
-        assert found["key_frequencies"] == lab.rows(measures, curves)[run]["key_frequencies"]
-        loss = measures["restricted_loss"].sel(run=run)[-1]
-        assert found["restricted_loss"] == pytest.approx(loss.item(), rel=1e-4)
+    over_training = report["logit_fve_over_training"]
+    assert np.shape(over_training["by_run"]) == (2, len(over_training["step"]))
     stems = [stem for stem, _ in mainline.draw(sweep, measures, curves)]
     assert "figure_6_frequencies_ablated" in stems
     (_, figure), *_ = data_fraction.draw(sweep, measures, curves)

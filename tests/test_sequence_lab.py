@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import sequence_lab
+from experiments import lab, sequence_lab
+from experiments.paper_page import drawn
+from experiments.written import labels, plain
 from grokjax.table import resolve
 
 
@@ -26,7 +28,7 @@ def test_the_presets_are_the_papers_runs(task, count, steps, fresh):
     assert [(run.seed, run.steps) for run in short] == [(0, 100), (1, 100), (2, 100)]
 
 
-def test_rows_say_when_the_losses_fell_and_what_changed():
+def test_rows_say_when_the_losses_fell_and_what_changed(tmp_path):
     steps = np.arange(0, 60, 10)
     ds = xr.Dataset(
         {
@@ -38,12 +40,14 @@ def test_rows_say_when_the_losses_fell_and_what_changed():
     )
     curves = ds[["test_loss"]].assign(train_loss=ds["test_loss"] * np.nan)
     first, second = sequence_lab.rows(ds, curves)
-    assert first["steps_to_test_loss_below"] == {"1.0": 20, "0.1": 40, "0.001": None}
-    assert second["steps_to_test_loss_below"] == dict.fromkeys(("1.0", "0.1", "0.001"))
+    assert first["steps_to_test_loss_below"] == {"2.0": 20, "1.0": 20, "0.1": 40, "0.001": None}
+    assert second["steps_to_test_loss_below"] == dict.fromkeys(("2.0", "1.0", "0.1", "0.001"))
     assert "steps_to_train_loss_below" not in first and first["seed"] == 0
     over = first["over_training"]
     np.testing.assert_array_equal(over["step"], steps)
     np.testing.assert_allclose(over["attention_to_key"][:, 0], np.linspace(0, 5 / 11, 6), atol=1e-5)
     figure = sequence_lab.losses(ds, curves)
     assert [x.get_label() for x in figure.axes[0].lines] == ["test, seed 0", "test, seed 1"]
-    json.dumps(sequence_lab.lab.plain([first, second]), allow_nan=False)
+    lab.keep_to_redraw(ds, curves, (), tmp_path)
+    assert drawn.redrawn(tmp_path, sequence_lab.losses) == labels(figure)
+    json.dumps(plain([first, second]), allow_nan=False)

@@ -74,7 +74,7 @@ def test_the_losses_have_a_panel_a_way_with_its_seeds(sweep):
         {name: (("run", "step"), series) for name in names},
         {"run": runs, "step": steps, **coords},
     )
-    figure = ways.losses_by_way(ds, ds)
+    figure = ways.losses(ds, ds)
     assert [ax.get_title() for ax in figure.axes] == [way.name for way in EVERY]
     assert all(len(ax.lines) == 9 for ax in figure.axes)
     assert max(figure.get_size_inches()) < 15

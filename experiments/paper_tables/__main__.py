@@ -34,11 +34,12 @@ def main(argv: list[str]) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be made: {error.strerror}") from error
-    from experiments import lab  # only now: most of the time of --help would be these imports
+    # Only now: most of the time of --help would be these imports.
     from experiments.paper_tables.numbers import measure
+    from experiments.written import plain, save_figures
 
     numbers, figures = measure(network)
-    numbers = lab.plain(numbers)
+    numbers = plain(numbers)
     print(table(numbers))
     train, test = numbers["loss"]["train"], numbers["loss"]["test"]
     if options.weights and train is not None and test is not None and train >= test:
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     print(f"\nwritten to {path}")
-    print(f"figures  {len(lab.save_figures(figures, out))} in {out}")
+    print(f"figures  {len(save_figures(figures, out))} in {out}")
     return 0
 
 

@@ -19,13 +19,14 @@ class Check(NamedTuple):
     """What is accepted, in words; and whether a number, or numbers by key, are."""
 
     words: str
-    accepts: Callable[[Any, Mapping[str, Any]], bool]  # of the value and all numbers
+    accepts: Callable[[Any, Mapping[str, Any]], bool | None]  # of the value and all numbers
 
     def met(self, value: Any, numbers: Mapping[str, Any]) -> bool | None:
-        """None where there is nothing to compare."""
+        """None where there is nothing to compare, or the numbers do not tell."""
         if value is None or value == {} or value == []:
             return None
-        return bool(self.accepts(value, numbers))
+        found = self.accepts(value, numbers)
+        return None if found is None else bool(found)
 
 
 def near(paper: float, tolerance: float) -> Check:
@@ -39,7 +40,7 @@ def relative(paper: float, tolerance: float = 0.1) -> Check:
 
 
 def below(limit: float) -> Check:
-    return Check(f"< {limit:g}", lambda x, _: all(y < limit for y in _values(x)))
+    return Check(f"< {limit:g}", lambda x, _: all(y < limit for y in values_of(x)))
 
 
 def multiple(paper: float, factor: float = FACTOR) -> Check:
@@ -51,6 +52,10 @@ def multiple(paper: float, factor: float = FACTOR) -> Check:
         return wanted / factor <= here <= wanted * factor
 
     return Check(f"{wanted:.2g} of the loss, within {factor:g}x", accepts)
+
+
+def between(low: float, high: float) -> Check:
+    return Check(f"{low:,g} to {high:,g}", lambda x, _: low <= _all(x) <= high)
 
 
 def within(paper: float, factor: float) -> Check:
@@ -66,7 +71,7 @@ def extremes(low: float, high: float, tolerance: float = 0.0, factor: float = 1.
     """The least and the greatest of all values, each within the tolerance, or the factor."""
 
     def accepts(x: Any, _: Mapping[str, Any]) -> bool:
-        values = _values(x)
+        values = values_of(x)
         pairs = (min(values), low), (max(values), high)
         return all(
             paper / factor - tolerance <= here <= paper * factor + tolerance
@@ -82,7 +87,7 @@ def in_order(paper: Iterable[float], tolerance: float) -> Check:
     paper = sorted(paper)
 
     def accepts(x: Any, _: Mapping[str, Any]) -> bool:
-        here = sorted(_values(x))
+        here = sorted(values_of(x))
         near = (abs(a - b) <= tolerance for a, b in zip(here, paper, strict=False))
         return len(here) == len(paper) and all(near)
 
@@ -102,19 +107,34 @@ def of_key_frequencies() -> Check:
     return Check("of all key k, of no other", accepts)
 
 
+def groks(steps: int) -> Check:
+    """Of whether a run grokked: one that did not, and was trained for less, tells nothing."""
+    accepts = lambda x, run: True if x else False if run["trained"] >= steps else None  # noqa: E731
+    return Check(f"within {steps:,} steps", accepts)
+
+
+def never_groks(steps: int) -> Check:
+    accepts = lambda x, run: False if x else True if run["trained"] >= steps else None  # noqa: E731
+    return Check(f"not within {steps:,} steps", accepts)
+
+
+def at_least(limit: float) -> Check:
+    return Check(f">= {limit:g}", lambda x, _: x >= limit)
+
+
 def _all(x: Any) -> float:
     """Of a loss by split that over all pairs."""
     return x["all"] if isinstance(x, Mapping) else x
 
 
-def _values(x: Any) -> list[float]:
+def values_of(x: Any) -> list[float]:
     """All numbers in it; of losses by split those over all pairs, of fits by head the shares."""
     if not isinstance(x, Mapping):
         return [x]
     for name in ("all", "fve"):
         if name in x:
             return [x[name]]
-    return [y for value in x.values() for y in _values(value)]
+    return [y for value in x.values() for y in values_of(value)]
 
 
 # --- Claims ---------------------------------------------------------------------------------------

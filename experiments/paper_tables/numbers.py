@@ -8,10 +8,11 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import lab, paper_figures
+from experiments import paper_figures
 from experiments.paper_tables.ablations import ABLATIONS, OTHER_READINGS
 from experiments.paper_tables.definitions import agreements
 from experiments.paper_tables.networks import Network
+from experiments.written import plain
 from grokjax import stacks
 from grokjax.measures import spectra
 from grokjax.measures.select import matrix_names
@@ -19,6 +20,16 @@ from grokjax.measures.select import matrix_names
 
 def measure(network: Network) -> tuple[dict[str, Any], Iterator[tuple[str, Figure]]]:
     """All numbers of one network, as the JSON has them, and its figures, drawn when asked for."""
+    numbers, found = numbers_of(network)
+    numbers["versions"] = {name: version(name) for name in ("grokjax", "jax", "jaxlib", "numpy")}
+    numbers["agreement"] = agreements(plain(numbers))
+    program = stacks.program_of_params(network.params, network.data, network.activation)
+    figures = paper_figures.figures(network.params, network.data, program, found, network.name)
+    return numbers, figures
+
+
+def numbers_of(network: Network) -> tuple[dict[str, Any], stacks.Measured]:
+    """All numbers of one network, and the evidence that they are read off."""
     of_network = {
         "params": network.params,
         "data": network.data,
@@ -58,12 +69,8 @@ def measure(network: Network) -> tuple[dict[str, Any], Iterator[tuple[str, Figur
             "ablations": {name: of_ablation(name) for name in OTHER_READINGS},
         },
         "inputs": network.inputs,
-        "versions": {name: version(name) for name in ("grokjax", "jax", "jaxlib", "numpy")},
     }
-    numbers["agreement"] = agreements(lab.plain(numbers))
-    program = stacks.program_of_params(network.params, network.data, network.activation)
-    figures = paper_figures.figures(network.params, network.data, program, found, network.name)
-    return numbers, figures
+    return numbers, found
 
 
 def _variants(found, progress, network: Network) -> dict[str, Any]:

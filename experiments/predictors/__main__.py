@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments import lab
 from experiments.options import parser as command_parser
 from experiments.predictors import figure, page, sweep, table, taken
+from experiments.written import plain, save_figures
 from grokjax import loop, parts, prepare, progress, runner, workdir
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
@@ -65,15 +65,15 @@ def main(argv: list[str]) -> int:
         **report,
     }
     out.mkdir(parents=True, exist_ok=True)
-    (out / "predictors.json").write_text(json.dumps(lab.plain(report), indent=1))
+    (out / "predictors.json").write_text(json.dumps(plain(report), indent=1))
     drawn = figure.which_knew_first(
         report["rows"], report["landmark"], report["needed_z"], page.runs_in_words(report)
     )
-    paths = lab.save_figures([("which_knew_first", drawn)], out / "predictors")
+    save_figures([("which_knew_first", drawn)], out / "predictors")
     (out / "predictors" / "table.md").write_text(page.markdown(report))
     print(page.summary(report))
     print(f"results  {out / 'predictors.json'}\ntable    {out / 'predictors' / 'table.md'}")
-    print(f"figure   {paths[0]}")
+    print(f"figure   {out / 'predictors' / 'which_knew_first.png'}")
     return 0
 
 

@@ -1,0 +1,126 @@
+"""The runs that the JSON of each experiment holds, in one form whatever wrote it.
+
+Results of before the JSON had a `setting` lack: which phases end by today's rule, the evidence for
+the mechanism but for the mainline's, and the fields that all runs share, which are those of the
+preset that the JSON names.
+"""
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments import lab
+from grokjax import parts
+from grokjax.errors import ConfigError
+
+PHASES = ("memorization_end", "circuit_formation_end", "cleanup_end")
+
+
+class Run(NamedTuple):
+    """Its configuration, and its numbers: those of its row, and of its `mechanism`."""
+
+    fields: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+
+
+class Experiment(NamedTuple):
+    name: str
+    preset: str
+    runs: tuple[Run, ...]
+    figures: Mapping[str, Any] | None  # what stands on each; None: drawn before it was recorded
+    today: bool  # recorded in today's form
+
+    def having(self, **values: Any) -> list[Run]:
+        """The runs with these values of fields."""
+        return [x for x in self.runs if all(x.fields.get(k) == v for k, v in values.items())]
+
+
+def identity(fields: Mapping[str, Any]) -> tuple:
+    """What a run is, however long it was trained: two of one identity have the same first steps."""
+    rules = {part.name for part in parts.all_of("stop")}
+    apart = lambda name: name in ("steps", "stop") or name.partition(".")[0] in rules  # noqa: E731
+    return tuple(sorted((k, str(v)) for k, v in fields.items() if not apart(k)))
+
+
+def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """With tuples for the lists of JSON."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
+def preset(name: str, which: str) -> list[dict[str, Any]]:
+    """The fields of each run that a preset of an experiment plans."""
+    module = importlib.import_module(f"experiments.{name}")
+    return [plain_fields(run.to_dict()) for run in lab.swept(module.PRESETS[which]).runs]
+
+
+def load(name: str, folder: Path) -> Experiment | None:
+    """None: it has not been run."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return None
+    report = json.loads(path.read_text())
+    rows, today = report["runs"], "setting" in report
+    axes = report["config"]["axes"]
+    if today:
+        fields = [report["setting"] | {axis: row[axis] for axis in axes} for row in rows]
+    else:
+        fields = _fields_of_preset(name, report)
+    mechanisms = report.get("mechanism") or [None] * len(rows)
+    runs = []
+    for field, row, found in zip(fields, rows, mechanisms, strict=True):
+        if found is not None and not today:
+            found = _in_todays_form(found)
+        known = row if today else {k: v for k, v in row.items() if k not in PHASES}
+        more = {"trained": row["last"]["step"], "mechanism": found}
+        if "steps_to_grok" in row:
+            more["grokked"] = row["steps_to_grok"] is not None
+        more["delay"] = _delay(row)
+        runs.append(Run(plain_fields(field), {**known, **more}))
+    return Experiment(name, report["preset"], tuple(runs), report.get("figures"), today)
+
+
+def _delay(row: Mapping[str, Any]) -> float | None:
+    """First step with a test loss below 1, over that of the training loss."""
+    train, test = (row.get(f"steps_to_{x}_loss_below", {}).get("1.0") for x in ("train", "test"))
+    return test / train if train and test else None
+
+
+def _fields_of_preset(name: str, report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    runs = preset(name, report["preset"])
+    rows, axes = report["runs"], report["config"]["axes"]
+    same = len(runs) == len(rows) and all(
+        run[axis] == row[axis] for run, row in zip(runs, rows, strict=True) for axis in axes
+    )
+    if not same:
+        raise ConfigError(
+            f"{name}.json is not of today's preset {report['preset']!r} and does not say what "
+            f"its runs share: run python -m experiments.{name} again"
+        )
+    return runs
+
+
+def _in_todays_form(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The evidence as the mainline's JSON had it first, where `paper_tables` has it."""
+    over_all = lambda x: {"all": x}  # noqa: E731
+    residual = found["neuron_logit_map_residual"]
+    readouts = found["mlp_readout_fve"].items()
+    return {
+        "key_frequencies": found["key_frequencies"],
+        "loss": over_all(found["loss"]),
+        "restricted_loss": over_all(found["restricted_loss"]),
+        "excluded_loss": {"train": found["excluded_loss_train"]},
+        "neuron_logit_map_residual": residual,
+        "neuron_logit_map_residual_squared": residual**2,
+        "mlp_readout_fve": {k: {"cos": cos, "sin": sin} for k, (cos, sin) in readouts},
+        "logit_fve": found["logit_fve"],
+        "neurons_explained": found["neurons_explained"],
+        "attention_fit_fve": found["attention_fit"],
+        "ablations": {name: over_all(x) for name, x in found["ablations"].items()},
+        "variants": {
+            "loss_without_frequency": {
+                "logit_block": {k: over_all(x) for k, x in found["loss_without_frequency"].items()}
+            }
+        },
+    }

@@ -1,0 +1,231 @@
+"""The tables of docs/results.md as Markdown, from the runs that the JSON files hold."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from experiments.paper_page.judged import HEAD, NOT_MEASURED, Line, at, judged, number, summary
+from experiments.paper_page.recorded import Experiment, Run, identity
+from experiments.paper_page.statements import EXPERIMENTS, mainline
+from grokjax.measures.keys import stand_out
+
+Known = Mapping[str, Experiment | None]
+
+
+def mainline_table(known: Known) -> str:
+    """What the paper says of its mainline run and seeds, beside the runs here."""
+    return table(HEAD, [x.cells for x in folded(judged(tuple(mainline()), known["mainline"]))])
+
+
+def folded(lines: Sequence[Line]) -> list[Line]:
+    """Readings of one statement that were not measured stand in one line, the last of it."""
+    groups: dict[Any, list[Line]] = {}
+    for i, line in enumerate(lines):
+        measured = line.met or not line.claim
+        groups.setdefault(i if measured else (line.claim, line.agrees), []).append(line)
+    kept = {}
+    for key, group in groups.items():
+        names = ", ".join((group[0].says, *(x.says.rpartition(": ")[2] for x in group[1:])))
+        kept[key] = group[0]._replace(says=names)
+    return sorted(kept.values(), key=lambda line: not line.agrees != NOT_MEASURED)
+
+
+def tally(known: Known) -> str:
+    """How many statements of the mainline agree, in words."""
+    lines = judged(tuple(mainline()), known["mainline"])
+    claims: dict[str, list[Line]] = {}
+    for line in lines:
+        claims.setdefault(line.claim or line.says, []).append(line)
+    measured = [x for x in ([y for y in z if y.met] for z in claims.values()) if x]
+    agree = sum(any(all(x.met) for x in of_claim) for of_claim in measured)
+    some = sum(any(any(x.met) for x in of_claim) for of_claim in measured) - agree
+    none = len(measured) - agree - some
+    return (
+        f"Of {len(claims)} statements {len(measured)} were measured on these runs, by one reading "
+        f"or several: {agree} hold for every run by at least one reading, {some} for some of the "
+        f"runs, {none} for none."
+    )
+
+
+def experiments_table(known: Known) -> str:
+    """What the paper says of its other runs, an experiment after the other."""
+    rows: list[Sequence[str]] = []
+    for name, statements in EXPERIMENTS.items():
+        experiment = known[name]
+        where = f"preset `{experiment.preset}`" if experiment else "not run here"
+        rows.append((f"**`{name}`**, {where}", *[""] * (len(HEAD) - 1)))
+        if experiment:
+            rows += [line.cells for line in judged(statements, experiment)]
+    return table(HEAD, rows)
+
+
+def readings(known: Known) -> str:
+    """Of the mainline's statements that were measured in several ways, which way agrees."""
+    claims: dict[str, list[Line]] = {}
+    for line in judged(tuple(mainline()), known["mainline"]):
+        if line.claim and line.met:
+            claims.setdefault(line.claim, []).append(line)
+    lines = []
+    for claim, of_claim in claims.items():
+        if len(of_claim) > 1:
+            said = (f"{x.says.rpartition(': ')[2]} in {_share(x)}" for x in of_claim)
+            lines.append(f"- {claim}: agrees by {', by '.join(said)}")
+    return "\n".join(lines)
+
+
+def _share(line: Line) -> str:
+    return f"{sum(x is True for x in line.met)} of {line.n} runs"
+
+
+def earlier(known: Known) -> str:
+    """Experiments whose JSON is of an earlier version."""
+    old = [f"`{name}`" for name, x in known.items() if x and not x.today]
+    if not old:
+        return "All experiments were recorded by today's version."
+    return (
+        "Recorded by an earlier version, which ended phases by another rule and kept less of each "
+        f"network, so that some rows were not measured: {', '.join(old)}."
+    )
+
+
+def skip_trigram(known: Known) -> str:
+    """When the loss falls on fresh data, and the attention to the key beside it."""
+    experiment = known["skip_trigram"]
+    runs = experiment.having(**{"skip_trigram.num_sequences": 0}) if experiment else []
+    if not runs:
+        return "Not run here."
+    below = [run.numbers["steps_to_test_loss_below"] for run in runs]
+    over = [run.numbers["over_training"] for run in runs]
+    places = [_nearest(over[0]["step"], at) for at in (100, 200)]
+    attention = [[x["attention_to_key"][place][0] for x in over] for place in places]
+    steps = [over[0]["step"][place] for place in places]
+    ends = [run.numbers["last"]["test_loss"] for run in runs]
+    trained = _over([run.numbers["trained"] for run in runs])
+    first, tenth = ([x[level] for x in below] for level in ("1.0", "0.1"))
+    return (
+        f"On fresh data for {trained} steps ({len(runs)} seeds) the test loss is below 1 from step "
+        f"{_listed(first)}, below 0.1 from {_listed(tenth)}, and {_listed(ends)} at the end; "
+        f"meanwhile the head's attention to the key rises from {_listed(attention[0])} at step "
+        f"{steps[0]} to {_listed(attention[1])} at step {steps[1]}."
+    )
+
+
+def _nearest(steps: Sequence[int], wanted: int) -> int:
+    return min(range(len(steps)), key=lambda i: abs(steps[i] - wanted))
+
+
+def _listed(values: Sequence[float]) -> str:
+    *first, last = map(number, values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+# --- Table 5 --------------------------------------------------------------------------------------
+
+EVIDENCE = {
+    "`logit_fve`": "logit_fve",
+    "neurons explained": "neurons_explained",
+    "W_L beyond, squared": "neuron_logit_map_residual_squared",
+    "restricted loss": "restricted_loss",
+    "excluded loss, train": "excluded_loss/train",
+}
+"""Of each network, by the head of its column: where it stands in `mechanism`."""
+
+_OF_ROW = {"restricted_loss": "last/restricted_loss", "excluded_loss/train": "last/excluded_loss"}
+"""Where the row of a run has it too."""
+
+
+def variants_table(known: Known) -> str:
+    """Table 5: the evidence for the mechanism in every variant, over its seeds."""
+    names = ("mainline", *(name for name in EXPERIMENTS if known[name]))
+    head = ("variant", "n", "step", "key frequencies, by seed", *EVIDENCE)
+    rows = []
+    for experiment in (known[name] for name in names):
+        if experiment is None or "modulus" not in experiment.runs[0].fields:
+            continue
+        for words, runs in variants(experiment):
+            steps = [run.numbers["trained"] for run in runs]
+            keys = "; ".join(map(_keys, runs))
+            cells = (f"{experiment.name}: {words}", str(len(runs)), _over(steps), keys)
+            rows.append((*cells, *(_evidence(runs, place) for place in EVIDENCE.values())))
+    return table(head, rows)
+
+
+def variants(experiment: Experiment) -> Iterator[tuple[str, list[Run]]]:
+    """Runs that differ in their seed, and in how long they were trained, alone."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in experiment.runs:
+        fields = {k: v for k, v in run.fields.items() if k != "seed"}
+        groups.setdefault(identity(fields), []).append(run)
+    differing = {k for a, b in combinations(map(dict, groups), 2) for k in a if a[k] != b.get(k)}
+    always = ("modulus", "train_fraction", "weight_decay")
+    for runs in groups.values():
+        shown = {k: v for k, v in runs[0].fields.items() if k in differing or k in always}
+        yield ", ".join(f"{_short(k)} {_value(v)}" for k, v in shown.items()), runs
+
+
+def _short(name: str) -> str:
+    words = {"modulus": "p", "train_fraction": "fraction", "weight_decay": "decay", "l1": "L1"}
+    return words.get(name, name.replace("_", " "))
+
+
+def _value(x: Any) -> str:
+    return x.replace("_", " ") if isinstance(x, str) else f"{x:g}"
+
+
+def _keys(run: Run) -> str:
+    """The key frequencies of a run, or how many pass the threshold where none stands out."""
+    keys = run.numbers["key_frequencies"]
+    clear = run.numbers.get("key_frequencies_stand_out")
+    if clear is None:
+        nan = float("nan")
+        clear = stand_out(len(keys), int(run.fields["modulus"]) // 2, nan, nan)
+    return " ".join(map(str, keys)) if clear else f"none stands out ({len(keys)})"
+
+
+def _evidence(runs: Sequence[Run], place: str) -> str:
+    values = [at(run.numbers["mechanism"], place.split("/")) for run in runs]
+    if None in values and place in _OF_ROW:
+        values = [at(run.numbers, _OF_ROW[place].split("/")) for run in runs]
+    if None in values:
+        return NOT_MEASURED
+    middle, spread = summary(values, [0])
+    return middle if middle == spread else f"{middle} ({spread})"
+
+
+def _over(steps: Sequence[int]) -> str:
+    low, high = min(steps), max(steps)
+    return number(low) if low == high else f"{number(low)} to {number(high)}"
+
+
+# --- The same configuration, more than once -------------------------------------------------------
+
+
+def repeated_table(known: Known) -> str:
+    """When runs of one configuration grokked that more than one experiment has trained."""
+    found: dict[tuple, dict[str, Run]] = {}
+    for name, experiment in known.items():
+        for run in experiment.runs if experiment else ():
+            if "steps_to_grok" in run.numbers:
+                found.setdefault(identity(run.fields), {})[name] = run
+    rows = []
+    shown = ("modulus", "train_fraction", "weight_decay", "seed")
+    for by_name in found.values():
+        if len(by_name) > 1:
+            fields = next(iter(by_name.values())).fields
+            words = ", ".join(f"{_short(k)} {_value(fields[k])}" for k in shown)
+            said = (f"`{name}` {_grok(run.numbers)}" for name, run in by_name.items())
+            rows.append((words, "; ".join(said)))
+    return table(("configuration", "test accuracy 0.99 at step"), rows)
+
+
+def _grok(numbers: Mapping[str, Any]) -> str:
+    step = numbers["steps_to_grok"]
+    return number(step) if step is not None else f"not in {numbers['trained']:,}"
+
+
+# --- Markdown -------------------------------------------------------------------------------------
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(x.replace('|', '/') for x in cells)} |" for cells in lines)

@@ -1,0 +1,58 @@
+"""What an experiment leaves behind: numbers as JSON has them, figures, and what stands on them."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def plain(value: Any, digits: int | None = None) -> Any:
+    """The same without NumPy, and None where there is no number, as JSON wants it.
+
+    With `digits`, numbers to so many significant ones.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, digits) for item in value]
+    if not isinstance(value, float):
+        return value
+    if not np.isfinite(value):
+        return None
+    return value if digits is None else float(f"{value:.{digits}g}")
+
+
+def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> dict[str, Any]:
+    """Small PNGs, in all their colours: of fewer, thin lines lose theirs first.
+
+    Returns what is written on each figure, by its stem, and the beginning of its file's hash.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    saved = {}
+    for stem, figure in figures:
+        path = directory / f"{stem}.png"
+        figure.savefig(path, dpi=90, pil_kwargs={"optimize": True})
+        saved[stem] = {**labels(figure), "sha256": digest(path)}
+    return saved
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def labels(figure: Figure) -> dict[str, Any]:
+    """Title, legend, and of each axes its title and what stands along x and y."""
+    legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes)]
+    return {
+        "title": figure.get_suptitle(),
+        "axes": [
+            [ax.get_title() or ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()]
+            for ax in figure.axes
+        ],
+        "legend": [text.get_text() for x in legends if x for text in x.get_texts()],
+    }
