@@ -26,8 +26,9 @@ import multiprocessing
 import os
 import re
 import shutil
+import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -427,8 +428,30 @@ def _place(path: Path, name: str, array: np.ndarray, leaf: Any) -> Any:
 
 def _quiet_orbax() -> None:
     """Keeps Orbax's INFO lines, a dozen for each save, off the terminal, and the traces of what is
-    raised here anyway; warnings still show."""
+    raised here anyway, with those of its tasks that had not ended; warnings still show."""
     logging.getLogger("absl").addFilter(_is_not_chatter)  # Adding it again changes nothing.
+    logging.getLogger("asyncio").addFilter(_is_not_left_over)
+    if not hasattr(sys.excepthook, "before"):
+        sys.excepthook = _hook(sys.excepthook, lambda kind, error, trace: error)
+        sys.unraisablehook = _hook(sys.unraisablehook, lambda said: said.exc_value)
+
+
+def _hook(before: Callable, error_of: Callable) -> Callable:
+    """Without what TensorStore's threads raise when a save failed before they were done."""
+
+    def hook(*said) -> None:
+        error = error_of(*said)
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            before(*said)
+
+    hook.before = before
+    return hook
+
+
+def _is_not_left_over(record: logging.LogRecord) -> bool:
+    """Whether a line of asyncio's is other than that nobody asked a task of Orbax' how it ended."""
+    error = record.exc_info and record.exc_info[1]
+    return not (error and ("orbax" in record.getMessage() or "RESOURCE_EXHAUSTED" in str(error)))
 
 
 def _is_not_chatter(record: logging.LogRecord) -> bool:
