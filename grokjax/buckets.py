@@ -20,7 +20,7 @@ import tensorstore as ts
 SCHEME = "gs://"
 
 COMMIT = "commit_success.txt"
-"""Orbax' name of the file by which a folder in a bucket is whole: written last, removed first."""
+"""Orbax' name of the file in a checkpoint that says it is whole: written last, removed first."""
 
 _RETRIES = {"max_retries": 12, "initial_delay": "500ms", "max_delay": "16s"}
 """Of each request: two minutes, not the quarter of an hour that is TensorStore's default."""
@@ -139,13 +139,12 @@ class BucketPath(PurePosixPath):
         self._write_all({key: None for key in keys if key != COMMIT})
 
     def upload(self, folder: Path) -> None:
-        """Writes here what a folder on a disk holds."""
-        files = (x for x in folder.rglob("*") if x.is_file())
-        self._write_all({x.relative_to(folder).as_posix(): x.read_bytes() for x in files})
-
-    def commit(self) -> None:
-        """Says that all is here."""
-        (self / COMMIT).write_text(f"all of {self} was written\n")
+        """Writes here what a folder on a disk holds; what makes it whole comes last."""
+        files = {x.relative_to(folder).as_posix(): x for x in folder.rglob("*") if x.is_file()}
+        mark = files.pop(COMMIT, None)
+        self._write_all({name: file.read_bytes() for name, file in files.items()})
+        if mark is not None:
+            (self / COMMIT).write_bytes(mark.read_bytes())
 
     def rename(self, target: "BucketPath") -> "BucketPath":
         """Copies an object, or a folder, and then removes it."""

@@ -184,8 +184,8 @@ def save(folder: AnyPath, start: Callable[[Path], Any]) -> Any:
     def upload() -> None:
         try:
             saving.result()
+            (here / folder.name / COMMIT).touch()  # Orbax has written it
             folder.upload(here / folder.name)
-            folder.commit()
         finally:
             shutil.rmtree(here, ignore_errors=True)
 

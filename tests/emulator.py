@@ -5,9 +5,10 @@ another; both are added here, in front of it. One request is served at a time, s
 on a generation is decided at once for all.
 """
 
+import logging
 import os
 import threading
-from contextlib import contextmanager
+from functools import cache
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,6 +22,7 @@ from gcp_storage_emulator.handlers import buckets
 BUCKET = "sweeps-of-tests"
 
 
+logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
 read_data = server._read_data
 server._read_data = lambda *request: read_data(*request) or b""  # an object may be empty
 
@@ -50,10 +52,8 @@ class Handler(server.RequestHandler):
     """What the emulator does, if the generation is the one that was asked for."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize, disable_nagle_algorithm = -1, True  # answers go out whole and at once
     lock = threading.Lock()
-    losing: list[str] = []
-    """The beginnings of names: one request that writes such an object is carried out, and the
-    answer lost."""
 
     def _serve(self, method):
         with self.lock:
@@ -62,17 +62,19 @@ class Handler(server.RequestHandler):
             self.name = query.get("name") or unquote(parts.path.partition("/o/")[2])
             self.storage.span = query.get("startOffset", ""), query.get("endOffset", "")
             self.generation = self.storage.generation(self.name)
-            self.lost = False
+            self.server.asked.append((method, self.name))
+            self.lost = method == "POST" and self.name in self.server.losing
             wanted = query.get("ifGenerationMatch")
-            if wanted is not None and int(wanted) != self.generation:
-                return self._answer(HTTPStatus.PRECONDITION_FAILED)
-            if query.get("ifGenerationNotMatch") == str(self.generation):
-                return self._answer(HTTPStatus.NOT_MODIFIED)
-            lost = next((x for x in self.losing if method == "POST" and x in self.name), None)
-            self.lost = lost is not None
-            if self.lost:
-                self.losing.remove(lost)
-            server.Router(self).handle(method)
+            if self.name in self.server.refusing:
+                self._answer(HTTPStatus.FORBIDDEN)
+            elif wanted is not None and int(wanted) != self.generation:
+                self._answer(HTTPStatus.PRECONDITION_FAILED)
+            elif query.get("ifGenerationNotMatch") == str(self.generation):
+                self._answer(HTTPStatus.NOT_MODIFIED)
+            else:
+                if self.lost:
+                    self.server.losing.remove(self.name)
+                server.Router(self).handle(method)
 
     def send_response(self, code, message=None):
         super().send_response(HTTPStatus.SERVICE_UNAVAILABLE if self.lost else code)
@@ -102,9 +104,15 @@ class Handler(server.RequestHandler):
 
 
 class Server(ThreadingHTTPServer):
+    """Attributes: asked, of every request its method and the name of its object; refusing, names
+    that may not be read or written; losing, names of which one write is done and not answered."""
+
     daemon_threads = True
 
     def __init__(self):
+        self.asked: list[tuple[str, str]] = []
+        self.refusing: list[str] = []
+        self.losing: list[str] = []
         self.storage = Storage()
         buckets.create_bucket(BUCKET, self.storage)
         super().__init__(("127.0.0.1", 0), lambda *about: Handler(self.storage, *about))
@@ -113,25 +121,35 @@ class Server(ThreadingHTTPServer):
     def url(self):
         return f"http://127.0.0.1:{self.server_port}"
 
-    def objects(self):
-        return self.storage.objects[BUCKET]
+    def kept(self):
+        """All that is there, for `restore`."""
+        known = self.storage
+        return dict(known._store._files), {x: dict(y) for x, y in known.objects.items()}
+
+    def restore(self, kept):
+        self.clear()
+        with Handler.lock:
+            known, (contents, objects) = self.storage, kept
+            known._store._files.update(contents)
+            known.objects.update({x: dict(y) for x, y in objects.items()})
+
+    @property
+    def names(self):
+        """Of all objects."""
+        return list(self.storage.objects.get(BUCKET, {}))
+
+    def clear(self):
+        with Handler.lock:
+            self.storage.wipe(keep_buckets=True)
+            for known in (self.asked, self.refusing, self.losing):
+                known.clear()
 
 
-@contextmanager
-def running():
-    """The emulator, which is all that TensorStore knows of Google, in this process and in those
-    that it starts."""
+@cache
+def running() -> Server:
+    """The emulator of this process, which is all that TensorStore knows of Google from here on, in
+    the processes that are started too."""
     emulator = Server()
-    thread = threading.Thread(target=emulator.serve_forever, daemon=True)
-    thread.start()
-    before = os.environ.get("TENSORSTORE_GCS_HTTP_URL")
+    threading.Thread(target=emulator.serve_forever, daemon=True).start()
     os.environ["TENSORSTORE_GCS_HTTP_URL"] = emulator.url
-    try:
-        yield emulator
-    finally:
-        os.environ.pop("TENSORSTORE_GCS_HTTP_URL")
-        if before is not None:
-            os.environ["TENSORSTORE_GCS_HTTP_URL"] = before
-        emulator.shutdown()
-        emulator.server_close()
-        thread.join()
+    return emulator
