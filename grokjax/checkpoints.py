@@ -104,6 +104,12 @@ class Writer:
         self._drop(self._resume, [saved for saved in self._saved[self._resume] if saved >= step])
         self._start(self._resume, step, state, by_run=False)
 
+    def rewind(self, step: int) -> None:
+        """Removes the parameters and measures saved after `step`, so that they are saved anew."""
+        rewind(self._directory, step)
+        for kind in (self._trajectory, self._measured):
+            self._saved[kind] = {saved for saved in self._saved[kind] if saved <= step}
+
     def set_aside(self, step: int) -> None:
         """Renames a state that is damaged, so that the one before it is the latest."""
         path = _existing(self._resume, step)

@@ -169,7 +169,8 @@ def _now(folder: Path) -> float:
 def _born(pid: int) -> str:
     """When a process of this machine began; "" where there is none or the system does not say."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in "ZX" else others[18]  # dead, and nobody has asked for its end yet
     except (OSError, IndexError):
         return "" if Path("/proc").is_dir() else _answers(pid)
 

@@ -346,7 +346,7 @@ class _Training:
                 return self._go_on(step, state)
             self.mends_to = max(self.mends_to, even)
         # What lies after all states, or was left by a life that saved none, is not on this path.
-        checkpoints.rewind(self.directory, self.mends_to)
+        self.writer.rewind(self.mends_to)
         recorded.rewind(self.directory, -1)
 
     def _is_whole(self, step: int, known: Recorded) -> bool:
@@ -370,7 +370,7 @@ class _Training:
 
     def _go_on(self, step: int, state: State) -> None:
         """From a state. What lies after it is not on this path, or will be written again."""
-        checkpoints.rewind(self.directory, max(step, self.mends_to))
+        self.writer.rewind(max(step, self.mends_to))
         recorded.rewind(self.directory, step)
         known = recorded.read(self.directory)
         self.written = self.stops.index(step)
