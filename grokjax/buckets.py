@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import tensorstore as ts
 
+from grokjax.errors import ConfigError
+
 SCHEME = "gs://"
 
 COMMIT = "commit_success.txt"
@@ -171,12 +173,15 @@ def in_bucket(text: str) -> BucketPath:
     """The path that a text with `SCHEME` names.
 
     Raises:
-        ValueError: it names no bucket.
+        ConfigError: it names no bucket.
     """
     path = BucketPath("/" + text.removeprefix(SCHEME))
-    if len(path.parts) < 2 or text.startswith(SCHEME + "/"):
-        raise ValueError("it names no bucket: write gs://BUCKET/PATH")
-    _store(path.bucket)
+    try:
+        if text.startswith(SCHEME + "/"):
+            raise ValueError("no name")
+        _store(path.bucket)
+    except (ValueError, IndexError) as error:
+        raise ConfigError(f"{text!r} names no bucket: write gs://BUCKET/PATH") from error
     return path
 
 

@@ -26,7 +26,7 @@ def path(name: str | os.PathLike) -> AnyPath:
     """What a name stands for: a path on a disk, or one that begins with gs://.
 
     Raises:
-        ValueError: gs:// without the name of a bucket.
+        ConfigError: gs:// without the name of a bucket.
     """
     if isinstance(name, BucketPath):
         return name
@@ -75,6 +75,11 @@ def read_from(path: AnyPath, offset: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset)
         return file.read()
+
+
+def size(path: AnyPath) -> int:
+    """Bytes of a file."""
+    return len(path.read_bytes()) if isinstance(path, BucketPath) else path.stat().st_size
 
 
 def as_source(path: AnyPath) -> Path | io.BytesIO:

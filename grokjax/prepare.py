@@ -43,8 +43,8 @@ def check_path(text: str | os.PathLike) -> None:
         raise ConfigError(f"--workdir {text!r} contains {found[0]!r}: name a folder without it")
     try:
         files.path(text)
-    except ValueError as error:
-        raise ConfigError(f"--workdir {text!r}: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"--workdir {error}") from None
 
 
 class Plan(NamedTuple):

@@ -4,14 +4,17 @@ import json
 import time
 
 import pytest
+import xarray as xr
+from matplotlib.figure import Figure
 
 import grokjax
-from grokjax import claims, files, runner, verify
+from grokjax import claims, files, plots, runner, verify
 from grokjax.analyze import main as analyze
 from grokjax.claims import Claims, living
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError, DamagedError
+from grokjax.page.__main__ import main as report
 from tests import emulator
 from tests.small_sweeps import assert_same, contents, runs_of, train
 
@@ -72,6 +75,8 @@ def test_a_sweep_has_the_bits_of_one_on_a_disk(whole, trained, finished, store, 
     opened = grokjax.open_sweep(FOLDER)
     assert repr(opened) == f"Sweep('{FOLDER}': 3 runs, 4 checkpoints to step 30)"
     assert opened.saved_measures() is not None and opened.sel(seed=1).params(1, 20)
+    assert run_main(report, [FOLDER]) == 0
+    assert f"{FOLDER}/report.html (" in capsys.readouterr().out
     assert run_main(analyze, [FOLDER, "--verify"]) == 0
     assert "12 checkpoints in 2 blocks are what was written" in capsys.readouterr().out
     there = {name.removeprefix("runs/sweep/") for name in store.names}
@@ -79,6 +84,14 @@ def test_a_sweep_has_the_bits_of_one_on_a_disk(whole, trained, finished, store, 
     assert not any(name.startswith("claims/") for name in there)
     with pytest.raises(ConfigError, match="another config"):
         train(SWEEP.replace(runs=runs_of(seed=(7,))), FOLDER)
+
+
+def test_figures_are_drawn_into_it(folder, monkeypatch):
+    figure = Figure()
+    monkeypatch.setattr(plots.files, "chosen", lambda *about: [("empty", lambda: figure)])
+    (path,) = plots.save_all(xr.Dataset(), f"{folder}/figures")
+    assert str(path) == f"{folder}/figures/empty.png" and path.read_bytes()[1:4] == b"PNG"
+    assert files.names(path.parent) == ["empty.png"]
 
 
 @pytest.mark.parametrize("at", ["runs/sweep/blocks/0/trajectory/20", "runs/sweep/blocks/1/resume"])

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from grokjax import buckets, files, holders
+from grokjax.errors import ConfigError
 from tests import emulator
 
 
@@ -38,6 +39,7 @@ def test_what_is_written_is_read(folder):
         assert path.read_bytes() == wanted and path.exists() and path.is_file()
     files.write(path, "\N{SNOWMAN}")
     assert path.read_text(encoding="utf-8") == "\N{SNOWMAN}"
+    assert files.size(path) == 3
     assert files.read_from(path, 1) == "\N{SNOWMAN}".encode()[1:]
     assert files.names(folder) == ["x.txt"]
     path.unlink()
@@ -89,6 +91,15 @@ def test_lines_are_appended_and_there_when_they_are_flushed(folder):
     assert path.read_text() == "0\n1\n2\n3\n4\n"
     files.Appended(folder / "none").flush()
     assert not (folder / "none").exists()
+
+
+def test_what_only_writes_to_a_disk_writes_to_a_bucket_too(folder):
+    with files.written_here(folder / "figures") as here:
+        (here / "a.png").write_bytes(b"\x89")
+        assert here.is_dir()
+    assert (folder / "figures/a.png").read_bytes() == b"\x89"
+    assert files.names(folder / "figures") == ["a.png"]
+    assert isinstance(folder, buckets.BucketPath) != here.exists()
 
 
 class Saving:
@@ -174,5 +185,5 @@ def test_an_error_of_the_store_is_one_line_that_names_the_object(bucket, store):
 
 @pytest.mark.parametrize("name", ["gs://", "gs:///x", "gs://B_d/x"])
 def test_names_without_a_bucket_are_refused(name):
-    with pytest.raises(ValueError, match="bucket"):
+    with pytest.raises(ConfigError, match="names no bucket: write gs://BUCKET/PATH"):
         files.path(name)

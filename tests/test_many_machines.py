@@ -19,6 +19,7 @@ from tests.small_sweeps import assert_same, contents, runs_of, train
 
 SWEEP = SweepConfig(
     runs_of(weight_decay=(0.0, 1.0), seed=(0, 1, 2, 3)),
+    measures=("train_loss", "test_loss", "gini_embedding"),
     eval_every=5,
     checkpoint_every=10,
     max_block=2,
@@ -30,7 +31,7 @@ def get_config():
     config = grokjax.config.default()
     config.modulus, config.train_fraction, config.d_model, config.num_heads = 7, 0.7, 8, 2
     config.d_mlp, config.steps, config.eval_every, config.checkpoint_every = 16, {steps}, 5, 10
-    config.max_block = 2
+    config.max_block, config.measures = 2, ("train_loss", "test_loss", "gini_embedding")
     config.axes.seed, config.axes.weight_decay = (0, 1, 2, 3), (0.0, 1.0)
     return config
 """
