@@ -107,7 +107,7 @@ class Server(ThreadingHTTPServer):
     """Attributes: asked, of every request its method and the name of its object; refusing, names
     that may not be read or written; losing, names of which one write is done and not answered."""
 
-    daemon_threads = True
+    daemon_threads, bucket = True, BUCKET
 
     def __init__(self):
         self.asked: list[tuple[str, str]] = []
