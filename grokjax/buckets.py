@@ -9,8 +9,9 @@ another address of the store, such as an emulator's.
 
 import errno
 import os
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -32,6 +33,10 @@ _KINDS = {
     "UNAUTHENTICATED": errno.EACCES,
     "NOT_FOUND": errno.ENOENT,
 }
+
+
+_PROVEN: set[str] = set()
+"""Buckets that this process may use."""
 
 
 class Version(NamedTuple):
@@ -107,28 +112,34 @@ class BucketPath(PurePosixPath):
         below = self.key + "/" if self.key else ""
         first = (below + start).encode()
         last = first[:-1] + bytes([first[-1] + 1]) if first else b""
-        return sorted(x.decode()[len(below) :] for x in self._list(first, last))
-
-    def _list(self, first: bytes, last: bytes) -> list[bytes]:
         with _naming(self):
-            return _store(self.bucket).list(ts.KvStore.KeyRange(first, last)).result()
+            found = _store(self.bucket).list(ts.KvStore.KeyRange(first, last)).result()
+        return sorted(x.decode()[len(below) :] for x in found)
+
+    def check_listed(self) -> None:
+        """Of an object that is there, that it is listed: TensorStore takes the refusal of a list
+        for an empty one."""
+        if self.name not in self.parent.keys(self.name):
+            raise PermissionError(errno.EACCES, "what is there may not be listed", str(self))
 
     def is_file(self) -> bool:
-        with suppress(FileNotFoundError):  # of the bucket
-            return bool(self._list(self.key.encode(), self.key.encode() + b"\0"))
-        return False
+        return self.read() is not None
 
     def is_dir(self) -> bool:
-        with suppress(FileNotFoundError):
-            return bool(self.keys())
-        return False
+        return bool(self.keys())
 
     def exists(self) -> bool:
         return self.is_file() or self.is_dir()
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
-        """Makes nothing: sees that the bucket is there, and may be used."""
-        self._list(self.key.encode(), self.key.encode() + b"\0")
+        """Makes nothing: sees, once, that objects may be written here, listed and removed."""
+        if self.bucket in _PROVEN:
+            return
+        probe = self / f".probe-{uuid.uuid4().hex}"
+        probe.write_bytes(b"")
+        probe.check_listed()
+        probe.unlink(missing_ok=True)
+        _PROVEN.add(self.bucket)
 
     def rmdir(self) -> None:
         """Does nothing: a folder is gone with what is in it."""

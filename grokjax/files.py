@@ -57,6 +57,16 @@ def names(folder: AnyPath, start: str = "") -> list[str]:
         return []
 
 
+def check_listed(path: AnyPath) -> None:
+    """Refuses a bucket that shows a file which is there, but not what else is.
+
+    Raises:
+        PermissionError: what it holds may not be listed.
+    """
+    if isinstance(path, BucketPath):
+        path.check_listed()
+
+
 def write(path: AnyPath, content: str | bytes) -> None:
     """Writes a file; a reader sees the old one or the new one, nothing between."""
     content = content.encode() if isinstance(content, str) else content

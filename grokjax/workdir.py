@@ -65,6 +65,7 @@ def read_config(
     path = config_path(workdir)
     try:
         saved = json.loads(path.read_text())
+        files.check_listed(path)
         if (found := saved.get("format", 1)) > FORMAT:
             raise ConfigError(
                 f"{path} has format {found}, this grokjax reads up to {FORMAT}: install a later one"

@@ -5,6 +5,7 @@ another; both are added here, in front of it. One request is served at a time, s
 on a generation is decided at once for all.
 """
 
+import json
 import logging
 import os
 import threading
@@ -65,7 +66,9 @@ class Handler(server.RequestHandler):
             self.server.asked.append((method, self.name))
             self.lost = method == "POST" and self.name in self.server.losing
             wanted = query.get("ifGenerationMatch")
-            if self.name in self.server.refusing:
+            if f"/b/{BUCKET}/" not in parts.path:
+                self._answer(HTTPStatus.NOT_FOUND)
+            elif self.name in self.server.refusing:
                 self._answer(HTTPStatus.FORBIDDEN)
             elif wanted is not None and int(wanted) != self.generation:
                 self._answer(HTTPStatus.PRECONDITION_FAILED)
@@ -81,9 +84,11 @@ class Handler(server.RequestHandler):
 
     def _answer(self, status):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        text = json.dumps({"error": {"code": int(status)}}).encode()
         self.send_response(status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(text)))
         self.end_headers()
+        self.wfile.write(text)
 
     def end_headers(self):
         if self.command == "GET" and self.generation:
@@ -104,8 +109,9 @@ class Handler(server.RequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Attributes: asked, of every request its method and the name of its object; refusing, names
-    that may not be read or written; losing, names of which one write is done and not answered."""
+    """Attributes: asked, of every request its method and the name of its object, "" of a list;
+    refusing, names that may not be read or written; losing, names of which one write is done and
+    not answered."""
 
     daemon_threads, bucket = True, BUCKET
 

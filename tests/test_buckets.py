@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import grokjax
-from grokjax import claims, files, plots, runner, verify
+from grokjax import buckets, claims, files, plots, runner, verify
 from grokjax.analyze import main as analyze
 from grokjax.claims import Claims, living
 from grokjax.commandline import run_main
@@ -207,6 +207,27 @@ def test_shards_are_read_as_one(folder, whole):
     both = grokjax.open_sweep(folder)
     assert both.lacking == [] and str(both.workdir) == f"gs://{emulator.BUCKET}/runs"
     assert both.curves().drop_vars("sweep").drop_attrs().equals(whole[1])
+
+
+@pytest.mark.parametrize("use", [grokjax.open_sweep, lambda folder: train(SWEEP, folder)])
+def test_a_bucket_that_may_be_read_but_not_listed_is_refused(finished, store, use):
+    store.refusing.append("")
+    with pytest.raises(ConfigError, match="config.json may not be read: mend its permissions"):
+        use(FOLDER)
+
+
+@pytest.mark.parametrize("refused", ["", None])
+def test_a_bucket_that_may_not_be_listed_or_is_none_is_refused_at_the_start(
+    folder, store, monkeypatch, refused
+):
+    monkeypatch.setattr(buckets, "_PROVEN", set())
+    if refused is None:
+        folder = "gs://another-bucket/sweep"
+    else:
+        store.refusing.append(refused)
+    with pytest.raises(ConfigError, match=f"{folder} is not writable .*name another --workdir"):
+        train(SWEEP, folder)
+    assert store.names == [] or all(".probe-" in name for name in store.names)
 
 
 def test_a_bucket_that_may_not_be_used_is_told_in_one_line(store, capsys):
