@@ -8,10 +8,12 @@ A block is a stack of training runs, run axis first. `Writer` is the only writer
     <block>/resume/<step>/       the full training state, the latest two kept
 
 A directory named by a bare number is a whole checkpoint: Orbax writes under another name and
-renames at the end. Reading needs neither the model nor the devices that wrote, and one run of a
-step can be read without the others. Beside its arrays a checkpoint holds a CRC-32 of every chunk
-(one run of one array), made of the values, their name, shape and type, the step and the identity of
-the block: what is read is what was written there, or a DamagedError names the checkpoint.
+renames at the end. In a bucket, where nothing is renamed, it is one that holds the file by which
+Orbax marks it there; Orbax writes to a disk, and what it wrote is copied. Reading needs neither the
+model nor the devices that wrote, and one run of a step can be read without the others. Beside its
+arrays a checkpoint holds a CRC-32 of every chunk (one run of one array), made of the values, their
+name, shape and type, the step and the identity of the block: what is read is what was written
+there, or a DamagedError names the checkpoint.
 
 This file knows arrays and a directory, nothing of configurations or models. Orbax's own
 `Checkpointer` is not used: it drops a save while another is in flight, refuses steps that are not
@@ -25,20 +27,20 @@ import math
 import multiprocessing
 import os
 import re
-import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import tensorstore as ts
 
+from grokjax import files
 from grokjax.errors import DamagedError
+from grokjax.files import AnyPath
 from grokjax.types import Params
 
 _ITEM = "state"  # The name under which Orbax files the one tree of a checkpoint.
@@ -62,17 +64,16 @@ class Writer:
 
     def __init__(self, directory: str | os.PathLike, identity: str = ""):
         _quiet_orbax()
-        self._directory = Path(directory)
+        self._directory = files.path(directory)
         self._identity = identity
         self._trajectory = _trajectory(directory)
         self._measured = _measured(directory)
         self._resume = _resume(directory)
         self._in_flight = None
-        self._saved: dict[Path, set[int]] = {}
+        self._saved: dict[AnyPath, set[int]] = {}
         for kind in (self._trajectory, self._measured, self._resume):
             kind.mkdir(parents=True, exist_ok=True)
-            for leftover in kind.glob("*" + _UNFINISHED):
-                shutil.rmtree(leftover)
+            files.remove_unfinished(kind, _UNFINISHED)
             self._saved[kind] = set(_finished(kind))
         write_identity(directory, identity)
 
@@ -90,7 +91,7 @@ class Writer:
         """Likewise of measures [r, ...]."""
         self._save(self._measured, step, measures)
 
-    def _save(self, kind: Path, step: int, tree: Any) -> None:
+    def _save(self, kind: AnyPath, step: int, tree: Any) -> None:
         self.wait()
         if step not in self._saved[kind]:
             self._start(kind, step, tree, by_run=True)
@@ -104,16 +105,22 @@ class Writer:
         self._drop(self._resume, [saved for saved in self._saved[self._resume] if saved >= step])
         self._start(self._resume, step, state, by_run=False)
 
+    def rewind(self, step: int) -> None:
+        """Removes the parameters and measures saved after `step`, so that they are saved anew."""
+        rewind(self._directory, step)
+        for kind in (self._trajectory, self._measured):
+            self._saved[kind] = {saved for saved in self._saved[kind] if saved <= step}
+
     def set_aside(self, step: int) -> None:
         """Renames a state that is damaged, so that the one before it is the latest."""
         path = _existing(self._resume, step)
         path.rename(path.with_name(f"{step}.damaged-{os.getpid()}"))
         self._saved[self._resume].discard(step)
 
-    def _start(self, kind: Path, step: int, tree: Any, by_run: bool) -> None:
+    def _start(self, kind: AnyPath, step: int, tree: Any, by_run: bool) -> None:
         self._in_flight = _save(kind, step, tree, self._identity, by_run), kind, step
 
-    def _drop(self, kind: Path, steps: Iterable[int]) -> None:
+    def _drop(self, kind: AnyPath, steps: Iterable[int]) -> None:
         _remove(kind, steps)
         self._saved[kind].difference_update(steps)
 
@@ -136,9 +143,7 @@ def write_identity(directory: str | os.PathLike, identity: str) -> None:
     """Says whose checkpoints a directory holds, if it does not say so yet."""
     path = _identity_path(directory)
     if not path.exists():
-        part = path.with_name(".identity.part")
-        part.write_text(identity + "\n")
-        part.replace(path)
+        files.write(path, identity + "\n")
 
 
 def identity_of(directory: str | os.PathLike) -> str | None:
@@ -241,40 +246,37 @@ def bytes_per_step(tree: Any) -> int:
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _identity_path(directory: str | os.PathLike) -> Path:
-    return Path(directory).absolute() / "identity"
+def _identity_path(directory: str | os.PathLike) -> AnyPath:
+    return files.path(directory).absolute() / "identity"
 
 
-def _trajectory(directory: str | os.PathLike) -> Path:
-    return Path(directory).absolute() / "trajectory"
+def _trajectory(directory: str | os.PathLike) -> AnyPath:
+    return files.path(directory).absolute() / "trajectory"
 
 
-def _measured(directory: str | os.PathLike) -> Path:
-    return Path(directory).absolute() / "measured"
+def _measured(directory: str | os.PathLike) -> AnyPath:
+    return files.path(directory).absolute() / "measured"
 
 
-def _resume(directory: str | os.PathLike) -> Path:
-    return Path(directory).absolute() / "resume"
+def _resume(directory: str | os.PathLike) -> AnyPath:
+    return files.path(directory).absolute() / "resume"
 
 
-def _finished(kind: Path) -> tuple[int, ...]:
-    try:
-        names = os.listdir(kind)
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
+def _finished(kind: AnyPath) -> tuple[int, ...]:
+    names = files.whole_folders(kind)
     return tuple(sorted(int(name) for name in names if _A_STEP.fullmatch(name)))
 
 
-def _existing(kind: Path, step: int) -> Path:
+def _existing(kind: AnyPath, step: int) -> AnyPath:
     path = kind / str(step)
-    if not path.is_dir():
+    if not files.is_whole(path):
         saved = _finished(kind)
         held = f"{len(saved)} from {saved[0]} to {saved[-1]}" if saved else "none"
         raise ValueError(f"{kind}: no checkpoint of step {step}; it holds {held}")
     return path
 
 
-def _save(kind: Path, step: int, tree: Any, identity: str, by_run: bool):
+def _save(kind: AnyPath, step: int, tree: Any, identity: str, by_run: bool):
     """Starts a save, with a chunk for each run or each array; `result()` of the answer waits."""
     on_the_host = jax.tree.map(_on_the_host, tree)
     if jax.process_count() > 1:
@@ -293,7 +295,8 @@ def _save(kind: Path, step: int, tree: Any, identity: str, by_run: bool):
     sums = _checksums(f"{identity} {step}", arrays, by_run)
     with context:
         whole = {"arrays": tree, "checksums": sums}
-        return ocp.save_async(kind / str(int(step)), whole, checkpointable_name=_ITEM)
+        start = lambda path: ocp.save_async(path, whole, checkpointable_name=_ITEM)  # noqa: E731
+        return files.save(kind / str(int(step)), start)
 
 
 @cache
@@ -331,18 +334,16 @@ def _checksums(owner: str, arrays: dict[str, np.ndarray], by_run: bool) -> np.nd
     return np.array(columns, np.uint32).T.reshape(-1, len(columns))
 
 
-def _remove(kind: Path, steps: Iterable[int]) -> None:
+def _remove(kind: AnyPath, steps: Iterable[int]) -> None:
     for step in steps:
-        # Renamed first, so that a removal that is killed leaves no half checkpoint under a number.
-        doomed = (kind / str(step)).rename(kind / f"{step}{_UNFINISHED}")
-        shutil.rmtree(doomed)
+        files.remove(kind / str(step), _UNFINISHED)
 
 
-def _open(path: Path) -> dict[tuple[str, ...], ts.TensorStore]:
+def _open(path: AnyPath) -> dict[tuple[str, ...], ts.TensorStore]:
     """The arrays of one checkpoint, by their place in the tree, unread."""
     # Shared, so that the index of the checkpoint is read once and not for every array.
     context = ts.Context({"cache_pool": {"total_bytes_limit": _CACHE_BYTES}})
-    base = {"driver": "file", "path": f"{path / _ITEM}/"}
+    base = files.kvstore(path / _ITEM)
     opening = {}
     with _naming(path):
         metadata = json.loads((path / _ITEM / "_METADATA").read_text())
@@ -359,7 +360,7 @@ def _open(path: Path) -> dict[tuple[str, ...], ts.TensorStore]:
         return {key: store.result() for key, store in opening.items()}
 
 
-def _read(path: Path, stores: dict, run: int | None = None) -> dict[tuple[str, ...], np.ndarray]:
+def _read(path: AnyPath, stores: dict, run: int | None = None) -> dict[tuple[str, ...], np.ndarray]:
     """The arrays of a checkpoint, or one run of each, which are what was written."""
     with _naming(path):
         reading = {
@@ -381,11 +382,14 @@ def _read(path: Path, stores: dict, run: int | None = None) -> dict[tuple[str, .
         return arrays if run is None else {key: array[0] for key, array in arrays.items()}
 
 
-_OF_THE_MACHINE = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "Too many open files", "Permission")
+_OF_THE_MACHINE = (
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "Too many open files", "Permission"),
+    *("UNAUTHENTICATED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "retry attempts failed"),
+)
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _naming(path: AnyPath) -> Iterator[None]:
     """Turns an error of reading into one line that names the checkpoint."""
     try:
         yield
@@ -414,7 +418,7 @@ def _nest(arrays: dict[tuple[str, ...], np.ndarray]) -> dict:
     return tree
 
 
-def _place(path: Path, name: str, array: np.ndarray, leaf: Any) -> Any:
+def _place(path: AnyPath, name: str, array: np.ndarray, leaf: Any) -> Any:
     """One restored array, of the kind and on the devices that `leaf` says."""
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         array = jax.random.wrap_key_data(array)

@@ -5,19 +5,18 @@ for that is needed later anyway, and a measure of one's own that fails does so b
 """
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from grokjax import blocks as blocks_lib
-from grokjax import checkpoints, devices, measuring
+from grokjax import checkpoints, devices, files, measuring
 from grokjax.blocks import Block, Load, block_part
 from grokjax.config import SweepConfig, checkpoint_steps, eval_steps
+from grokjax.files import AnyPath
 
 PER_FIGURE = 0.7
 """Seconds to draw one; 0.4 to 1.0 on a core of an AMD EPYC."""
@@ -203,11 +202,10 @@ def disk(
     blocks: Sequence[Block],
     done: Mapping[int, int],
     speed: Tried,
-    folder: Path,
+    folder: AnyPath,
 ) -> Disk:
     """What the sweep takes in a folder, which need not be there."""
-    there = next(x for x in (folder.absolute(), *folder.absolute().parents) if x.exists())
-    free = float(shutil.disk_usage(there).free)
+    free = files.free(folder)
     needed = bytes_needed(sweep, blocks, done, speed)
     if needed <= free:
         return Disk(needed, free)

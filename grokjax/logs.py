@@ -9,14 +9,14 @@ import importlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from grokjax import recorded, results, workdir
+from grokjax import files, recorded, workdir
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError, suggest
+from grokjax.files import AnyPath
 
 
 class Log(Protocol):
@@ -30,7 +30,7 @@ class Log(Protocol):
     def __exit__(self, *exception: Any) -> None: ...
 
 
-def open_log(name: str, sweep: SweepConfig, blocks: Sequence[Block], folder: Path) -> Log:
+def open_log(name: str, sweep: SweepConfig, blocks: Sequence[Block], folder: AnyPath) -> Log:
     """A logger of `LOGS` by name; "none" tells nobody anything.
 
     Raises:
@@ -77,10 +77,10 @@ class WeightsAndBiases:
 
     The project is WANDB_PROJECT, or "grokjax"; WANDB_MODE=offline keeps everything on this machine.
     <workdir>/wandb.json says what was told up to where, so that a sweep that goes on does not tell
-    it twice; wandb's own files lie in <workdir>/wandb.
+    it twice; wandb's own files lie in <workdir>/wandb, or where it is called for one in a bucket.
     """
 
-    def __init__(self, sweep: SweepConfig, blocks: Sequence[Block], folder: Path):
+    def __init__(self, sweep: SweepConfig, blocks: Sequence[Block], folder: AnyPath):
         self.wandb, self.sweep, self.blocks, self.folder = _library("wandb"), sweep, blocks, folder
         self.path = folder / "wandb.json"
         self.told: dict[int, int] = {}  # by run, the last step
@@ -144,7 +144,7 @@ class WeightsAndBiases:
             name=f"{run} {values}".strip(),
             id=self._id(run),
             config={"run": run, **fields},
-            dir=str(self.folder),
+            dir=None if files.is_remote(self.folder) else str(self.folder),
             resume="allow",
             reinit="create_new",
             settings=self.wandb.Settings(console="off", silent=True),
@@ -159,10 +159,10 @@ class WeightsAndBiases:
 
     def _remember(self) -> None:
         told = json.dumps(self.told)
-        results.replace(self.path, lambda part: part.write_text(told))
+        files.write(self.path, told)
 
 
-LOGS: dict[str, Callable[[SweepConfig, Sequence[Block], Path], Log]] = {
+LOGS: dict[str, Callable[[SweepConfig, Sequence[Block], AnyPath], Log]] = {
     "none": _Silent,
     "wandb": WeightsAndBiases,
 }

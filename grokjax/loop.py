@@ -9,7 +9,6 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from queue import Empty
 from typing import Any, NamedTuple, Protocol
 
@@ -17,10 +16,11 @@ import jax
 import numpy as np
 
 from grokjax import blocks as blocks_lib
-from grokjax import checkpoints, devices, measuring, recorded, stopping, workdir
+from grokjax import checkpoints, devices, files, measuring, recorded, stopping, workdir
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, checkpoint_steps, eval_steps
 from grokjax.errors import DamagedError
+from grokjax.files import AnyPath
 from grokjax.lanes import Lane, Left, Places
 from grokjax.recorded import Recorded
 from grokjax.tasks.data import resized
@@ -50,7 +50,7 @@ class LostError(Exception):
 
 def train(
     sweep: SweepConfig,
-    blocks: Mapping[int, tuple[Block, Path]],
+    blocks: Mapping[int, tuple[Block, AnyPath]],
     tell: Tell,
     stopped: Callable[[], Any],
     claim: Callable[[int], Holds | None] = lambda number: _Always(),
@@ -135,7 +135,7 @@ class _Training:
     """One block while it is trained: its lanes, and what is not yet written of what they left."""
 
     def __init__(
-        self, sweep: SweepConfig, number: int, block: Block, directory: Path, claim: Holds
+        self, sweep: SweepConfig, number: int, block: Block, directory: AnyPath, claim: Holds
     ):
         self.block, self.directory, self.claim = block, directory, claim
         self.evals, self.keeps, self.resumes = _with_those_on_disk(
@@ -144,6 +144,7 @@ class _Training:
         self.stops = sorted(self.evals | self.keeps | self.resumes)
         self.columns = np.array(sorted(self.evals))  # the steps of all scores
         self.writer = checkpoints.Writer(directory, workdir.identity(sweep, block))
+        self.records = files.Appended(recorded.path_of(directory))
         self.keep = sweep.keep
         self.shapes = blocks_lib.state_shapes(block)
         self.rows: dict[int, dict[int, _Row]] = defaultdict(dict)  # by stop and place
@@ -272,7 +273,9 @@ class _Training:
             diverged = {
                 place: self.diverged_at[place] for place in ended if place in self.diverged_at
             }
-            recorded.append(self.directory, step, here, ended, diverged)
+            recorded.append(self.records, step, here, ended, diverged)
+        if step in self.keeps:
+            self.records.flush()
         if step in self.resumes or time.monotonic() - self.saved_at > NEXT_SAVES:
             self._save(rows)
 
@@ -300,6 +303,7 @@ class _Training:
         step = self.stops[self.written]
         if step < self.mends_to:  # a later state is on disk, whole but for what is mended here
             return
+        self.records.flush()
         if step not in checkpoints.state_steps(self.directory):
             self.writer.save_state(step, self._stacked(rows))
         self.saved_at = time.monotonic()
@@ -342,7 +346,7 @@ class _Training:
                 return self._go_on(step, state)
             self.mends_to = max(self.mends_to, even)
         # What lies after all states, or was left by a life that saved none, is not on this path.
-        checkpoints.rewind(self.directory, self.mends_to)
+        self.writer.rewind(self.mends_to)
         recorded.rewind(self.directory, -1)
 
     def _is_whole(self, step: int, known: Recorded) -> bool:
@@ -366,7 +370,7 @@ class _Training:
 
     def _go_on(self, step: int, state: State) -> None:
         """From a state. What lies after it is not on this path, or will be written again."""
-        checkpoints.rewind(self.directory, max(step, self.mends_to))
+        self.writer.rewind(max(step, self.mends_to))
         recorded.rewind(self.directory, step)
         known = recorded.read(self.directory)
         self.written = self.stops.index(step)
@@ -406,7 +410,7 @@ def stops_of(sweep: SweepConfig, block: Block) -> tuple[set[int], set[int], set[
     return upto(eval_steps(sweep)) | ends, upto(checkpoint_steps(sweep)) | ends, resumes
 
 
-def _with_those_on_disk(stops: tuple[set[int], ...], directory: Path, keep: str):
+def _with_those_on_disk(stops: tuple[set[int], ...], directory: AnyPath, keep: str):
     """Stops, and those of an earlier plan, such as the end of a sweep that has grown longer."""
     evals, keeps, resumes = stops
     states, known = checkpoints.state_steps(directory), _records(directory)
@@ -418,7 +422,7 @@ def _with_those_on_disk(stops: tuple[set[int], ...], directory: Path, keep: str)
     return evals, keeps | earlier, resumes | set(states)
 
 
-def missing(directory: Path, keeps: Collection[int], keep: str, upto: int) -> list[int]:
+def missing(directory: AnyPath, keeps: Collection[int], keep: str, upto: int) -> list[int]:
     """The steps up to one of which a block should hold a checkpoint and does not."""
     held = checkpoints.measured_steps if keep == "measures" else checkpoints.steps
     wanted = {step for step in keeps if step <= upto}
@@ -428,7 +432,7 @@ def missing(directory: Path, keeps: Collection[int], keep: str, upto: int) -> li
     return sorted(gaps)
 
 
-def gaps_of(sweep: SweepConfig, block: Block, directory: Path) -> list[int]:
+def gaps_of(sweep: SweepConfig, block: Block, directory: AnyPath) -> list[int]:
     """The steps of which a block has lost checkpoints: training it again fills them."""
     if not (states := checkpoints.state_steps(directory)):
         return []
@@ -436,7 +440,7 @@ def gaps_of(sweep: SweepConfig, block: Block, directory: Path) -> list[int]:
     return missing(directory, keeps, sweep.keep, states[-1])
 
 
-def _records(directory: Path, upto: int | None = None) -> Recorded | None:
+def _records(directory: AnyPath, upto: int | None = None) -> Recorded | None:
     """What a block has recorded; None where it is damaged: then it is recorded again."""
     try:
         return recorded.read(directory, upto)
@@ -444,18 +448,18 @@ def _records(directory: Path, upto: int | None = None) -> Recorded | None:
         return None
 
 
-def trained_steps(directory: Path) -> int:
+def trained_steps(directory: AnyPath) -> int:
     """Updates up to the latest state on disk."""
     saved = checkpoints.state_steps(directory)
     return saved[-1] if saved else 0
 
 
-def is_done(sweep: SweepConfig, block: Block, directory: Path) -> bool:
+def is_done(sweep: SweepConfig, block: Block, directory: AnyPath) -> bool:
     """Whether nothing of a block is left to train, nor lost."""
     return is_trained(directory, block) and not gaps_of(sweep, block, directory)
 
 
-def is_trained(directory: Path, block: Block) -> bool:
+def is_trained(directory: AnyPath, block: Block) -> bool:
     """Whether all runs of a block are at their ends, by their steps or by a rule."""
     step = trained_steps(directory)
     known = _records(directory, step) if step else None

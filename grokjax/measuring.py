@@ -8,7 +8,6 @@ for the runs of equal sizes.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,6 +26,7 @@ from grokjax.blocks import (
     program_of,
 )
 from grokjax.errors import ConfigError, MissingError
+from grokjax.files import AnyPath
 from grokjax.measures.network import Network
 from grokjax.measures.select import applies, labels, select
 from grokjax.parts import Part
@@ -64,7 +64,7 @@ class Pass:
 
 def measure_block(
     block: Block,
-    directory: Path,
+    directory: AnyPath,
     steps: Sequence[int],
     measures: Sequence[Part],
     ends: Sequence[int],
@@ -130,7 +130,7 @@ def _is_last(i: int, passes: Sequence[Pass]) -> bool:
 
 def _at_the_end(
     block: Block,
-    directory: Path,
+    directory: AnyPath,
     steps: Sequence[int],
     measures: Sequence[Part],
     ends: Sequence[int],
@@ -224,7 +224,7 @@ def while_training(
 
 
 def kept_measures(
-    block: Block, directory: Path, measures: Sequence[Part], ends: Sequence[int]
+    block: Block, directory: AnyPath, measures: Sequence[Part], ends: Sequence[int]
 ) -> tuple[xr.Dataset, list[Part]]:
     """Those that were taken while training, labelled; and the measures that were not."""
     steps = checkpoints.measured_steps(directory)

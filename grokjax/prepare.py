@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import jax
 
 from grokjax import blocks as blocks_lib
-from grokjax import devices, loop, workdir
+from grokjax import devices, files, loop, workdir
 from grokjax.blocks import Block
 from grokjax.config import TRAINED_BY, SweepConfig, differing_fields
 from grokjax.errors import ConfigError
+from grokjax.files import AnyPath
 from grokjax.runs import RunConfig
 
 Shard = tuple[int, int]
@@ -32,13 +33,18 @@ Shard = tuple[int, int]
 def check_path(text: str | os.PathLike) -> None:
     """Refuses a workdir that could not be one, or would not be where it says."""
     text = os.fspath(text)
-    if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", text):
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", text)
+    if scheme and not files.is_remote(text):
         raise ConfigError(
             f"--workdir {text!r}: {scheme[1]}:// cannot be written to; name a folder, such as one "
-            "where the bucket is mounted"
+            "where the bucket is mounted, or gs://BUCKET/PATH"
         )
     if found := re.search(r"[\[\]\\\x00-\x1f]", text):
         raise ConfigError(f"--workdir {text!r} contains {found[0]!r}: name a folder without it")
+    try:
+        files.path(text)
+    except ConfigError as error:
+        raise ConfigError(f"--workdir {error}") from None
 
 
 class Plan(NamedTuple):
@@ -55,7 +61,7 @@ class Plan(NamedTuple):
     changes: bool
     words: str = ""
 
-    def unfinished(self, folder: Path) -> list[int]:
+    def unfinished(self, folder: AnyPath) -> list[int]:
         """The blocks that are not at their ends, or have lost checkpoints, by their numbers."""
         return [
             i
@@ -63,14 +69,14 @@ class Plan(NamedTuple):
             if not loop.is_done(self.sweep, block, workdir.block_directory(folder, i))
         ]
 
-    def record(self, folder: Path) -> None:
+    def record(self, folder: AnyPath) -> None:
         """Writes it to the workdir, which is there."""
         if self.changes:
             indices = [block.indices for block in self.blocks]
             workdir.write_config(folder, self.sweep, indices, self.made_with)
 
 
-def planned(sweep: SweepConfig, folder: Path, shard: Shard | None = None) -> Plan:
+def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> Plan:
     """The sweep that a workdir is to train; writes nothing.
 
     Raises:
@@ -157,7 +163,7 @@ def _part(
     return sweep.replace(runs=runs), blocks, {"shard": part}
 
 
-def _refuse_to_go_on(folder: Path, blocks: Sequence[Block], grown: bool) -> None:
+def _refuse_to_go_on(folder: AnyPath, blocks: Sequence[Block], grown: bool) -> None:
     directories = (workdir.block_directory(folder, i) for i in range(len(blocks)))
     if grown or not all(map(loop.is_trained, directories, blocks)):
         raise ConfigError(

@@ -6,7 +6,8 @@
 Lists have the runs of the block in its order; null where a run has ended before, or where a number
 is not finite. `ended` says which runs end with this line, and by which rule; `diverged_at` at which
 step a loss of theirs was not finite; `crc32` is of the line before it was added. The file can be
-followed while training; a line that a kill has cut off is left out.
+followed while training; a line that a kill has cut off is left out. In a bucket it is written anew
+at each checkpoint.
 """
 
 import hashlib
@@ -14,12 +15,13 @@ import json
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from grokjax import files
 from grokjax.errors import DamagedError
+from grokjax.files import AnyPath
 
 
 class Recorded(NamedTuple):
@@ -31,8 +33,8 @@ class Recorded(NamedTuple):
     diverged_at: dict[int, int]  # by place in the block
 
 
-def path_of(directory: str | os.PathLike) -> Path:
-    return Path(directory) / "metrics.jsonl"
+def path_of(directory: str | os.PathLike) -> AnyPath:
+    return files.path(directory) / "metrics.jsonl"
 
 
 def read(directory: str | os.PathLike, upto: int | None = None) -> Recorded | None:
@@ -56,16 +58,14 @@ def read(directory: str | os.PathLike, upto: int | None = None) -> Recorded | No
 def lines_from(directory: str | os.PathLike, offset: int) -> tuple[list[dict[str, Any]], int]:
     """The whole lines after an offset in bytes, and the offset after these."""
     try:
-        with path_of(directory).open("rb") as file:
-            file.seek(offset)
-            read = file.read()
+        read = files.read_from(path_of(directory), offset)
     except FileNotFoundError:
         return [], offset
     whole = read[: read.rfind(b"\n") + 1]
     return [json.loads(line) for line in whole.splitlines()], offset + len(whole)
 
 
-def _whole_lines(path: Path) -> list[str]:
+def _whole_lines(path: AnyPath) -> list[str]:
     lines = path.read_text().split("\n")
     return lines[:-1]  # what stands behind the last line end is nothing, or was cut off
 
@@ -97,20 +97,19 @@ def _of_lines(lines: Sequence[Mapping[str, Any]]) -> Recorded:
 
 
 def append(
-    directory: str | os.PathLike,
+    records: files.Appended,
     step: int,
     scores: Mapping[str, np.ndarray],
     ended: Mapping[int, str],
     diverged_at: Mapping[int, int],
 ) -> None:
-    """One line: scores [r] of all runs, and those that end here."""
+    """One line: scores [r] of all runs, and those that end here. `records` are of `path_of`."""
     line: dict[str, Any] = {"step": step}
     line |= {name: [_number(x) for x in values] for name, values in scores.items()}
     line |= {"ended": dict(ended)} if ended else {}
     line |= {"diverged_at": dict(diverged_at)} if diverged_at else {}
     text = json.dumps(line)
-    with path_of(directory).open("a") as file:
-        file.write(text[:-1] + _SUM.format(_crc(text)) + "\n")
+    records.append(text[:-1] + _SUM.format(_crc(text)) + "\n")
 
 
 def fingerprint(directory: str | os.PathLike) -> str:
@@ -133,9 +132,7 @@ def rewind(directory: str | os.PathLike, step: int) -> None:
     if not path.exists():
         return
     lines = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(line + "\n" for line in lines))
-    part.replace(path)
+    files.write(path, "".join(line + "\n" for line in lines))
 
 
 def _number(x: np.floating) -> float | None:

@@ -3,13 +3,12 @@
 import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax import devices, results, workdir
+from grokjax import devices, files, results, workdir
 from grokjax.blocks import Block
 from grokjax.config import SweepConfig, checkpoint_steps, eval_steps
 from grokjax.forecast import Disk, Stages
@@ -108,7 +107,8 @@ def _time_line(stages: Stages) -> str:
 
 
 def disk_line(sweep: SweepConfig, disk: Disk) -> str:
-    line = f"about {_bytes(disk.needed)} needed, {_bytes(disk.free)} free"
+    free = f"{_bytes(disk.free)} free" if np.isfinite(disk.free) else "in a bucket"
+    line = f"about {_bytes(disk.needed)} needed, {free}"
     if disk.fits:
         return line
     if disk.checkpoint_every:
@@ -140,10 +140,10 @@ def _places(sweep: SweepConfig) -> str:
 def outcome(ds: xr.Dataset, folder: str | os.PathLike) -> str:
     """What a finished sweep came to, a line a run or a swept value; and where the rest is."""
     table = runs_lines(ds) if ds.sizes["run"] <= MOST_RUNS else values_lines(ds)
-    folder = Path(folder)
-    files = {"measures": workdir.measures_path(folder), "every run": folder / "runs.csv"}
-    files["report"] = folder / "report.html"
-    return "\n".join([*table, "", *(f"{name:<10} {path}" for name, path in files.items())])
+    folder = files.path(folder)
+    told = {"measures": workdir.measures_path(folder), "every run": folder / "runs.csv"}
+    told["report"] = folder / "report.html"
+    return "\n".join([*table, "", *(f"{name:<10} {path}" for name, path in told.items())])
 
 
 def every_run(runs: pd.DataFrame, ds: xr.Dataset) -> pd.DataFrame:

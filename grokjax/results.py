@@ -1,14 +1,15 @@
 """The labelled dataset of a sweep: its coordinates, its attributes, its file."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from grokjax import files
 from grokjax.config import SweepConfig
 from grokjax.errors import DamagedError
+from grokjax.files import AnyPath
 from grokjax.measures import keys
 from grokjax.runs import run_settings
 
@@ -129,7 +130,7 @@ def last_finite(ds: xr.Dataset, name: str) -> float:
     return float(values[-1]) if len(values) else np.nan
 
 
-def save(ds: xr.Dataset, path: Path) -> None:
+def save(ds: xr.Dataset, path: AnyPath) -> None:
     """Writes NetCDF; a reader sees the old file or the new one, nothing between.
 
     It is made in memory: a disk that runs full ends this with an OSError and not within HDF5. Its
@@ -141,17 +142,17 @@ def save(ds: xr.Dataset, path: Path) -> None:
             encoding[name] = {"fletcher32": True}
             encoding[name] |= {"zlib": True, "complevel": 1} if x.ndim > 1 else {}
     content = bytes(ds.to_netcdf(None, engine="h5netcdf", encoding=encoding))
-    replace(path, lambda part: part.write_bytes(content))
+    files.write(path, content)
 
 
-def load(path: Path) -> xr.Dataset:
+def load(path: AnyPath) -> xr.Dataset:
     """The dataset of a file, in memory; the file is closed.
 
     Raises:
         DamagedError: it is not what was written.
     """
     try:
-        return xr.load_dataset(path, engine="h5netcdf")
+        return xr.load_dataset(files.as_source(path), engine="h5netcdf")
     except (FileNotFoundError, PermissionError):
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
@@ -159,10 +160,3 @@ def load(path: Path) -> xr.Dataset:
         raise DamagedError(
             f"{path} is damaged ({reason}): delete it, and analyze makes it anew"
         ) from error
-
-
-def replace(path: Path, write) -> None:
-    """Writes a file under another name, and renames it when it is whole."""
-    part = path.with_name(f".{path.name}.part")
-    write(part)
-    part.replace(path)

@@ -15,6 +15,7 @@ import xarray as xr
 from grokjax import (
     devices,
     evaluate,
+    files,
     forecast,
     logs,
     loop,
@@ -30,6 +31,7 @@ from grokjax.blocks import Block
 from grokjax.claims import Claims
 from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError, DamagedError
+from grokjax.files import AnyPath
 from grokjax.forecast import Stages
 from grokjax.prepare import Plan, Shard, check_path, planned
 from grokjax.progress import Progress
@@ -78,7 +80,7 @@ def run_sweep(
         Interrupted: SIGINT or SIGTERM; calling again continues.
     """
     check_path(folder)
-    folder = Path(folder)
+    folder = files.path(folder)
     logs.check(log)
     with Signals() as signals:
         refuse_those_at_work(folder, join)
@@ -107,7 +109,7 @@ def run_sweep(
     say(report.outcome(results.load(workdir.measures_path(folder)), folder))
 
 
-def _checked(sweep: SweepConfig, folder: Path, shard: Shard | None) -> Plan:
+def _checked(sweep: SweepConfig, folder: AnyPath, shard: Shard | None) -> Plan:
     """What is to be trained in a folder; a measure that does not exist is told at once."""
     plan = planned(sweep, folder, shard)
     for block in plan.blocks:
@@ -145,7 +147,7 @@ def dry_run(
         ConfigError: as `run_sweep`, but for a folder that cannot be made.
     """
     check_path(folder)
-    folder = Path(folder)
+    folder = files.path(folder)
     plan = _checked(sweep, folder, shard)
     if not plan.changes and _is_finished(folder, plan):
         say(f"{folder} is finished: nothing is left to do")
@@ -166,7 +168,7 @@ def analyze(
 
     Everything anew, or with `wanted` those measures beside what measures.nc holds already.
     """
-    folder = Path(folder)
+    folder = files.path(folder)
     opened = evaluate.Sweep(folder)
     for block in opened.blocks:  # before anything is shown
         measuring.measures_of(block, wanted)
@@ -189,7 +191,7 @@ def analyze(
     results.save(curves, workdir.curves_path(folder))
     _draw(measured, curves, folder / "figures", figures, check, progress)
     page.write_of(measured, curves, opened.made_with, folder / "report.html")
-    results.replace(folder / "runs.csv", report.every_run(opened.runs, measured).to_csv)
+    files.write(folder / "runs.csv", report.every_run(opened.runs, measured).to_csv())
     # Last: it marks the sweep as finished.
     results.save(measured, workdir.measures_path(folder))
     if lost := gaps(opened.config, opened.blocks, opened.workdir):
@@ -199,7 +201,7 @@ def analyze(
 def _draw(
     measured: xr.Dataset,
     curves: xr.Dataset,
-    folder: Path,
+    folder: AnyPath,
     which: str,
     check: Callable,
     progress: Progress,
@@ -209,7 +211,7 @@ def _draw(
         plots.save_all(measured, folder, which, curves=curves, check=check, tell=show, cores=cores)
 
 
-def _foresee(plan: Plan, folder: Path, figures: str, compiled: int = 0) -> tuple[str, Stages]:
+def _foresee(plan: Plan, folder: AnyPath, figures: str, compiled: int = 0) -> tuple[str, Stages]:
     """What is about to happen, in words, and seconds of its stages."""
     sweep, blocks = plan.sweep, plan.blocks
     todo = plan.unfinished(folder)
@@ -226,7 +228,7 @@ def _foresee(plan: Plan, folder: Path, figures: str, compiled: int = 0) -> tuple
 
 def _train_all(
     plan: Plan,
-    folder: Path,
+    folder: AnyPath,
     claims: Claims,
     signals: Signals,
     progress: Progress,
@@ -264,9 +266,9 @@ def _train_all(
                 time.sleep(POLL)
 
 
-def _at_its_end(block: Block, directory: Path):
+def _at_its_end(block: Block, directory: AnyPath):
     return [run.steps for run in block.runs], recorded.read(directory).scores
 
 
-def _is_finished(folder: Path, plan: Plan) -> bool:
+def _is_finished(folder: AnyPath, plan: Plan) -> bool:
     return not plan.unfinished(folder) and evaluate.Sweep(folder).saved_measures() is not None

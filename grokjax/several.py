@@ -1,17 +1,20 @@
 """Several sweeps, or the shards of one, read as one sweep."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from grokjax import files
 from grokjax.errors import ConfigError
 from grokjax.evaluate import Sweep, Wanted
+from grokjax.files import AnyPath
 from grokjax.types import Data, Params, Program
+from grokjax.workdir import config_path
 
 
 class Several(Sweep):
@@ -36,7 +39,7 @@ class Several(Sweep):
             for i, numbers in enumerate(self.numbers)
             for run, number in enumerate(numbers)
         }
-        self.workdir = Path(os.path.commonpath([part.workdir for part in self.parts]))
+        self.workdir = files.common([part.workdir for part in self.parts])
         self.made_with = _made_with([part.made_with for part in self.parts])
 
     def __repr__(self) -> str:
@@ -162,18 +165,15 @@ def open_sweep(workdir: str | os.PathLike | Sequence[str | os.PathLike]) -> Swee
         ConfigError: the directory holds no sweep, or several do not go together.
     """
     if isinstance(workdir, str | os.PathLike):
-        shards = _shards_of(Path(workdir))
+        shards = _shards_of(files.path(workdir))
         return Several(shards) if shards else Sweep(workdir)
     return Several(workdir)
 
 
-def _shards_of(workdir: Path) -> list[Path]:
-    if workdir.exists() or not workdir.parent.is_dir():
+def _shards_of(workdir: AnyPath) -> list[AnyPath]:
+    if config_path(workdir).exists() or workdir.exists():
         return []
-    found = workdir.parent.glob("*-of-*/config.json")
-    is_shard = lambda name: name.removeprefix(workdir.name + "-").replace("-of-", "").isdigit()  # noqa: E731
-    return sorted(
-        path.parent
-        for path in found
-        if path.parent.name.startswith(workdir.name + "-") and is_shard(path.parent.name)
-    )
+    names = files.names(workdir.parent, f"{workdir.name}-")
+    is_shard = re.compile(re.escape(workdir.name) + r"-\d+-of-\d+").fullmatch
+    found = (workdir.parent / name for name in names if is_shard(name))
+    return sorted(path for path in found if config_path(path).exists())

@@ -2,12 +2,12 @@
 
 import os
 import time
-from pathlib import Path
 
 import jax
 
 from grokjax.claims import Claims, living
 from grokjax.errors import ConfigError
+from grokjax.files import AnyPath
 from grokjax.signals import Signals
 
 POLL = 1.0
@@ -22,7 +22,7 @@ def asks_to_join() -> bool:
     return any(name in os.environ for name in JOINING) or jax.process_count() > 1
 
 
-def refuse_those_at_work(folder: Path, join: bool, claims: Claims | None = None) -> None:
+def refuse_those_at_work(folder: AnyPath, join: bool, claims: Claims | None = None) -> None:
     """Only one process works on a sweep, unless others are asked to join."""
     others = claims.others() if claims else living(folder)
     if not join and (found := next(iter(others), None)):
@@ -31,7 +31,7 @@ def refuse_those_at_work(folder: Path, join: bool, claims: Claims | None = None)
         )
 
 
-def take(claims: Claims, name: str, folder: Path, signals: Signals, join: bool) -> None:
+def take(claims: Claims, name: str, folder: AnyPath, signals: Signals, join: bool) -> None:
     """Takes a claim; those who join wait for it, others are refused."""
     while claims.take(name) is None:
         refuse_those_at_work(folder, join, claims)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -11,9 +10,10 @@ from grokjax.blocks import Block
 from grokjax.config import SweepConfig
 from grokjax.errors import DamagedError
 from grokjax.evaluate import Sweep
+from grokjax.files import AnyPath
 
 
-def gaps(sweep: SweepConfig, blocks: Sequence[Block], folder: Path) -> list[str]:
+def gaps(sweep: SweepConfig, blocks: Sequence[Block], folder: AnyPath) -> list[str]:
     """What a workdir has lost, a line for each block."""
     lines = []
     for i, block in enumerate(blocks):

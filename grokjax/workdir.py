@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,10 +22,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax import checkpoints, networks, parts, recorded, results
+from grokjax import checkpoints, files, networks, parts, recorded, results
 from grokjax.blocks import Block, block_of, program_of
 from grokjax.config import SweepConfig
 from grokjax.errors import ConfigError, DamagedError
+from grokjax.files import AnyPath
 from grokjax.recorded import Recorded
 from grokjax.runs import RunConfig
 from grokjax.tasks.data import data_of
@@ -37,20 +37,20 @@ FORMAT = 4
 curves in the state to resume from; 3 had no checksums."""
 
 
-def block_directory(workdir: str | os.PathLike, block: int) -> Path:
-    return Path(workdir) / "blocks" / str(block)
+def block_directory(workdir: str | os.PathLike, block: int) -> AnyPath:
+    return files.path(workdir) / "blocks" / str(block)
 
 
-def config_path(workdir: str | os.PathLike) -> Path:
-    return Path(workdir) / "config.json"
+def config_path(workdir: str | os.PathLike) -> AnyPath:
+    return files.path(workdir) / "config.json"
 
 
-def measures_path(workdir: str | os.PathLike) -> Path:
-    return Path(workdir) / "measures.nc"
+def measures_path(workdir: str | os.PathLike) -> AnyPath:
+    return files.path(workdir) / "measures.nc"
 
 
-def curves_path(workdir: str | os.PathLike) -> Path:
-    return Path(workdir) / "curves.nc"
+def curves_path(workdir: str | os.PathLike) -> AnyPath:
+    return files.path(workdir) / "curves.nc"
 
 
 def read_config(
@@ -65,6 +65,7 @@ def read_config(
     path = config_path(workdir)
     try:
         saved = json.loads(path.read_text())
+        files.check_listed(path)
         if (found := saved.get("format", 1)) > FORMAT:
             raise ConfigError(
                 f"{path} has format {found}, this grokjax reads up to {FORMAT}: install a later one"
@@ -81,7 +82,7 @@ def read_config(
     except NotADirectoryError:
         raise ConfigError(f"{workdir} is a file: name a sweep's workdir") from None
     except FileNotFoundError:
-        if (Path(workdir) / "blocks").is_dir():
+        if (files.path(workdir) / "blocks").is_dir():
             raise DamagedError(
                 f"{workdir} has blocks but no config.json, which says whose they are: restore it "
                 "from a copy, or name another workdir"
@@ -105,8 +106,8 @@ def write_config(
     saved = {"format": FORMAT, "sweep": sweep.to_dict(), "blocks": blocks}
     saved["made_with"] = {name: x for name, x in made_with.items() if name != "format"}
     saved["checksum"] = _checksum(saved)
-    results.replace(config_path(workdir), lambda path: path.write_text(_pretty(saved)))
-    results.replace(Path(workdir) / "runs.csv", results.runs_table(sweep).to_csv)
+    files.write(config_path(workdir), _pretty(saved))
+    files.write(files.path(workdir) / "runs.csv", results.runs_table(sweep).to_csv())
 
 
 def _pretty(saved: Mapping[str, Any]) -> str:
@@ -141,7 +142,7 @@ def identity(sweep: SweepConfig, block: Block) -> str:
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def check_identity(sweep: SweepConfig, block: Block, directory: Path) -> None:
+def check_identity(sweep: SweepConfig, block: Block, directory: AnyPath) -> None:
     """Refuses checkpoints that are of other runs than config.json has there."""
     found = checkpoints.identity_of(directory)
     if found is None and checkpoints.is_empty(directory):
@@ -157,7 +158,7 @@ class Workdir:
     """A running or finished sweep in a folder; reads only."""
 
     def __init__(self, workdir: str | os.PathLike):
-        self.workdir = Path(workdir).absolute()
+        self.workdir = files.path(workdir).absolute()
         self.config, indices, self.made_with = read_config(workdir)
         self.blocks = tuple(block_of(self.config.runs, part) for part in indices)
         if self.made_with["format"] >= 4:
@@ -206,7 +207,7 @@ class Workdir:
         known = recorded.read(self.directory(block))
         return {} if known is None else known.ended
 
-    def directory(self, block: int) -> Path:
+    def directory(self, block: int) -> AnyPath:
         """Where a block's checkpoints are."""
         return block_directory(self.workdir, block)
 
@@ -283,7 +284,7 @@ def _block_curves(block: Block, known: Recorded) -> xr.Dataset:
     return xr.Dataset(variables, {"run": list(block.indices), "step": list(known.steps)})
 
 
-def _recorded(directory: Path) -> Recorded | None:
+def _recorded(directory: AnyPath) -> Recorded | None:
     """What a block has recorded; formats 1 and 2 kept it in the state."""
     known = recorded.read(directory)
     if known is not None:

@@ -1,14 +1,13 @@
 #!/bin/bash
-# Asks for spot TPUs, which join one sweep when they come and go on when others are taken away.
-# SHARE is a file server that all see, as HOST:/PATH; ZONE and PROJECT are gcloud's.
-#   SHARE=10.0.0.2:/share jobs/tpu_queued.sh 4 --config mainline --workdir /shared/runs/mainline
+# Asks for spot TPUs, which join one sweep when they come and go on when others are taken away. All
+# they share is a bucket, which their service account may read and write; zone and project are gcloud's.
+#   jobs/tpu_queued.sh 4 --config mainline --workdir gs://BUCKET/runs/mainline
 set -euo pipefail
 count=$1; shift
 printf -v arguments '%q ' "$@"
 startup=$(mktemp)
 cat >"$startup" <<WORKER
 #!/bin/bash
-mkdir -p /shared && mount -t nfs $SHARE /shared
 pip install 'jax[tpu]' grokjax
 until grokjax sweep --join --figures none $arguments; [ \$? -ne 75 ]; do :; done
 WORKER

@@ -239,6 +239,19 @@ def test_a_failed_save_is_raised_once_and_can_be_repeated(tmp_path):
     assert_same(checkpoints.read(tmp_path, 1), make_params(1))
 
 
+def test_what_was_rewound_is_saved_anew(tmp_path):
+    with checkpoints.Writer(tmp_path) as writer:
+        for step in (0, 10, 20):
+            writer.save_params(step, make_params(1))
+    with checkpoints.Writer(tmp_path) as writer:
+        writer.rewind(0)
+        assert checkpoints.steps(tmp_path) == (0,)
+        for step in (0, 10):
+            writer.save_params(step, make_params(2))
+    assert_same(checkpoints.read(tmp_path, 0), make_params(1))
+    assert_same(checkpoints.read(tmp_path, 10), make_params(2))
+
+
 def test_a_directory_that_cannot_be_made_fails_at_once(tmp_path):
     writer = checkpoints.Writer(tmp_path)
     (tmp_path / "trajectory").rmdir()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from grokjax import claims
+from grokjax import claims, holders
 from grokjax.claims import Claims, living
 
 
@@ -49,6 +49,18 @@ def test_a_dead_process_of_this_machine_is_taken_over_at_once(tmp_path):
         held_by(tmp_path, "block-0", pid=process.pid)
         assert yours.take("block-0").holds()
         assert not claim.holds()
+
+
+def test_a_dead_process_whose_end_nobody_has_asked_for_is_dead(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with Claims(tmp_path) as mine, Claims(tmp_path) as yours:
+        mine.take("block-0")
+        held_by(tmp_path, "block-0", pid=process.pid, born=holders._born(process.pid))
+        assert yours.take("block-0") is None
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert yours.take("block-0").holds()
+    process.communicate()
 
 
 def test_a_later_process_of_the_same_number_is_another(tmp_path):

@@ -233,7 +233,10 @@ def test_only_damage_is_called_damage(folder, monkeypatch):
         checkpoints.read(folder / "blocks/0", 20)
 
 
-@pytest.mark.parametrize("name", ["gs://bucket/x", "s3://bucket/x", "a[0]", "a\\b", "a\nb"])
+@pytest.mark.parametrize(
+    "name",
+    ["gs://", "gs:///x", "gs://bucket/a[0]", "gs://b", "s3://bucket/x", "a[0]", "a\\b", "a\nb"],
+)
 def test_workdirs_that_could_not_be_one(tmp_path, name):
     with pytest.raises(ConfigError, match="--workdir"):
         train(small_sweep(), name if "://" in name else tmp_path / name)

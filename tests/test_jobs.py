@@ -38,6 +38,14 @@ def programs(tmp_path):
     return add
 
 
+@pytest.fixture
+def bucket():
+    """The name of one that is empty."""
+    emulator = pytest.importorskip("tests.emulator")
+    emulator.running().clear()
+    return emulator.BUCKET
+
+
 def run(arguments, environment, **more):
     process = subprocess.run(
         [str(x) for x in arguments],
@@ -82,7 +90,7 @@ def test_slurm_queues_again_what_was_preempted(programs, tmp_path):
     assert (tmp_path / "called").read_text().splitlines()[-1] == "scontrol requeue 7_3"
 
 
-def test_gke(programs, tmp_path):
+def test_gke(bucket, programs):
     yaml = pytest.importorskip("yaml")
     job = yaml.safe_load((JOBS / "gke_tpu.yaml").read_text())
     assert job["apiVersion"] == "batch/v1" and job["spec"]["completionMode"] == "Indexed"
@@ -95,27 +103,25 @@ def test_gke(programs, tmp_path):
     }
     command = container["command"]
     assert command[:4] == ["grokjax", "sweep", "--config", "mainline"]
-    small = [*command[:2], *SMALL, "--workdir", tmp_path / "sweep"]
-    done = run(small, programs.environment, JOB_COMPLETION_INDEX="0")
+    assert command[4:] == ["--workdir", "gs://BUCKET/runs/mainline"]
+    workdir, worker = command[5].replace("BUCKET", bucket), {"JOB_COMPLETION_INDEX": "0"}
+    done = run([*command[:2], *SMALL, "--workdir", workdir], programs.environment, **worker)
     assert done.returncode == 0, done.stderr
+    assert grokjax.open_sweep(workdir).saved_measures() is not None
 
 
-def test_queued_tpus(programs, tmp_path):
+def test_queued_tpus(bucket, programs, tmp_path):
     keeps = f'[[ $x == startup-script=* ]] && cp "${{x#*=}}" {tmp_path}/startup'
     copies = f'for x in "$@"; do {keeps}; done; true'
     programs("gcloud", copies)
-    workdir = tmp_path / "a sweep"
+    workdir = f"gs://{bucket}/a sweep"
     asked = run(
-        ["bash", JOBS / "tpu_queued.sh", "2", *SMALL, "--workdir", workdir],
-        programs.environment,
-        SHARE="10.0.0.2:/share",
+        ["bash", JOBS / "tpu_queued.sh", "2", *SMALL, "--workdir", workdir], programs.environment
     )
     assert asked.returncode == 0, asked.stderr
     calls = (tmp_path / "called").read_text().splitlines()
     assert len(calls) == 2 and all("queued-resources create" in x and "--spot" in x for x in calls)
-    for name in ("mkdir", "mount", "pip"):
-        programs(name, "")
+    programs("pip", "")
     done = run(["bash", tmp_path / "startup"], programs.environment)
     assert done.returncode == 0, done.stderr
-    assert "mount -t nfs 10.0.0.2:/share /shared" in (tmp_path / "called").read_text()
     assert grokjax.open_sweep(workdir).saved_measures() is not None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from grokjax import blocks as blocks_lib
-from grokjax import logs, recorded, workdir
+from grokjax import files, logs, recorded, workdir
 from grokjax.__main__ import main
 from grokjax.commandline import run_main
 from grokjax.config import RunConfig, SweepConfig
@@ -24,10 +24,11 @@ SCORES = np.float32([[4.0, 2.0, np.nan, np.nan], [4.5, 3.0, 0.25, 1e-9]])
 def record(folder, steps):
     directory = workdir.block_directory(folder, 0)
     directory.mkdir(parents=True, exist_ok=True)
+    records = files.Appended(recorded.path_of(directory))
     for i, step in enumerate(STEPS):
         if step in steps:
             ended = {0: "diverged"} if step == 10 else {}
-            recorded.append(directory, step, {"test_loss": SCORES[:, i]}, ended, {})
+            recorded.append(records, step, {"test_loss": SCORES[:, i]}, ended, {})
 
 
 class FakeRun:

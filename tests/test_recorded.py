@@ -3,18 +3,22 @@ import json
 import numpy as np
 import pytest
 
-from grokjax import recorded
+from grokjax import files, recorded
 from grokjax.errors import DamagedError
+
+
+def appended(folder):
+    return files.Appended(recorded.path_of(folder))
 
 
 @pytest.fixture
 def folder(tmp_path):
-    rng = np.random.default_rng(0)
+    rng, records = np.random.default_rng(0), appended(tmp_path)
     for step in (0, 10, 20, 30):
         scores = {"test_loss": np.exp(20 * rng.normal(size=3)).astype(np.float32)}
         scores["train_loss"] = np.float32([1e-9, np.nan, np.inf])
         ended = {2: "diverged"} if step == 20 else {}
-        recorded.append(tmp_path, step, scores, ended, {2: 17} if step == 20 else {})
+        recorded.append(records, step, scores, ended, {2: 17} if step == 20 else {})
     return tmp_path
 
 
@@ -51,7 +55,9 @@ def test_it_is_read_up_to_a_step_and_goes_on_from_there(folder):
     assert recorded.read(folder, upto=10).steps == (0, 10) and not recorded.read(folder, 10).ended
     recorded.rewind(folder, 20)
     assert recorded.read(folder).steps == (0, 10, 20)
-    recorded.append(folder, 30, {"test_loss": np.ones(3), "train_loss": np.ones(3)}, {}, {})
+    recorded.append(
+        appended(folder), 30, {"test_loss": np.ones(3), "train_loss": np.ones(3)}, {}, {}
+    )
     assert recorded.read(folder).scores["test_loss"][0, -1] == 1
     recorded.rewind(folder, -1)
     assert recorded.read(folder).steps == ()

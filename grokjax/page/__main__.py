@@ -1,7 +1,6 @@
 """One page with all of a sweep, or of several: python -m grokjax.page WORKDIR [WORKDIR ...]"""
 
 import sys
-from pathlib import Path
 
 from grokjax.commandline import find_file, run_file, run_main
 from grokjax.usage import CommandParser
@@ -22,12 +21,12 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.config:
         run_file(find_file(options.config))
-    from grokjax import page, runner  # after the arguments: jax takes seconds to import
+    from grokjax import files, page, runner  # after the arguments: jax takes seconds to import
 
     runner.set_up_jax()
     folder = options.workdirs[0] if len(options.workdirs) == 1 else "."
-    path = page.write(options.workdirs, options.out or Path(folder) / "report.html")
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    path = page.write(options.workdirs, options.out or files.path(folder) / "report.html")
+    print(f"{path} ({files.size(path) / 1e6:.1f} MB)")
     return 0
 
 

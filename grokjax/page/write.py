@@ -12,9 +12,10 @@ import jinja2
 import xarray as xr
 from plotly.offline import get_plotlyjs
 
-from grokjax import results
+from grokjax import files
 from grokjax.errors import ConfigError
 from grokjax.evaluate import Sweep
+from grokjax.files import AnyPath
 from grokjax.page import arrays, prose, tables
 from grokjax.plots.data import axes_of, meaningful, with_runs
 from grokjax.several import open_sweep
@@ -28,7 +29,7 @@ Sweeps = Sweep | str | os.PathLike
 """A sweep that was opened, or its workdir."""
 
 
-def write(sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike) -> Path:
+def write(sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike) -> AnyPath:
     """Writes the page of one sweep, or of several with a tab for each, as one HTML file.
 
     A reader sees the old file or the new one, nothing between.
@@ -40,20 +41,20 @@ def write(sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike) -> Path:
     opened = [x if isinstance(x, Sweep) else open_sweep(x) for x in several]
     if not opened:
         raise ConfigError("there is no sweep to report on: name at least one workdir")
-    return _save(render([_datasets(sweep) for sweep in opened]), Path(path))
+    return _save(render([_datasets(sweep) for sweep in opened]), files.path(path))
 
 
 def write_of(
     measures: xr.Dataset, curves: xr.Dataset, made_with: Mapping[str, Any], path: str | os.PathLike
-) -> Path:
+) -> AnyPath:
     """`write` for a sweep whose datasets are at hand, and not yet on disk."""
-    return _save(render([(measures, curves, dict(made_with))]), Path(path))
+    return _save(render([(measures, curves, dict(made_with))]), files.path(path))
 
 
-def _save(text: str, path: Path) -> Path:
+def _save(text: str, path: AnyPath) -> AnyPath:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        results.replace(path, lambda part: part.write_text(text, encoding="utf-8"))
+        files.write(path, text)
     except OSError as error:
         if error.errno == errno.ENOSPC:  # no fault of the name
             raise

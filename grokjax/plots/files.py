@@ -11,7 +11,9 @@ from pathlib import Path
 import xarray as xr
 from matplotlib.figure import Figure
 
+from grokjax import files
 from grokjax.errors import ConfigError
+from grokjax.files import AnyPath
 from grokjax.plots import parallel
 from grokjax.plots.curves import curves_figure
 from grokjax.plots.data import column, meaningful, splits, spread_over, swept, with_runs
@@ -123,7 +125,7 @@ def save_all(
     check: Callable[[], object] = lambda: None,
     tell: Callable[[int, int], object] = lambda done, total: None,
     cores: int = 1,
-) -> list[Path]:
+) -> list[AnyPath]:
     """Writes figures as PNG files, each of which is there whole or not at all.
 
     Args:
@@ -137,15 +139,17 @@ def save_all(
         raise ConfigError(f"figures {which!r}: choose from {', '.join(WHICH)}")
     if which == "none":
         return []
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = files.path(directory)
     figures = chosen(ds, which, curves, limit)
     helpers = min(cores, len(figures) // WORTH_A_PROCESS) - 1
     made_from = ds, which, curves, limit
-    with parallel.drawing(made_from, directory, len(figures), helpers) as (waiting, drawn):
+    with (
+        files.written_here(directory) as here,
+        parallel.drawing(made_from, here, len(figures), helpers) as (waiting, drawn),
+    ):
         while len(drawn) < len(figures):
             if (place := parallel.next_of(waiting)) is not None:
-                save(figures[place], directory)
+                save(figures[place], here)
                 drawn.append(place)
             tell(len(drawn), len(figures))
             check()
