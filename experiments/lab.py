@@ -66,7 +66,7 @@ def run(
         presets: configs by the name of the preset; "laptop" is the default.
         draw: further figures from (sweep, measures, curves).
         measure: further numbers for the JSON.
-        limit: of how many runs the figures of single runs are kept.
+        limit: of how many runs figures are kept; with 0 none of the sweep either.
         table, losses: one dict a run, and the figure of all losses, from (measures, curves), where
             the task has no such measures as modular addition.
         drawn_from: the measures that the figure of all losses has beside the curves; these are kept
@@ -90,7 +90,7 @@ def run(
         figures = itertools.chain(
             [("losses", (losses or losses_figure)(measures, curves))],
             draw(sweep, measures, curves),
-            plots.all_figures(measures, limit),
+            plots.all_figures(measures, limit) if limit else (),
         )
         saved = save_figures(figures, out / name)
         if drawn_from is not None:

@@ -22,6 +22,7 @@ HEAD = (
     "way",
     "steps to grok, median [range]",
     "n",
+    "memorize",
     "without it",
     "n",
     "ratio",
@@ -64,8 +65,9 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         "# Ways to train: steps to grok with each and without",
         "",
-        f"p = 59, `{report['command']}`. Grokking: test accuracy of 0.99; n: seeds that grok. Each "
-        "way is set against the run that differs in it alone, named in italics. *earlier*, "
+        f"p = 59, `{report['command']}`. Grokking: test accuracy of 0.99; n: seeds that grok; "
+        "memorize: those that reach 0.99 in training, without which nothing is said of grokking. "
+        "Each way is set against the run that differs in it alone, named in italics. *earlier*, "
         "*later*: all seeds of the way before, or after, all seeds of the other; of three against "
         f"three equal ones {by_chance(3, 3):.0%} would be.",
         "",
@@ -81,7 +83,8 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def _line(row: Mapping[str, Any], other: Mapping[str, Any] | None) -> str:
     mine = said(row["steps_to_grok"], row["updates"])
-    cells = [row["way"], mine, f"{row['grokked']}/{row['seeds']}"]
+    memorized = sum(x is not None for x in row["steps_to_memorize"])
+    cells = [row["way"], mine, *(f"{n}/{row['seeds']}" for n in (row["grokked"], memorized))]
     if other is None:
         return f"| {' | '.join([*cells, '', '', '', '', ''])} |"
     ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
@@ -102,6 +105,8 @@ def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             continue
         mine, theirs = (said(x["steps_to_grok"], x["updates"]) for x in (row, other))
         n = " and ".join(f"{x['grokked']} of {x['seeds']}" for x in (row, other)) + " seeds grok"
+        if not any(x is not None for x in row["steps_to_memorize"]):
+            n += "; it does not memorize by then either"
         text.append(
             f"{row['way']}: {how} than {other['way']}, {mine} against {theirs} steps ({n})."
         )

@@ -117,7 +117,7 @@ def test_steps_are_said_with_their_range_and_those_of_runs_that_did_not_grok():
 
 
 def test_the_written_table_says_only_what_lies_apart():
-    row = lambda way, against, steps, claim=None: {  # noqa: E731
+    row = lambda way, against, steps, claim=None, memorized=(100, 100, None): {  # noqa: E731
         "way": way,
         "against": against,
         "claim": claim,
@@ -125,13 +125,18 @@ def test_the_written_table_says_only_what_lies_apart():
         "seeds": 3,
         "grokked": sum(x is not None for x in steps),
         "steps_to_grok": steps,
+        "steps_to_memorize": memorized,
         "ratio": 0.5 if against else None,
     }
     rows = [
         row("base", None, [400, 500, 600]),
         row("fast", "base", [100, 200, 300], "is fast"),
         row("same", "base", [400, 500, None]),
+        row("stuck", "base", [None] * 3, memorized=[None] * 3),
     ]
     text = ways_table.markdown({"ways": rows, "command": "python"})
-    assert "| fast | 200 [100, 300] | 3/3 | 500 [400, 600] *base* | 3/3 | 0.50 | earlier" in text
+    assert (
+        "| fast | 200 [100, 300] | 3/3 | 2/3 | 500 [400, 600] *base* | 3/3 | 0.50 | earlier" in text
+    )
     assert "- fast: earlier than base" in text and "- same" not in text
+    assert text.count("does not memorize") == 1
