@@ -114,6 +114,8 @@ def _made(own: dict[str, Instruction], name: str) -> Instruction:
 def _transfer(start: Instruction, operands: list[Instruction]) -> tuple[tuple, tuple]:
     """Of a copy between a TPU's memories, which goes on beside kernels: (reads, writes)."""
     there = [buffer for buffer in start.results if buffer.dtype != "u32" and buffer.shape]
+    if not there:  # a number
+        return (), ()
     moved = min(buffer.bytes for buffer in there)
     source = operands[0].results[0]
     # Of the two arrays in the result one is the source, the other where it goes.
