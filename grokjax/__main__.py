@@ -3,9 +3,14 @@
 import importlib
 import importlib.metadata
 
-from grokjax.commandline import leave, run_main
-from grokjax.errors import ConfigError, suggest
-from grokjax.usage import EXIT_CODES, called
+from grokjax.signals import end_at_once
+
+if __name__ == "__main__":
+    end_at_once()  # while jax is imported
+
+from grokjax.commandline import leave, run_main  # noqa: E402
+from grokjax.errors import ConfigError, suggest  # noqa: E402
+from grokjax.usage import EXIT_CODES, called  # noqa: E402
 
 COMMANDS = {
     "sweep": ("grokjax.sweep", "train, measure and draw a sweep, or go on with it"),
@@ -46,6 +51,7 @@ def _help() -> str:
 
 def run() -> int:
     """What the console's `grokjax` calls."""
+    end_at_once()
     return run_main(main)
 
 

@@ -4,9 +4,13 @@ Without --measures everything is measured anew. With it, what is missing of
 these measures is added to measures.nc. Parts of one's own come with --config.
 """
 
-from grokjax.commandline import find_file, leave, run_file, run_main
-from grokjax.signals import Signals
-from grokjax.usage import CommandParser, add_figures
+from grokjax.signals import Signals, end_at_once
+
+if __name__ == "__main__":
+    end_at_once()  # while jax is imported
+
+from grokjax.commandline import find_file, leave, run_file, run_main  # noqa: E402
+from grokjax.usage import CommandParser, add_figures  # noqa: E402
 
 _ABOUT = (__doc__ or "").split("\n\n", 1)[1]
 

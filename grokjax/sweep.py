@@ -3,19 +3,24 @@
 import argparse
 import re
 
-from grokjax.commandline import leave, read_sweep, run_main
-from grokjax.errors import ConfigError
-from grokjax.signals import Signals
-from grokjax.usage import add_figures
+from grokjax.signals import Signals, end_at_once
+
+if __name__ == "__main__":
+    end_at_once()  # while jax is imported
+
+from grokjax.commandline import leave, read_sweep, run_main  # noqa: E402
+from grokjax.errors import ConfigError  # noqa: E402
+from grokjax.usage import add_figures  # noqa: E402
 
 
 def main(argv: list[str]) -> int:
-    with Signals():
+    with Signals() as signals:
         line = read_sweep(argv, _add_options)
         options, folder = line.options, line.workdir
         if shard := options.shard:
             folder = f"{folder}-{shard[0]}-of-{shard[1]}"
-        from grokjax import runner, sharing  # after the arguments: jax takes seconds to import
+        with signals.noted():  # what is raised in an import may come out as another error
+            from grokjax import runner, sharing  # after the arguments: they take seconds
 
         runner.set_up_jax(writing=not options.dry_run)
         if options.dry_run:
