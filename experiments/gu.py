@@ -156,9 +156,9 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
         ax.grid(color="0.92", linewidth=0.6)
     figure.axes[0].set_ylabel("test accuracy: highest, and lowest after it")
     for style, label in ((("s-", "0.6"), "published"), (("o-", "#0072B2"), "here")):
-        figure.axes[1].plot([], [], style[0], color=style[1], label=label)
-    figure.axes[1].plot([], [], ":", color="0.4", label="if no pair of the region is answered")
-    figure.axes[1].legend(fontsize=8, frameon=False, loc="upper right")
+        figure.axes[0].plot([], [], style[0], color=style[1], label=label)
+    figure.axes[0].plot([], [], ":", color="0.4", label="if no pair of the region is answered")
+    figure.axes[0].legend(fontsize=8, frameon=False, loc="lower left")
     yield "ceilings", figure
 
 
