@@ -28,6 +28,7 @@ import multiprocessing
 import os
 import re
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -133,10 +134,20 @@ class Writer:
         try:
             saving.result()
         except Exception as error:  # TensorStore reports a full disk as a ValueError.
+            _clear_away(kind)
             message = f"{self._directory}: a checkpoint was not saved: {_brief(error)}"
             raise OSError(message) from error
         self._saved[kind].add(step)
         self._drop(self._resume, sorted(self._saved[self._resume])[:-_STATES_KEPT])
+
+
+def _clear_away(kind: AnyPath) -> None:
+    """Removes what a failed save has left, which threads of TensorStore may still add to."""
+    for pause in (0.0, 0.1, 0.5, 2.0):
+        time.sleep(pause)
+        with contextlib.suppress(OSError):
+            files.remove_unfinished(kind, _UNFINISHED)
+            return
 
 
 def write_identity(directory: str | os.PathLike, identity: str) -> None:
