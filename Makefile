@@ -35,11 +35,11 @@ package: $(VENV)/ready-dev
 	  bin/grokjax sweep --config quickstart $(TINY) && bin/grokjax report runs/quickstart && \
 	  bin/python -m grokjax.sweep --config sweeps/weight_decay.py --help >help.txt
 
-# Compares with PyTorch where it is installed: pip install ".[torch]" modelbatch
 # Kills, damage, full disks, two processes: counts of what became of each
 torture: $(VENV)/ready-dev
 	$(BIN)/python -m tests.torture $(ARGS)
 
+# Compares with PyTorch where it is installed: pip install ".[torch]" modelbatch
 bench: $(VENV)/ready
 	$(BIN)/python -m experiments.throughput --out $(or $(OUT),throughput.json) $(ARGS)
 

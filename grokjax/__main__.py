@@ -3,7 +3,7 @@
 import importlib
 import importlib.metadata
 
-from grokjax.signals import end_at_once
+from grokjax.early import end_at_once
 
 if __name__ == "__main__":
     end_at_once()  # while jax is imported

@@ -4,7 +4,8 @@ Without --measures everything is measured anew. With it, what is missing of
 these measures is added to measures.nc. Parts of one's own come with --config.
 """
 
-from grokjax.signals import Signals, end_at_once
+from grokjax.early import end_at_once
+from grokjax.signals import Signals
 
 if __name__ == "__main__":
     end_at_once()  # while jax is imported

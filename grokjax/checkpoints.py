@@ -71,6 +71,7 @@ class Writer:
         self._measured = _measured(directory)
         self._resume = _resume(directory)
         self._in_flight = None
+        self._failed: AnyPath | None = None  # where a save has left something
         self._saved: dict[AnyPath, set[int]] = {}
         for kind in (self._trajectory, self._measured, self._resume):
             kind.mkdir(parents=True, exist_ok=True)
@@ -119,6 +120,9 @@ class Writer:
         self._saved[self._resume].discard(step)
 
     def _start(self, kind: AnyPath, step: int, tree: Any, by_run: bool) -> None:
+        if self._failed is not None:
+            _clear_away(self._failed)
+            self._failed = None
         self._in_flight = _save(kind, step, tree, self._identity, by_run), kind, step
 
     def _drop(self, kind: AnyPath, steps: Iterable[int]) -> None:
@@ -134,7 +138,7 @@ class Writer:
         try:
             saving.result()
         except Exception as error:  # TensorStore reports a full disk as a ValueError.
-            _clear_away(kind)
+            self._failed = kind
             message = f"{self._directory}: a checkpoint was not saved: {_brief(error)}"
             raise OSError(message) from error
         self._saved[kind].add(step)
@@ -441,14 +445,14 @@ def _place(path: AnyPath, name: str, array: np.ndarray, leaf: Any) -> Any:
     return jax.device_put(array, getattr(leaf, "sharding", None))
 
 
+@cache
 def _quiet_orbax() -> None:
     """Keeps Orbax's INFO lines, a dozen for each save, off the terminal, and the traces of what is
     raised here anyway, with those of its tasks that had not ended; warnings still show."""
-    logging.getLogger("absl").addFilter(_is_not_chatter)  # Adding it again changes nothing.
+    logging.getLogger("absl").addFilter(_is_not_chatter)
     logging.getLogger("asyncio").addFilter(_is_not_left_over)
-    if not hasattr(sys.excepthook, "before"):
-        sys.excepthook = _hook(sys.excepthook, lambda kind, error, trace: error)
-        sys.unraisablehook = _hook(sys.unraisablehook, lambda said: said.exc_value)
+    sys.excepthook = _hook(sys.excepthook, lambda kind, error, trace: error)
+    sys.unraisablehook = _hook(sys.unraisablehook, lambda said: said.exc_value)
 
 
 def _hook(before: Callable, error_of: Callable) -> Callable:
@@ -459,7 +463,6 @@ def _hook(before: Callable, error_of: Callable) -> Callable:
         if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
             before(*said)
 
-    hook.before = before
     return hook
 
 

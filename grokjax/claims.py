@@ -33,8 +33,7 @@ class Claim:
 
     def holds(self) -> bool:
         """Whether it is still this process'."""
-        holder = holders.read(self.path)
-        return holder is not None and holder.token == self._token
+        return holders.is_of(self.path, self._token)
 
     def beat(self) -> None:
         with suppress(OSError):

@@ -53,7 +53,7 @@ def create(path: AnyPath, token: str) -> bool:
     }
     if isinstance(path, BucketPath):
         # An answer that is lost is asked for again, and then finds what it has written.
-        return path.swap(_beaten(mine)) or _is_of(path, token)
+        return path.swap(_beaten(mine)) or is_of(path, token)
     part = path.with_name(f".{token}")
     part.write_text(json.dumps(mine))
     try:
@@ -85,14 +85,14 @@ def beat(path: AnyPath, token: str) -> None:
         found = path.read()
         if found is not None and _said(found.content).token == token:
             path.swap(_beaten(json.loads(found.content)), found.generation)
-    elif _is_of(path, token):
+    elif is_of(path, token):
         os.utime(path)
 
 
 def remove(path: AnyPath, token: str) -> None:
     """Gives up a claim of this token."""
     if not isinstance(path, BucketPath):
-        if _is_of(path, token):
+        if is_of(path, token):
             path.unlink(missing_ok=True)
         return
     while (found := path.read()) is not None and _said(found.content).token == token:
@@ -117,7 +117,8 @@ def remove_stale(path: AnyPath, holder: Holder, token: str) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _is_of(path: AnyPath, token: str) -> bool:
+def is_of(path: AnyPath, token: str) -> bool:
+    """Whether a claim is held by this token."""
     holder = read(path)
     return holder is not None and holder.token == token
 

@@ -1,6 +1,5 @@
 """SIGINT and SIGTERM: what they end, and with which exit code."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -8,13 +7,6 @@ from contextlib import contextmanager
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}
 """Exit codes: the shells' for Ctrl-C; EX_TEMPFAIL for SIGTERM, on which schedulers requeue."""
-
-
-def end_at_once() -> None:
-    """From here on signals end the process, as they do before and after `Signals`: for a command
-    that still imports, where what a handler raises comes out as a failed import."""
-    for number, code in CODES.items():
-        signal.signal(number, lambda *_, code=code: os._exit(code))
 
 
 class Interrupted(BaseException):
@@ -60,7 +52,7 @@ class Signals:
 
     def _handle(self, number, frame) -> None:
         if _swallows(frame):
-            threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
+            threading.Timer(0.02, signal.raise_signal, (number,)).start()
             return
         self.seen = signal.Signals(number)
         for each, handler in self._old.items():

@@ -3,7 +3,8 @@
 import argparse
 import re
 
-from grokjax.signals import Signals, end_at_once
+from grokjax.early import end_at_once
+from grokjax.signals import Signals
 
 if __name__ == "__main__":
     end_at_once()  # while jax is imported

@@ -19,7 +19,7 @@ LAYERS = [
     ["forward"],
     ["training"],
     ["measures"],
-    ["buckets"],
+    ["buckets", "early"],
     ["files"],
     ["stopping"],
     ["builtin"],
