@@ -77,7 +77,7 @@ def test_an_experiment_writes_what_its_runs_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(lab.runner, "set_up_jax", lambda: None)
     options = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["tiny", *options])
-    more = dict(measure=lambda sweep: {"more": np.nan}, mechanism=evidence.at_the_end, limit=0)
+    more = dict(measure=lambda sweep: {"more": np.nan}, mechanism=evidence.at_the_end, limit=1)
     with pytest.raises(SystemExit) as stop:
         lab.run("tiny", "A tiny sweep.", {"laptop": tiny}, **more)
     assert stop.value.code == 0
