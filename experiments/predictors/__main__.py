@@ -1,6 +1,6 @@
 """Which measure knew first that a run would grok, and when.
 
-Trains 64 runs at p = 59 that differ in seed, weight decay, training fraction and learning rate, or
+Trains 62 runs at p = 59 that differ in seed, weight decay, training fraction and learning rate, or
 takes a sweep that is finished; measures each at checkpoints fixed beforehand from what is known at
 that step; and sets lead, concordance and false alarms of every measure beside those of the
 hyperparameters alone, the train loss and the weight norm.

@@ -1,0 +1,215 @@
+"""What each way to spare bytes in training is worth: taken back, or tried, by itself.
+
+    python -m experiments.changes --out FILE.json
+    python -m experiments.changes --chip h100 --runs 128 --out FILE.json
+
+By the clock of this machine, two mainline runs (p = 113, 30 % of the pairs) at a time: every change
+in a process of its own, all in turn, again and again; let nothing else run meanwhile. Or by the
+compiler of a chip, which need not be here (see `experiments.chips`). Prints a table: the program as
+it is, and for each change what it would be. The last line is a JSON of that.
+"""
+
+import json
+import multiprocessing
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import options
+from experiments.chips import __main__ as chips
+from experiments.chips import targets
+from experiments.throughput import programs, timing
+from grokjax import blocks, lookup, products, training, variants
+from grokjax.commandline import run_main
+
+AS_IT_IS = "as it is"
+
+
+class Change(NamedTuple):
+    """What is put in place of names of grokjax, and on which platforms it differs from them."""
+
+    platforms: tuple[str, ...]  # "cpu", "cuda", "tpu"
+    replaced: tuple[tuple[Any, str, Any], ...] = ()
+
+
+def _changes() -> dict[str, Change]:
+    apart, together = lookup._mix_back_apart, lookup._mix_back_together
+    all_at_once = ("_back_apart", products._back_together)
+    one_by_one = ("_back_together", products._back_apart)
+    added = [("_with_ones", products._with_sums)]
+    added += [(name, products._back_summed) for name in ("_back_apart", "_back_together")]
+    a_row = [("_with_sums", products._with_ones), ("_back_summed", products._back_apart)]
+    return {
+        AS_IT_IS: Change(("cpu", "cuda", "tpu")),
+        "look-ups by products with one-hots": _of(
+            lookup, "cpu cuda", _by_gather=lookup._by_product
+        ),
+        "look-ups by gathers": _of(lookup, "tpu", _by_product=lookup._by_gather),
+        "one-hots of four bytes": _of(lookup, "cpu cuda tpu", Pairs=_wide),
+        "mixes of both tokens back at once": _of(
+            lookup, "cpu", _mix_back_apart=lambda _, *kept: together(*kept)
+        ),
+        "mixes of each token back by itself": _of(
+            lookup, "cuda", _mix_back_together=partial(apart, lookup._by_gather)
+        ),
+        "biases added": _of(products, "cpu cuda", **dict(added)),
+        "biases as a row of the product": _of(products, "tpu", **dict(a_row)),
+        "MLP and unembedding back at once": _of(products, "cpu", **dict([all_at_once])),
+        "MLP and unembedding back one by one": _of(products, "cuda", **dict([one_by_one])),
+        "neurons made again in the backward pass": Change(
+            ("cpu", "cuda", "tpu"),
+            (
+                (lookup, "ACTIVATIONS", {"relu": lambda before: before}),
+                (lookup, "over_examples", _of_activated),
+            ),
+        ),
+        "examples in tiles of 128": _of(
+            blocks, "cpu", block_data=partial(blocks.block_data, tile=blocks.TILE)
+        ),
+        "examples not in tiles": _of(blocks, "cuda tpu", TILE=1),
+        "an inner loop of 10 updates": _of(training, "cpu", train=_with_inner_loop),
+    }
+
+
+def _of(module: Any, platforms: str, **replaced: Any) -> Change:
+    return Change(tuple(platforms.split()), tuple((module, *pair) for pair in replaced.items()))
+
+
+_Pairs, _over_examples, _train = lookup.Pairs, products.over_examples, training.train
+
+
+def _wide(tokens, one_hot):
+    return _Pairs(tokens, one_hot.astype(jnp.float32))
+
+
+@jax.checkpoint
+def _of_activated(weights, before):
+    return _over_examples(weights, variants.ACTIVATIONS["relu"](before))
+
+
+def _with_inner_loop(*args):
+    return _train(*args[:-1], blocks.INNER)
+
+
+def on(platform: str) -> list[str]:
+    """The changes that make another program on a platform, the program as it is first."""
+    return [name for name, change in _changes().items() if platform in change.platforms]
+
+
+def made(name: str) -> ExitStack:
+    """A context in which what is traced has the change."""
+    stack = ExitStack()
+    for module, attribute, value in _changes()[name].replaced:
+        stack.enter_context(mock.patch.object(module, attribute, value))
+    return stack
+
+
+# --- By the clock ---------------------------------------------------------------------------------
+
+_timed: list[Callable[[], float]] = []
+
+
+def _prepare(name: str, runs: int, seconds: float) -> list[float]:
+    """Compiles in this process; the losses after ten updates."""
+    with made(name):
+        training = programs.Training(programs.mainline(runs))
+        training.train(10)
+    losses = training.scores()["train_loss"]
+    _timed.append(timing.lasting(training.train, seconds, runs))
+    return losses.tolist()
+
+
+def _once() -> float:
+    return _timed[0]()
+
+
+def by_clock(runs: int, repeats: int, seconds: float) -> dict[str, Any]:
+    """Milliseconds a run-step with every change, and the median of its ratios to none, in turns."""
+    names, spawn = on("cpu"), multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        pools = {name: stack.enter_context(ProcessPoolExecutor(1, spawn)) for name in names}
+        losses = {}
+        for name, pool in pools.items():
+            timing.say(f"  {name}: preparing")
+            losses[name] = pool.submit(_prepare, name, runs, seconds).result()
+        cases = {name: lambda pool=pool: _of_process(pool) for name, pool in pools.items()}
+        times = timing.take_turns(cases, repeats)
+    usual = np.array(times[AS_IT_IS])
+    return {
+        name: {
+            "ms_per_run_step": timing.in_ms(times[name]),
+            "ratio": timing.spread(np.array(times[name]) / usual),
+            "train_loss_after_10": losses[name],
+        }
+        for name in names
+    }
+
+
+def _of_process(pool: ProcessPoolExecutor) -> Callable[[], float]:
+    return lambda: pool.submit(_once).result()
+
+
+# --- By a compiler --------------------------------------------------------------------------------
+
+_COUNTED = ("operations", "bytes", "bytes_of_whole_arrays", "kernels", "temporary_bytes")
+
+
+def by_compiler(chip: str, runs: int) -> dict[str, Any]:
+    """Bytes, kernels, memory and the roofline's time of a run-step with every change."""
+    found = {}
+    for name in on(targets.CHIPS[chip].platform):
+        timing.say(f"  {name}")
+        jax.clear_caches()
+        with made(name):
+            of = chips.measured(chip, runs, programs=("training",))["programs"]["training"]
+        found[name] = {x: of[x] for x in _COUNTED} | {"us": of["roofline"]["expected_us"]}
+    return found
+
+
+# --- The command ----------------------------------------------------------------------------------
+
+
+def table(found: dict[str, Any]) -> str:
+    return "\n".join(f"{name:<42} {_row(row)}" for name, row in found.items())
+
+
+def _row(row: dict[str, Any]) -> str:
+    if "ratio" in row:
+        ms, ratio = row["ms_per_run_step"], row["ratio"]
+        spread = f"{ratio['lower_quartile']:.3f} to {ratio['upper_quartile']:.3f}"
+        return f"{ms['median']:.1f} ms, {ratio['median']:.3f} of it ({spread})"
+    whole, moved = row["bytes_of_whole_arrays"] / 1e6, row["bytes"] / 1e6
+    return f"{whole:.1f} MB ({moved:.1f} counted), {row['kernels']:.0f} kernels, {row['us']:.1f} us"
+
+
+def main(argv: list[str]) -> None:
+    parser = options.parser("changes", __doc__)
+    parser.add_argument("--chip", choices=targets.CHIPS, help="by its compiler, not by the clock")
+    parser.add_argument("--runs", type=int, metavar="N", help="side by side; 2, of a chip 8")
+    parser.add_argument("--repeats", type=int, default=15, metavar="N")
+    parser.add_argument("--seconds", type=float, default=1.0, help="that a timed call lasts")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON, indented")
+    given = parser.parse_args(argv)
+    runs = given.runs or (8 if given.chip else 2)
+    if given.chip:
+        found = by_compiler(given.chip, runs)
+    else:
+        found = by_clock(runs, given.repeats, given.seconds)
+    results = {"chip": given.chip, "runs": runs, "jax": jax.__version__, "changes": found}
+    print(table(found))
+    if given.out:
+        given.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
