@@ -57,7 +57,7 @@ def ways(budget: float = 1.0) -> list[Way]:
         Way(PLAIN, plain),
         Way(FEW, usual | {"train_fraction": 0.35}),
         # Optimisers. SGD's rate and decay are other ones: its steps shrink with the gradient.
-        of_base("SGD", optimizer="sgd", learning_rate=0.3, weight_decay=0.003),
+        of_base("SGD", optimizer="sgd", learning_rate=0.1, weight_decay=0.01),
         of_base("Adam, coupled decay", optimizer="adam", weight_decay=0.001),
         of_base(
             "Muon",
