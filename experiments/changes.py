@@ -124,7 +124,8 @@ def _prepare(name: str, runs: int, seconds: float) -> list[float]:
         training = programs.Training(programs.mainline(runs))
         training.train(10)
     losses = training.scores()["train_loss"]
-    _timed.append(timing.lasting(training.train, seconds, runs))
+    tens = lambda count: training.train(blocks.INNER * count)  # noqa: E731
+    _timed.append(timing.lasting(tens, seconds, blocks.INNER * runs))
     return losses.tolist()
 
 
@@ -195,8 +196,8 @@ def main(argv: list[str]) -> None:
     parser = options.parser("changes", __doc__)
     parser.add_argument("--chip", choices=targets.CHIPS, help="by its compiler, not by the clock")
     parser.add_argument("--runs", type=int, metavar="N", help="side by side; 2, of a chip 8")
-    parser.add_argument("--repeats", type=int, default=15, metavar="N")
-    parser.add_argument("--seconds", type=float, default=1.0, help="that a timed call lasts")
+    parser.add_argument("--repeats", type=int, default=11, metavar="N")
+    parser.add_argument("--seconds", type=float, default=3.0, help="that a timed call lasts")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON, indented")
     given = parser.parse_args(argv)
     runs = given.runs or (8 if given.chip else 2)
