@@ -72,9 +72,7 @@ def _changes() -> dict[str, Change]:
                 (lookup, "over_examples", _of_activated),
             ),
         ),
-        "examples in tiles of 128": _of(
-            blocks, "cpu", block_data=partial(blocks.block_data, tile=blocks.TILE)
-        ),
+        "examples in tiles of 128": _of(blocks, "cpu", block_data=_in_tiles),
         "examples not in tiles": _of(blocks, "cuda tpu", TILE=1),
         "an inner loop of 10 updates": _of(training, "cpu", train=_with_inner_loop),
     }
@@ -85,6 +83,7 @@ def _of(module: Any, platforms: str, **replaced: Any) -> Change:
 
 
 _Pairs, _over_examples, _train = lookup.Pairs, products.over_examples, training.train
+_block_data = blocks.block_data
 
 
 def _wide(tokens, one_hot):
@@ -94,6 +93,10 @@ def _wide(tokens, one_hot):
 @jax.checkpoint
 def _of_activated(weights, before):
     return _over_examples(weights, variants.ACTIVATIONS["relu"](before))
+
+
+def _in_tiles(block, _=None):
+    return _block_data(block, 128)
 
 
 def _with_inner_loop(*args):
