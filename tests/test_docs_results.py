@@ -41,3 +41,19 @@ def test_the_table_of_the_published_network_is_that_of_its_json():
         assert_printed(
             "0.39 to 0.67" if "score" not in reading else "0.40 to 0.67", [min(shares), max(shares)]
         )
+
+
+def test_the_words_on_ways_to_train_are_of_their_json():
+    page = (ROOT / "docs" / "results.md").read_text()
+    section = " ".join(page.partition("## Ways to train")[2].partition("\n## ")[0].split())
+    rows = {row["way"]: row for row in read("ways")["ways"]}
+    assert f"{len(rows)} ways, three seeds each" in section
+    whole = ("AdamW, decay 3", "AdamW, decay 1", "Adam, coupled decay", "constant attention")
+    whole += ("orthogonal gradient", "constant norm", "SGD", "Muon", "LayerNorm", "2 layers")
+    for name in (*whole, "Grokfast"):
+        steps = rows[name]["steps_to_grok"]
+        assert f"{min(steps):,.0f} to {max(steps):,.0f}" in section, name
+    none = ("StableMax", "10 % label noise", "subtract", "divide", "x2_xy_y2", "x3_xy_y3")
+    assert all(rows[name]["grokked"] == 0 for name in none)
+    assert all(rows[x]["grokked"] == 2 for x in ("multiply", "x2_y2", "dihedral group of 58"))
+    assert rows["S5"]["grokked"] == 1
