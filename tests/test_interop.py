@@ -40,6 +40,26 @@ def test_both_layouts_give_the_parameters_back(turn, p, layers):
     assert_same(interop.from_state_dict(turn(params)), params)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"layer_norm": True}, "the network has blocks.0.ln1"),
+        ({"tied_embeddings": True}, "the network lacks unembed.W_U"),
+        ({"network": "attention_only"}, "the network lacks blocks.0.mlp"),
+        ({"network": "mlp"}, "the network has W_in"),
+    ],
+)
+@pytest.mark.parametrize("turn", [interop.to_authors, interop.to_transformer_lens])
+def test_what_the_layouts_have_no_place_for_is_not_left_out(turn, fields, message):
+    sizes = {} if fields.get("network") == "mlp" else {"d_model": 16, "num_heads": 2}
+    if fields.get("network") != "attention_only":
+        sizes["d_mlp"] = 24
+    run = RunConfig(modulus=7, train_fraction=0.5, **sizes, **fields)
+    params = networks.init(jax.random.key(0), program_of(run))
+    with pytest.raises(ConfigError, match=message):
+        turn(params)
+
+
 def test_the_shapes_of_both_layouts_are_theirs():
     authors, lens = interop.to_authors(network()), interop.to_transformer_lens(network())
     assert authors["embed.W_E"].shape == (16, 8) and lens["embed.W_E"].shape == (8, 16)

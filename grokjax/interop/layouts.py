@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
+from grokjax.errors import ConfigError
 from grokjax.types import Params
 
 LEAVES = {  # axes in TransformerLens' layout and in the authors'
@@ -45,8 +47,13 @@ def to_transformer_lens(params: Params) -> dict[str, np.ndarray]:
     """A state dict for `HookedTransformer.load_state_dict(..., strict=False)`.
 
     The attention and unembedding biases that TransformerLens knows are written as zeros. What is
-    missing from the dict are constants (masks), which a model makes itself.
+    missing from the dict are constants (masks), which a model makes itself. Settings that no
+    parameter shows (attention rate, output scale, activation) are the caller's to carry over.
+
+    Raises:
+        ConfigError: this is no plain transformer, but has LayerNorm or tied embeddings, say.
     """
+    _check_plain(params)
     sizes, count = sizes_of(params), len(params["blocks"])
     state = {name: np.asarray(get(params, name)) for name in named(TRANSFORMER_LENS, count)}
     for name, axes in named(ABSENT, count).items():
@@ -55,13 +62,26 @@ def to_transformer_lens(params: Params) -> dict[str, np.ndarray]:
 
 
 def to_authors(params: Params) -> dict[str, np.ndarray]:
-    """A state dict under the names and in the orientation of the paper's authors."""
+    """A state dict under the names and in the orientation of the paper's authors; see above."""
+    _check_plain(params)
     sizes = sizes_of(params)
     state = {}
     for name, axes in named(AUTHORS, len(params["blocks"])).items():
         leaf = np.asarray(get(params, name))
         state[name] = np.ascontiguousarray(turned(leaf, TRANSFORMER_LENS[kind(name)], axes, sizes))
     return state
+
+
+def _check_plain(params: Params) -> None:
+    """Nothing may be left out silently, nor be missing."""
+    found = set(flatten_dict(params, sep="."))
+    wanted = set(named(TRANSFORMER_LENS, max(len(params.get("blocks", ())), 1)))
+    for names, how in ((found - wanted, "has"), (wanted - found, "lacks")):
+        if names:
+            raise ConfigError(
+                f"the network {how} {min(names)}: only plain transformers can be written, without "
+                "LayerNorm, with MLPs and with an unembedding of their own"
+            )
 
 
 def named(layout: Mapping[str, str], num_layers: int) -> dict[str, str]:
