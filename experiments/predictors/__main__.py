@@ -11,7 +11,6 @@ hyperparameters alone, the train loss and the weight norm.
 import json
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -51,11 +50,9 @@ def main(argv: list[str]) -> int:
     runner.set_up_jax()
     trained(sweep.sweep(), folder)
     opened = open_sweep(folder)
-    clock = time.monotonic()
     counts = dict.fromkeys(COSTS, options.few) | {"every": options.many}
     costs = {cost: count for cost, count in counts.items() if cost not in options.without}
-    series, steps = measured(opened, costs, folder / "predictors")
-    seconds = time.monotonic() - clock
+    series, steps, seconds = measured(opened, costs, folder / "predictors")
     report = analysed(opened, series, steps, options.few)
     report = {
         "experiment": " ".join(__doc__.split()),
@@ -106,8 +103,9 @@ def spaced(steps: Sequence[int], count: int) -> list[int]:
 
 def measured(
     opened: Sweep, costs: dict[str, int], folder: Path
-) -> tuple[dict[str, tuple[str, np.ndarray]], np.ndarray]:
-    """By name in words: the measure and its numbers, [r t], NaN where it was not taken; the steps.
+) -> tuple[dict[str, tuple[str, np.ndarray]], np.ndarray, float]:
+    """By name in words: the measure and its numbers, [r t], NaN where it was not taken; the steps;
+    the seconds that measuring took.
 
     The few checkpoints are some of the many.
     """
@@ -116,6 +114,7 @@ def measured(
     for cost, count in costs.items():
         by_count.setdefault(count, []).append(cost)
     found: dict[str, tuple[str, np.ndarray]] = {}
+    seconds = 0.0
     for count, together in sorted(by_count.items(), reverse=True):
         few = spaced(many, count)
         for cost in together:
@@ -123,11 +122,12 @@ def measured(
             ds = taken.take(
                 opened, few, choose, folder / cost, lambda text: print(text, flush=True)
             )
+            seconds += ds.attrs["seconds"]
             for name, (measure, x) in taken.scalars(ds).items():
                 whole = np.full((len(opened.config.runs), len(many)), np.nan)
                 whole[:, [many.index(step) for step in ds["step"].values]] = x
                 found[name] = measure, whole
-    return found, np.array(many)
+    return found, np.array(many), seconds
 
 
 def analysed(

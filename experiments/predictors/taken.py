@@ -4,6 +4,7 @@ The key frequencies are those of the checkpoint, not of the run's last one, as i
 keep="measures". Each checkpoint is a file of its own, so that a stop loses one checkpoint at most.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,12 @@ def take(
 ) -> xr.Dataset:
     """The chosen measures over (run, step), NaN where a run has ended.
 
-    What is on disk already, in `files` of the folder and the beginning of a name, is read.
+    What is on disk already, in `files` of the folder and the beginning of a name, is read; the
+    seconds that all of it took are an attribute.
     """
     folder, name = files.parent, files.name
     folder.mkdir(parents=True, exist_ok=True)
-    blocks = []
+    blocks, seconds = [], 0.0
     for i in range(len(sweep.blocks)):
         pieces = []
         measures = at_every_checkpoint(choose(sweep.blocks[i]))
@@ -71,12 +73,16 @@ def take(
         for step in (step for step in steps if step in there):
             path = folder / f"{name}_{i}_{step}.nc"
             if not path.exists():
+                start = time.monotonic()
                 networks = networks or _passes(sweep, i, measures)
-                results.save(_at(sweep, i, step, measures, networks), path)
+                made = _at(sweep, i, step, measures, networks)
+                results.save(made.assign_attrs(seconds=time.monotonic() - start), path)
                 tell(f"{name}: block {i}, step {step}")
             pieces.append(results.load(path))
+            seconds += pieces[-1].attrs["seconds"]
         blocks.append(xr.concat(pieces, "step", join="outer"))
-    return xr.concat(blocks, "run", join="outer").sortby("run")
+    joined = xr.concat(blocks, "run", join="outer").sortby("run")
+    return joined.assign_attrs(seconds=seconds)
 
 
 def _passes(sweep: Sweep, i: int, measures: Sequence[Part]) -> list:
@@ -131,6 +137,7 @@ def scalars(ds: xr.Dataset) -> dict[str, tuple[str, np.ndarray]]:
 def sees_test_answers(measures: Sequence[Part], sweep: Sweep, run: int, step: int) -> set[str]:
     """The names of the measures that change when every test pair is given another answer."""
     params, initial, program = sweep.params(run, step), sweep.params(run, 0), sweep.program(run)
+    params, initial = jax.device_put((params, initial))  # as all measures have them
     one = jax.tree.map(lambda x: x[0], own_data([sweep.config.runs[run]]))
     data = one.data
     wrong = np.where(data.splits["test"], (data.targets + 1) % data.num_answers, data.targets)
