@@ -57,3 +57,21 @@ def test_the_words_on_ways_to_train_are_of_their_json():
     assert all(rows[name]["grokked"] == 0 for name in none)
     assert all(rows[x]["grokked"] == 2 for x in ("multiply", "x2_y2", "dihedral group of 58"))
     assert rows["S5"]["grokked"] == 1
+
+
+def test_the_words_on_which_measure_knew_first_are_of_their_json():
+    page = (ROOT / "docs" / "results.md").read_text()
+    section = " ".join(page.partition("## Which measure knew")[2].partition("\n## ")[0].split())
+    found = read("predictors")
+    rows = {row["name"]: row for row in found["rows"]}
+    assert f"{found['runs']} runs of p = 59" in section
+    assert f"in {found['cells']} cells" in section
+    assert f"of which {found['never_grok']} never grok" in section
+    assert f"At step {found['landmark']}, before any" in section and found["at_risk"] == 62
+    best = max(row["concordance"] or 0 for row in found["rows"])
+    assert f"reach {best:.2f}" in section
+    hyper = rows["hyperparameters"]
+    low, high = hyper["concordance_interval"]
+    assert f"({hyper['concordance']:.2f}, interval {low:.2f} to {high:.2f})" in section
+    perfect = [x for x in found["rows"] if x["warned"] == x["grokked"] and not x["false_alarms"]]
+    assert not perfect
