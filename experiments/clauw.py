@@ -56,9 +56,9 @@ def paper() -> tuple[ConfigDict, list[dict]]:
 
 
 def laptop() -> tuple[ConfigDict, list[dict]]:
-    """Decays 0.1, 2 and 10 and the initial scale 8; one seed, 1,500 updates, 50 checkpoints."""
+    """Decays 0.1, 2 and 10 and the initial scale 8; one seed, 3,000 updates, 50 checkpoints."""
     config = _config()
-    config.steps, config.eval_every = 1_500, 10
+    config.steps, config.eval_every = 3_000, 10
     config.checkpoint_every, config.checkpoint_log_steps = 500, 56
     return config, arms()[:3] + arms()[4:5]
 
@@ -200,7 +200,7 @@ def series(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
             top.plot(at, curve[f"{split}_accuracy"], color=color, label=f"{split} accuracy")
         middle.plot(steps, row["synergy"], color="#0072B2", label="synergy")
         middle.plot(steps, row["redundancy"], color="#D55E00", label="redundancy")
-        bottom.plot(steps, row["synergy_size"], color="#0072B2", label="neurons in its set")
+        bottom.plot(steps, row["synergy_size"], color="#0072B2")
         bottom.plot(steps, row["redundancy_size"], color="#D55E00")
         middle.axvline(row["early_peak_of_synergy_at"], color="#0072B2", linestyle=":")
         top.set_title(row["run"], fontsize=10)
@@ -209,9 +209,10 @@ def series(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
             ax.axvline(row["grokked_at"], color="0.8", zorder=0)
             ax.set_xscale("log")
             ax.tick_params(labelsize=8)
-    for ax, label in zip(axes[:, 0], ("accuracy", "nats", "neurons"), strict=True):
+    for ax, label in zip(axes[:, 0], ("accuracy", "nats", "neurons in the set"), strict=True):
         ax.set_ylabel(label)
-        ax.legend(fontsize=7, frameon=False)
+    lines = [line for ax in axes[:2, 0] for line in ax.lines[:2]]
+    figure.legend(handles=lines, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
