@@ -10,6 +10,7 @@ import pytest
 from experiments.chips import __main__ as bench
 from experiments.chips import account, hlo, programs, report, targets
 from grokjax.commandline import run_main
+from grokjax.errors import ConfigError
 
 RESULTS = Path(bench.__file__).parents[1] / "results"
 
@@ -156,3 +157,13 @@ def test_programs_cost_what_was_recorded(chip):
     for name in ("bytes", "kernels", "temporary_bytes"):
         found, known = (x["programs"]["training"][name] for x in (now, recorded))
         assert found == pytest.approx(known, rel=0.1), name
+
+
+def test_a_program_that_jaxlib_cannot_read_gets_one_line(monkeypatch):
+    class Compiled:
+        def as_text(self):
+            raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure\nand more")
+
+    monkeypatch.setattr(report, "version", lambda package: "1.2")
+    with pytest.raises(ConfigError, match=r"cannot read .* libtpu 1\.2 has made.*RET_CHECK"):
+        report.text_of(Compiled(), targets.CHIPS["v6e"])

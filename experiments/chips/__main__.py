@@ -58,7 +58,7 @@ def measured(
         compiled = targets.compiled(chip, *work[:2], precision, work.donated)
         if text:
             text.mkdir(parents=True, exist_ok=True)
-            (text / f"{chip}_{runs}_{name}.txt").write_text(compiled.as_text())
+            (text / f"{chip}_{runs}_{name}.txt").write_text(report.text_of(compiled, known))
         found[name] = report.figures(compiled, known, runs, work.steps)
     return {
         "chip": {"name": known.name, "source": known.source, "reached": known.reached}

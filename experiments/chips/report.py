@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax
 from experiments.chips import account, hlo, targets
 from experiments.chips.account import Kernel
 from experiments.chips.targets import Chip
+from grokjax.errors import ConfigError
 
 LARGEST = 8
 """How many arrays, kernels and products are listed."""
@@ -16,12 +18,28 @@ LARGEST = 8
 
 def figures(compiled: jax.stages.Compiled, chip: Chip, runs: int, steps: int) -> dict[str, Any]:
     """What one program costs a run; of a training loop, `steps` of them a round, a run-step."""
-    found = of_text(compiled.as_text(), chip, runs, steps)
+    found = of_text(text_of(compiled, chip), chip, runs, steps)
     memory = compiled.memory_analysis()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes
     held += memory.temp_size_in_bytes - memory.alias_size_in_bytes
     temporary = memory.temp_size_in_bytes
     return found | {"temporary_bytes": temporary / runs, "all_bytes": held / runs}
+
+
+def text_of(compiled: jax.stages.Compiled, chip: Chip) -> str:
+    """The program as text.
+
+    Raises:
+        ConfigError: jaxlib cannot read what this version of the chip's compiler has made.
+    """
+    try:
+        return compiled.as_text()
+    except jax.errors.JaxRuntimeError as error:
+        made = ", ".join(f"{name} {version(name)}" for name in chip.packages)
+        raise ConfigError(
+            f"jaxlib {version('jaxlib')} cannot read the program that {made} has made: install "
+            f"another version of one of them ({str(error).splitlines()[0][:120]})"
+        ) from error
 
 
 def of_text(text: str, chip: Chip, runs: int, steps: int = 0) -> dict[str, Any]:
