@@ -75,3 +75,20 @@ def test_the_words_on_which_measure_knew_first_are_of_their_json():
     assert f"({hyper['concordance']:.2f}, interval {low:.2f} to {high:.2f})" in section
     perfect = [x for x in found["rows"] if x["warned"] == x["grokked"] and not x["false_alarms"]]
     assert not perfect
+
+
+def test_the_words_on_synergy_are_of_their_json():
+    page = (ROOT / "docs" / "results.md").read_text()
+    section = " ".join(page.partition("## Synergy and")[2].partition("\n## ")[0].split())
+    found = read("clauw")
+    runs = {row["run"]: row for row in found["runs"]}
+    for name in ("decay 0.1", "decay 2", "constant norm, scale 8"):
+        assert f"groks at {runs[name]['grokked_at']:,.0f}" in section
+    assert runs["decay 10"]["memorized_at"] is None
+    assert {row["early_peak_of_synergy_at"] for row in runs.values()} == {6.0}
+    peaks = [row["synergy"][row["step"].index(6)] for row in runs.values()]
+    assert all(f"{peak:.0f}" in section for peak in peaks)
+    for row in found["subnetworks"]:
+        for which in ("synergistic", "others", "all"):
+            step = row[which]["grokked_at"]
+            assert step is None or f"{step:,.0f}" in section
