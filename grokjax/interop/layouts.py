@@ -8,8 +8,8 @@ W_Q is [head, d_head, d_model]) and W_O as [d_model, head d_head].
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from grokjax.errors import ConfigError
 from grokjax.types import Params
@@ -74,7 +74,8 @@ def to_authors(params: Params) -> dict[str, np.ndarray]:
 
 def _check_plain(params: Params) -> None:
     """Nothing may be left out silently, nor be missing."""
-    found = set(flatten_dict(params, sep="."))
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    found = {".".join(key.key for key in path) for path, _ in leaves}
     wanted = set(named(TRANSFORMER_LENS, max(len(params.get("blocks", ())), 1)))
     for names, how in ((found - wanted, "has"), (wanted - found, "lacks")):
         if names:
