@@ -43,11 +43,6 @@ class Change(NamedTuple):
 
 def _changes() -> dict[str, Change]:
     apart, together = lookup._mix_back_apart, lookup._mix_back_together
-    all_at_once = ("_back_apart", products._back_together)
-    one_by_one = ("_back_together", products._back_apart)
-    added = [("_with_ones", products._with_sums)]
-    added += [(name, products._back_summed) for name in ("_back_apart", "_back_together")]
-    a_row = [("_with_sums", products._with_ones), ("_back_summed", products._back_apart)]
     return {
         AS_IT_IS: Change(("cpu", "cuda", "tpu")),
         "look-ups by products with one-hots": _of(
@@ -61,16 +56,30 @@ def _changes() -> dict[str, Change]:
         "mixes of each token back by itself": _of(
             lookup, "cuda", _mix_back_together=partial(apart, lookup._by_gather)
         ),
-        "biases added": _of(products, "cpu cuda", **dict(added)),
-        "biases as a row of the product": _of(products, "tpu", **dict(a_row)),
-        "MLP and unembedding back at once": _of(products, "cpu", **dict([all_at_once])),
-        "MLP and unembedding back one by one": _of(products, "cuda", **dict([one_by_one])),
-        "neurons made again in the backward pass": Change(
-            ("cpu", "cuda", "tpu"),
-            (
-                (lookup, "ACTIVATIONS", {"relu": lambda before: before}),
-                (lookup, "over_examples", _of_activated),
-            ),
+        "biases added": _of(
+            products,
+            "cpu cuda",
+            _with_ones=products._with_sums,
+            _back_apart=products._back_summed,
+            _back_together=products._back_summed,
+        ),
+        "biases as a row of the product": _of(
+            products,
+            "tpu",
+            _with_sums=products._with_ones,
+            _back_summed=products._back_apart,
+        ),
+        "MLP and unembedding back at once": _of(
+            products, "cpu", _back_apart=products._back_together
+        ),
+        "MLP and unembedding back one by one": _of(
+            products, "cuda", _back_together=products._back_apart
+        ),
+        "neurons made again in the backward pass": _of(
+            lookup,
+            "cpu cuda tpu",
+            ACTIVATIONS={"relu": lambda before: before},
+            over_examples=_of_activated,
         ),
         "examples in tiles of 128": _of(blocks, "cpu", block_data=_in_tiles),
         "examples not in tiles": _of(blocks, "cuda tpu", TILE=1),

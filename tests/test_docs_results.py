@@ -16,6 +16,12 @@ def read(name):
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
+def section(title):
+    """Of the results, as one line."""
+    page = (ROOT / "docs" / "results.md").read_text()
+    return " ".join(page.partition(f"## {title}\n")[2].partition("\n## ")[0].split())
+
+
 def numbers(text):
     return [x.replace(",", "") for x in re.findall(r"\d[\d,]*\.?\d*(?:e-?\d+)?", text)]
 
@@ -44,15 +50,14 @@ def test_the_table_of_the_published_network_is_that_of_its_json():
 
 
 def test_the_words_on_ways_to_train_are_of_their_json():
-    page = (ROOT / "docs" / "results.md").read_text()
-    section = " ".join(page.partition("## Ways to train")[2].partition("\n## ")[0].split())
+    text = section("Ways to train")
     rows = {row["way"]: row for row in read("ways")["ways"]}
-    assert f"{len(rows)} ways, three seeds each" in section
+    assert f"{len(rows)} ways, three seeds each" in text
     whole = ("AdamW, decay 3", "AdamW, decay 1", "Adam, coupled decay", "constant attention")
     whole += ("orthogonal gradient", "constant norm", "SGD", "Muon", "LayerNorm", "2 layers")
     for name in (*whole, "Grokfast"):
         steps = rows[name]["steps_to_grok"]
-        assert f"{min(steps):,.0f} to {max(steps):,.0f}" in section, name
+        assert f"{min(steps):,.0f} to {max(steps):,.0f}" in text, name
     none = ("StableMax", "10 % label noise", "subtract", "divide", "x2_xy_y2", "x3_xy_y3")
     assert all(rows[name]["grokked"] == 0 for name in none)
     assert all(rows[x]["grokked"] == 2 for x in ("multiply", "x2_y2", "dihedral group of 58"))
@@ -60,35 +65,33 @@ def test_the_words_on_ways_to_train_are_of_their_json():
 
 
 def test_the_words_on_which_measure_knew_first_are_of_their_json():
-    page = (ROOT / "docs" / "results.md").read_text()
-    section = " ".join(page.partition("## Which measure knew")[2].partition("\n## ")[0].split())
+    text = section("Which measure knew first")
     found = read("predictors")
     rows = {row["name"]: row for row in found["rows"]}
-    assert f"{found['runs']} runs of p = 59" in section
-    assert f"in {found['cells']} cells" in section
-    assert f"of which {found['never_grok']} never grok" in section
-    assert f"At step {found['landmark']}, before any" in section and found["at_risk"] == 62
+    assert f"{found['runs']} runs of p = 59" in text
+    assert f"in {found['cells']} cells" in text
+    assert f"of which {found['never_grok']} never grok" in text
+    assert f"At step {found['landmark']}, before any" in text and found["at_risk"] == 62
     best = max(row["concordance"] or 0 for row in found["rows"])
-    assert f"reach {best:.2f}" in section
+    assert f"reach {best:.2f}" in text
     hyper = rows["hyperparameters"]
     low, high = hyper["concordance_interval"]
-    assert f"({hyper['concordance']:.2f}, interval {low:.2f} to {high:.2f})" in section
+    assert f"({hyper['concordance']:.2f}, interval {low:.2f} to {high:.2f})" in text
     perfect = [x for x in found["rows"] if x["warned"] == x["grokked"] and not x["false_alarms"]]
     assert not perfect
 
 
 def test_the_words_on_synergy_are_of_their_json():
-    page = (ROOT / "docs" / "results.md").read_text()
-    section = " ".join(page.partition("## Synergy and")[2].partition("\n## ")[0].split())
+    text = section("Synergy and redundancy (Clauw et al. 2024)")
     found = read("clauw")
     runs = {row["run"]: row for row in found["runs"]}
     for name in ("decay 0.1", "decay 2", "constant norm, scale 8"):
-        assert f"groks at {runs[name]['grokked_at']:,.0f}" in section
+        assert f"groks at {runs[name]['grokked_at']:,.0f}" in text
     assert runs["decay 10"]["memorized_at"] is None
     assert {row["early_peak_of_synergy_at"] for row in runs.values()} == {6.0}
     peaks = [row["synergy"][row["step"].index(6)] for row in runs.values()]
-    assert all(f"{peak:.0f}" in section for peak in peaks)
+    assert all(f"{peak:.0f}" in text for peak in peaks)
     for row in found["subnetworks"]:
         for which in ("synergistic", "others", "all"):
             step = row[which]["grokked_at"]
-            assert step is None or f"{step:,.0f}" in section
+            assert step is None or f"{step:,.0f}" in text
