@@ -5,6 +5,7 @@ until all runs of the block have passed it, and writes it then. The order at eve
 parameters, scores, and from time to time the state, so that a state on disk implies all before it.
 """
 
+import contextlib
 import logging
 import time
 from collections import defaultdict, deque
@@ -64,7 +65,8 @@ def train(
     """
     waiting = deque(sorted(blocks))
     active: dict[int, _Training] = {}
-    with Places(sweep.cores_per_run) as places:
+    # However this ends, what is being saved is on disk before it does.
+    with Places(sweep.cores_per_run) as places, contextlib.ExitStack() as writers:
         while (waiting or active) and not stopped():
             free = len(places.devices) - sum(one.lanes_left for one in active.values())
             if waiting and free > 0:
@@ -76,6 +78,7 @@ def train(
                     release(number)
                     continue
                 one = active[number] = _Training(sweep, number, block, directory, held)
+                writers.enter_context(one.writer)
                 places.add(one.lanes)
                 tell(number, *one.progress())
                 continue

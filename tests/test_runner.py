@@ -2,6 +2,8 @@ import json
 import os
 import shutil
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -211,13 +213,22 @@ def test_a_running_sweep_can_be_measured(finished, tmp_path, monkeypatch):
     def fail(*args):
         raise stop
 
-    monkeypatch.setattr(checkpoints.Writer, "save_state", fail)
-    with pytest.raises(RuntimeError, match="the machine fails"):
-        run(tiny_sweep(), tmp_path)
+    save = checkpoints._save
+    with ThreadPoolExecutor(1) as slow_disk:
+
+        def save_late(*args):
+            return slow_disk.submit(lambda: time.sleep(0.3) or save(*args).result())
+
+        monkeypatch.setattr(loop, "FIRST_SAVE", 1e6)  # no state is saved before step 15
+        monkeypatch.setattr(checkpoints, "_save", save_late)
+        monkeypatch.setattr(checkpoints.Writer, "save_state", fail)
+        with pytest.raises(RuntimeError, match="the machine fails"):
+            run(tiny_sweep(), tmp_path)
+        sweep = grokjax.open_sweep(tmp_path)
+        assert sweep.steps == (0, 10)  # what was in flight is on disk
     monkeypatch.undo()
-    sweep = grokjax.open_sweep(tmp_path)
     measures = sweep.measures()
-    assert measures.sizes["step"] == len(sweep.steps) < 5
+    assert measures.sizes["step"] == 2
     assert not measures_path(tmp_path).exists()
     run(tiny_sweep(), tmp_path)
     assert_same_bits(contents(tmp_path), contents(finished[0]))
