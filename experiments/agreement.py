@@ -7,7 +7,6 @@ array, and of the losses, relative, at some steps.
     python -m experiments.agreement [--steps 50,200,2000] [--seeds 3]
 """
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import grokjax
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
+from experiments.written import save_json
 from grokjax import runner
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
         print(f"  step {step:5}  " + ", ".join(f"{k} {v:.1e}" for k, v in largest.items()))
     command = " ".join(["python -m experiments.agreement", *argv])
     report = {"command": command, "machine": machine.describe(), "apart": rows}
-    (Path(options.out) / "agreement.json").write_text(json.dumps(report, indent=1))
+    save_json(report, Path(options.out) / "agreement.json")
     return 0
 
 

@@ -28,6 +28,7 @@ from experiments import options
 from experiments.chips import __main__ as chips
 from experiments.chips import targets
 from experiments.throughput import programs, timing
+from experiments.written import save_json
 from grokjax import blocks, lookup, products, training, variants
 from grokjax.commandline import run_main
 
@@ -220,7 +221,7 @@ def main(argv: list[str]) -> None:
     results = {"chip": given.chip, "runs": runs, "jax": jax.__version__, "changes": found}
     print(table(found))
     if given.out:
-        given.out.write_text(json.dumps(results, indent=1) + "\n")
+        save_json(results, given.out)
     print(json.dumps(results))
 
 

@@ -18,7 +18,7 @@ import xarray as xr
 import grokjax
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
-from experiments.written import plain
+from experiments.written import plain, save_json
 from grokjax import loop, prepare, progress, runner, workdir
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
@@ -96,8 +96,7 @@ def main(argv: list[str]) -> int:
             "measures": same_up_to_the_ends(*measures.values(), ends),
         },
     }
-    path = Path(options.out) / "early_stops.json"
-    path.write_text(json.dumps(plain(report), indent=1))
+    save_json(report, Path(options.out) / "early_stops.json")
     print(json.dumps(plain(report), indent=1))
     return 0
 

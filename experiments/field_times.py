@@ -6,7 +6,6 @@ The sweep is one that is finished, with its checkpoints. By itself a measure pay
 shares with others, such as the forward pass, so the times add up to more than the family takes.
 """
 
-import json
 import shlex
 import sys
 import time
@@ -19,7 +18,7 @@ import numpy as np
 
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
-from experiments.written import plain
+from experiments.written import save_json
 from grokjax import checkpoints, devices, parts, runner
 from grokjax.commandline import run_main
 from grokjax.evaluate import Sweep, evaluate
@@ -110,8 +109,7 @@ def main(argv: list[str]) -> int:
         "measures": rows,
     }
     path = Path(options.out) / "field_times.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plain(report), indent=1))
+    save_json(report, path)
     print(f"results  {path}")
     return 0
 

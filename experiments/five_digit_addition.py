@@ -5,7 +5,7 @@ from experiments import lab, sequence_lab
 
 def paper():
     """Three seeds of each; 18 hours on two cores, nearly all of them for the finite set."""
-    return sequence_lab.both("five_digit_addition", 700, 18_053)
+    return sequence_lab.both("five_digit_addition", (700,), 18_053)
 
 
 def laptop():

@@ -14,7 +14,6 @@ the tables of the docs anew.
 
 import argparse
 import itertools
-import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +27,7 @@ from ml_collections import ConfigDict
 
 from experiments.losses import losses_figure
 from experiments.options import parser as command_parser
-from experiments.written import plain, save_figures
+from experiments.written import save_figures, save_json
 from grokjax import plots, results, runner
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
@@ -108,7 +107,7 @@ def run(
             "figures": saved,
             **measure(sweep),
         }
-        (out / f"{name}.json").write_text(json.dumps(plain(report), indent=1) + "\n")
+        save_json(report, out / f"{name}.json")
         for path in (out / name).glob("*.png"):
             if path.stem not in saved:  # of an earlier sweep
                 path.unlink()

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from experiments import lab, rounding
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
-from experiments.written import plain
+from experiments.written import save_json
 from grokjax import blocks, devices, products, runner
 from grokjax.commandline import run_main
 from grokjax.config import RunConfig
@@ -172,8 +172,7 @@ def main(argv: list[str]) -> int:
         found = report["cases"][name] = case(name, options.quick)
         found |= {"command": command, "machine": machine.describe()}
         found["minutes"] = round((time.time() - began) / 60, 1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plain(report), indent=1))
+        save_json(report, path)
         print(f"\n{name}, {len(found['runs']['float32'])} seeds", *table(found), sep="\n")
     print(f"\nresults  {path}")
     return 0

@@ -5,7 +5,7 @@ from experiments import lab, sequence_lab
 
 def paper():
     """Three seeds of each; 9 hours on two cores, nearly all of them for the finite set."""
-    return sequence_lab.both("repeated_subsequence", 512, 285_820)
+    return sequence_lab.both("repeated_subsequence", (512,), 285_820)
 
 
 def laptop():

@@ -30,12 +30,13 @@ def fresh(task: str, steps: int | None = None, seeds: Sequence[int] = (0, 1, 2))
 
 
 def both(
-    task: str, count: int, steps: int, every: int = 500
+    task: str, counts: Sequence[int], steps: int, every: int = 500
 ) -> tuple[ConfigDict, list[dict[str, Any]]]:
-    """Fresh data for as long as the paper trains, and a finite set for `steps`; with a checkpoint
+    """Fresh data for as long as the paper trains, and finite sets for `steps`; with a checkpoint
     `every` so many of them."""
     config, name = fresh(task), f"{task}.num_sequences"
-    kinds = ({name: 0, "steps": config.steps}, {name: count, "steps": steps})
+    finite = ({name: count, "steps": steps} for count in counts)
+    kinds = ({name: 0, "steps": config.steps}, *finite)
     config.axes.seed, config.eval_every, config.checkpoint_every = None, every // 10, every
     return config, [{**kind, "seed": seed} for kind in kinds for seed in (0, 1, 2)]
 
@@ -63,12 +64,13 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def losses(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
-    """Train and test loss of every run; a finite set on the right."""
+    """Train and test loss of every run; on the left with fresh data."""
     name = next((str(x) for x in measures.coords if str(x).endswith(".num_sequences")), None)
     counts = measures[name].values if name else np.zeros(measures.sizes["run"])
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    axes = figure.subplots(1, len(set(counts.tolist())), squeeze=False)[0]
-    for ax, count in zip(axes, sorted(set(counts.tolist())), strict=True):
+    kinds = sorted(set(counts.tolist()), key=lambda count: -count or -np.inf)
+    figure = Figure(figsize=(max(10, 3.6 * len(kinds)), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    for ax, count in zip(axes, kinds, strict=True):
         for number in measures["run"].values[counts == count]:
             _draw(ax, curves.sel(run=number), int(measures["seed"].sel(run=number)))
         ax.set_title("fresh data" if count == 0 else f"{int(count)} sequences", fontsize=10)

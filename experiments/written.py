@@ -1,12 +1,15 @@
 """What an experiment leaves behind: numbers as JSON has them, figures, and what stands on them."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from grokjax.errors import ConfigError
 
 
 def plain(value: Any, digits: int | None = None) -> Any:
@@ -25,6 +28,19 @@ def plain(value: Any, digits: int | None = None) -> Any:
     if not np.isfinite(value):
         return None
     return value if digits is None else float(f"{value:.{digits}g}")
+
+
+def save_json(report: Mapping[str, Any], path: Path) -> None:
+    """Plain, one entry a line.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plain(report), indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise ConfigError(f"{path} is not writable: {error.strerror}") from error
 
 
 def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.paper_page import drawn, figures, items, judged, statements, tables
+from experiments.paper_page import drawn, figures, items, judged, sequences, statements, tables
 from experiments.paper_page.__main__ import PAGES, RESULTS, ROOT, filled, known
 from experiments.paper_page.recorded import Experiment, Run, identity, load, preset
 from experiments.paper_page.statements import EXPERIMENTS, Order, Statement
@@ -286,3 +286,43 @@ def test_two_runs_are_one_whatever_ends_them():
     same = next(x for x in preset("weight_decay", "paper") if x["weight_decay"] == 0.3)
     assert identity(never) == identity(same)
     assert identity(never) != identity(never | {"seed": 1})
+
+
+# --- Tasks of sequences ---------------------------------------------------------------------------
+
+
+def of_sequences(task, name, values, below, steps=(0, 500, 1_000, 2_000)):
+    """Three seeds on fresh data with a measure at some steps, and one run on a finite set."""
+    numbers = {
+        "steps_to_test_loss_below": below,
+        "last": {"test_loss": 0.25},
+        "over_training": {"step": list(steps)} | {x: values for x in name},
+        "trained": 2_000,
+    }
+    fields = ({f"{task}.num_sequences": n, "seed": i} for i, n in enumerate((0, 0, 0, 7)))
+    return {task: Experiment(task, "paper", tuple(Run(x, numbers) for x in fields), None, True)}
+
+
+def test_the_first_checkpoints_of_each_digit_are_listed_beside_theirs():
+    names = [f"loss_by_digit{x}" for x in ("", "_with_carry", "_without_carry")]
+    losses = np.array([[2.3] * 6, [0.5] * 6, [0.05] * 6, [0.01] * 6]).astype(object)
+    losses[:, 5], losses[:, 2] = None, 2.0
+    runs = of_sequences("five_digit_addition", names, losses.tolist(), {})
+    text = sequences.five_digit_addition(runs)
+    assert "for 2,000 steps (3 seeds)" in text and "0.25, 0.25 and 0.25" in text
+    lines = [[x.strip() for x in line.split("|")[1:-1]] for line in text.splitlines()[2:]]
+    assert lines[2] == ["0 (the carry)", "500", "9", "1,000", "288", "1,000", "1,000"]
+    assert lines[4] == ["2", "> 2,000", "1,582", "> 2,000", "2,180", "> 2,000", "> 2,000"]
+    assert lines[7] == ["5 (units)", "", "1,635", "", "1,761", "", ""]
+
+
+def test_the_best_head_stands_beside_the_loss():
+    scores = [[[0.1, 0.2], [0.1, x]] for x in (0.1, 0.3, 0.9, 0.8)]
+    below = {"2.0": 700, "1.0": None, "0.1": None}
+    runs = of_sequences("repeated_subsequence", ["prefix_matching_score"], scores, below)
+    text = sequences.repeated_subsequence(runs)
+    assert "below 2 from step 700, 700 and 700, below 1 from > 2,000, " in text
+    assert "0.3, 0.3 and 0.3 at step 500, 0.9, 0.9 and 0.9 at step 1,000" in text
+    for make in (sequences.skip_trigram, sequences.five_digit_addition):
+        name = make.__name__
+        assert make({name: None}) == "Not run here."

@@ -19,7 +19,7 @@ from grokjax.table import resolve
     ],
 )
 def test_the_presets_are_the_papers_runs(task, count, steps, fresh):
-    config, table = sequence_lab.both(task, count, steps)
+    config, table = sequence_lab.both(task, (count,), steps)
     runs = resolve(config, lambda config: table).runs
     found = [(run[f"{task}.num_sequences"], run.steps, run.seed) for run in runs]
     wanted = ((0, fresh), (count, steps))

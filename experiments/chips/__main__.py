@@ -20,6 +20,7 @@ from typing import Any
 from experiments.chips import report, targets
 from experiments.chips.programs import mainline
 from experiments.chips.programs import work as work_of
+from experiments.written import save_json
 from grokjax import blocks
 from grokjax.commandline import run_main
 from grokjax.config import PRECISIONS
@@ -33,10 +34,9 @@ def main(argv: list[str]) -> None:
     options = _options(argv)
     results = measured(**vars(options))
     print(report.table(results))
-    line = json.dumps(results)
     if options.out:
-        options.out.write_text(json.dumps(results, indent=1) + "\n")
-    print(line)
+        save_json(results, options.out)
+    print(json.dumps(results))
 
 
 def measured(

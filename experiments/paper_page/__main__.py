@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from experiments.options import parser as command_parser
-from experiments.paper_page import drawn, figures, tables
+from experiments.paper_page import drawn, figures, sequences, tables
 from experiments.paper_page.recorded import Experiment, load
 from experiments.paper_page.statements import EXPERIMENTS
 from grokjax.commandline import run_main
@@ -33,7 +33,9 @@ PAGES: dict[str, dict[str, Callable[[Known], str]]] = {
         "repeated": tables.repeated_table,
         "experiments": tables.experiments_table,
         "variants": tables.variants_table,
-        "skip_trigram": tables.skip_trigram,
+        "skip_trigram": sequences.skip_trigram,
+        "five_digit_addition": sequences.five_digit_addition,
+        "repeated_subsequence": sequences.repeated_subsequence,
     },
     "experiments/README.md": {
         "figures": lambda known: figures.figures_table(known, RESULTS),

@@ -165,7 +165,7 @@ ITEMS = (
             f"Figure {first + finite}",
             f"{words}, {f'{count} sequences' if finite else 'fresh data'}",
             task,
-            ("losses",),
+            ("losses", *["progress_run_0000"] * (not finite)),
             values,
             {f"{task}.num_sequences": count * finite},
         )

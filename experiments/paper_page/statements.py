@@ -193,8 +193,13 @@ def _low_precision() -> Iterator[Statement]:
         yield Statement(says, "groks", "grokked", groks(WHOLE), runs)
 
 
-def _sequences(task: str, fresh: Mapping[str, int], count: int) -> Iterator[Statement]:
-    """The saved curve on fresh data; on a finite set the training loss falls long before."""
+def _sequences(
+    task: str, fresh: Mapping[str, int], counts: Mapping[int, str]
+) -> Iterator[Statement]:
+    """The saved curve on fresh data; on finite sets the training loss falls long before.
+
+    `counts` says of each size of a set who names it.
+    """
     size = f"{task}.num_sequences"
     for level, step in fresh.items():
         yield Statement(
@@ -204,8 +209,9 @@ def _sequences(task: str, fresh: Mapping[str, int], count: int) -> Iterator[Stat
             within(step, 1.5),
             {size: 0},
         )
-    says = f"{count} sequences: step of test loss below 1 over that of the training loss"
-    yield Statement(says, "groks", "delay", at_least(2), {size: count})
+    for count, whose in counts.items():
+        says = f"{count} sequences: step of test loss below 1 over that of the training loss"
+        yield Statement(says, f"groks{whose}", "delay", at_least(2), {size: count})
 
 
 EXPERIMENTS: dict[str, tuple[Statement | Order, ...]] = {
@@ -216,9 +222,15 @@ EXPERIMENTS: dict[str, tuple[Statement | Order, ...]] = {
     "two_layers": tuple(_two_layers()),
     "regularizers": tuple(_regularizers()),
     "low_precision": tuple(_low_precision()),
-    "skip_trigram": tuple(_sequences("skip_trigram", {"1.0": 237}, 512)),
-    "five_digit_addition": tuple(
-        _sequences("five_digit_addition", {"1.0": 1_517, "0.1": 2_077}, 700)
+    "skip_trigram": tuple(
+        _sequences(
+            "skip_trigram",
+            {"1.0": 237},
+            {512: " (text)", 100: " (their notebook's size)", 50: " (the figure's title)"},
+        )
     ),
-    "repeated_subsequence": tuple(_sequences("repeated_subsequence", {"2.0": 900}, 512)),
+    "five_digit_addition": tuple(
+        _sequences("five_digit_addition", {"1.0": 1_517, "0.1": 2_077}, {700: ""})
+    ),
+    "repeated_subsequence": tuple(_sequences("repeated_subsequence", {"2.0": 900}, {512: ""})),
 }

@@ -88,37 +88,6 @@ def earlier(known: Known) -> str:
     )
 
 
-def skip_trigram(known: Known) -> str:
-    """When the loss falls on fresh data, and the attention to the key beside it."""
-    experiment = known["skip_trigram"]
-    runs = experiment.having(**{"skip_trigram.num_sequences": 0}) if experiment else []
-    if not runs:
-        return "Not run here."
-    below = [run.numbers["steps_to_test_loss_below"] for run in runs]
-    over = [run.numbers["over_training"] for run in runs]
-    places = [_nearest(over[0]["step"], at) for at in (100, 200)]
-    attention = [[x["attention_to_key"][place][0] for x in over] for place in places]
-    steps = [over[0]["step"][place] for place in places]
-    ends = [run.numbers["last"]["test_loss"] for run in runs]
-    trained = _over([run.numbers["trained"] for run in runs])
-    first, tenth = ([x[level] for x in below] for level in ("1.0", "0.1"))
-    return (
-        f"On fresh data for {trained} steps ({len(runs)} seeds) the test loss is below 1 from step "
-        f"{_listed(first)}, below 0.1 from {_listed(tenth)}, and {_listed(ends)} at the end; "
-        f"meanwhile the head's attention to the key rises from {_listed(attention[0])} at step "
-        f"{steps[0]} to {_listed(attention[1])} at step {steps[1]}."
-    )
-
-
-def _nearest(steps: Sequence[int], wanted: int) -> int:
-    return min(range(len(steps)), key=lambda i: abs(steps[i] - wanted))
-
-
-def _listed(values: Sequence[float]) -> str:
-    *first, last = map(number, values)
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 # --- Table 5 --------------------------------------------------------------------------------------
 
 EVIDENCE = {
@@ -145,7 +114,7 @@ def variants_table(known: Known) -> str:
         for words, runs in variants(experiment):
             steps = [run.numbers["trained"] for run in runs]
             keys = "; ".join(map(_keys, runs))
-            cells = (f"{experiment.name}: {words}", str(len(runs)), _over(steps), keys)
+            cells = (f"{experiment.name}: {words}", str(len(runs)), over(steps), keys)
             rows.append((*cells, *(_evidence(runs, place) for place in EVIDENCE.values())))
     return table(head, rows)
 
@@ -192,7 +161,8 @@ def _evidence(runs: Sequence[Run], place: str) -> str:
     return middle if middle == spread else f"{middle} ({spread})"
 
 
-def _over(steps: Sequence[int]) -> str:
+def over(steps: Sequence[int]) -> str:
+    """From the least to the greatest."""
     low, high = min(steps), max(steps)
     return number(low) if low == high else f"{number(low)} to {number(high)}"
 

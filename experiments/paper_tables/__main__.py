@@ -11,7 +11,6 @@ the paper that no reading of it meets is "unresolved".
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--out {out} cannot be made: {error.strerror}") from error
     # Only now: most of the time of --help would be these imports.
     from experiments.paper_tables.numbers import measure
-    from experiments.written import plain, save_figures
+    from experiments.written import plain, save_figures, save_json
 
     numbers, figures = measure(network)
     numbers = plain(numbers)
@@ -45,12 +44,8 @@ def main(argv: list[str]) -> int:
     if options.weights and train is not None and test is not None and train >= test:
         note = "the training loss is not below the test loss: check --split, --split-seed"
         print(f"note: {note} and --train-fraction", file=sys.stderr)
-    path = out / "paper_tables.json"
-    try:
-        path.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-    print(f"\nwritten to {path}")
+    save_json(numbers, out / "paper_tables.json")
+    print(f"\nwritten to {out / 'paper_tables.json'}")
     print(f"figures  {len(save_figures(figures, out))} in {out}")
     return 0
 

@@ -8,7 +8,6 @@ hyperparameters alone, the train loss and the weight norm.
     python -m experiments.predictors [--workdir DIR] [--out DIR] [--without chains]
 """
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ import xarray as xr
 
 from experiments.options import parser as command_parser
 from experiments.predictors import figure, page, sweep, table, taken
-from experiments.written import plain, save_figures
+from experiments.written import save_figures, save_json
 from grokjax import loop, parts, prepare, progress, runner, workdir
 from grokjax.commandline import run_main
 from grokjax.config import SweepConfig
@@ -61,8 +60,7 @@ def main(argv: list[str]) -> int:
         "seconds_of_measuring": seconds,
         **report,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "predictors.json").write_text(json.dumps(plain(report), indent=1))
+    save_json(report, out / "predictors.json")
     drawn = figure.which_knew_first(
         report["rows"], report["landmark"], report["needed_z"], page.runs_in_words(report)
     )

@@ -14,12 +14,11 @@ run; its arithmetic is counted as `programs.step_flops` has it, whatever a progr
 """
 
 import argparse
-import json
 import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from experiments.throughput import (
 )
 from experiments.throughput.table import table
 from experiments.throughput.timing import Settings
+from experiments.written import save_json
 from grokjax import config as config_lib
 from grokjax.commandline import run_main
 from grokjax.errors import ConfigError, suggest
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         "command": shlex.join(["python", "-m", "experiments.throughput", *argv]),
         "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
-    _write(out, results)
+    save_json(results, out)
     results["machine"] = timing.apart(machine.describe)
     settings = Settings.of(options, results["machine"]["backend"])
     results |= {"settings": settings._asdict(), "took_seconds": {}}
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
         results[name] = timing.attempt(SECTIONS[name], settings)
         results["took_seconds"][name] = round(time.perf_counter() - start, 1)
         results["summary"] = summary.summary(results)
-        _write(out, results)
+        save_json(results, out)
     print(table(results))
     print(f"\nwritten to {out}")
     return int(any("error" in results[name] for name in names) or not summary.agreed(results))
@@ -102,13 +102,6 @@ def _sizes(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,8,128")
     return tuple(sorted({int(x) for x in text.split(",")}))
-
-
-def _write(out: Path, results: Mapping[str, Any]) -> None:
-    try:
-        out.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise ConfigError(f"--out {out} is not writable: {error.strerror}") from error
 
 
 if __name__ == "__main__":
