@@ -10,6 +10,8 @@ from experiments.paper_page.judged import other_setting
 from experiments.paper_page.recorded import Experiment, identity, preset
 from experiments.paper_page.tables import Known, table
 
+NOT_RUN = "no"
+
 
 def figures_table(known: Known, folder: Path) -> str:
     """One row for each; `folder` holds the results."""
@@ -21,13 +23,12 @@ def _row(item: Item, known: Known, folder: Path) -> tuple[str, ...]:
     if not item.experiment:
         return item.number, item.shows, "", item.values, "", ""
     experiment = known[item.experiment]
-    place = f"`{item.experiment}`"
-    if experiment:
+    place, run = f"`{item.experiment}`", run_here(experiment, item.runs)
+    if experiment and run != NOT_RUN:
         place = f"[{place}](results/{item.experiment}.json)"
         there = [x for x in item.files if (folder / item.experiment / f"{x}.png").exists()]
         links = (f"[{x}](results/{item.experiment}/{x}.png)" for x in there)
         place = ", ".join((place, *links))
-    run = run_here(experiment, item.runs)
     return item.number, item.shows, place, item.values, run, remains(item, experiment)
 
 
@@ -35,7 +36,7 @@ def run_here(experiment: Experiment | None, chosen: Mapping[str, Any]) -> str:
     """With how many seeds and steps, and at which setting if not the paper's."""
     runs = experiment.having(**chosen) if experiment else []
     if not runs:
-        return "no"
+        return NOT_RUN
     kinds = Counter(_but_seed(run.fields) for run in runs)
     low, high = min(kinds.values()), max(kinds.values())
     text = f"{low}" if low == high else f"{low} to {high}"

@@ -38,10 +38,13 @@ class Experiment(NamedTuple):
 
 
 def identity(fields: Mapping[str, Any]) -> tuple:
-    """What a run is, however long it was trained: two of one identity have the same first steps."""
+    """What a run is, however long it was trained: two of one identity have the same first steps.
+
+    Without what is not set, such as an `init_seed` that follows the seed.
+    """
     rules = {part.name for part in parts.all_of("stop")}
     apart = lambda name: name in ("steps", "stop") or name.partition(".")[0] in rules  # noqa: E731
-    return tuple(sorted((k, str(v)) for k, v in fields.items() if not apart(k)))
+    return tuple(sorted((k, str(v)) for k, v in fields.items() if v is not None and not apart(k)))
 
 
 def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
