@@ -64,22 +64,34 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def losses(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
-    """Train and test loss of every run; on the left with fresh data."""
-    name = next((str(x) for x in measures.coords if str(x).endswith(".num_sequences")), None)
-    counts = measures[name].values if name else np.zeros(measures.sizes["run"])
-    kinds = sorted(set(counts.tolist()), key=lambda count: -count or -np.inf)
+    """Train and test loss of every run, with a panel for all seeds of a kind."""
+    kinds: dict[str, list[int]] = {}
+    for number in measures["run"].values:
+        kinds.setdefault(_kind(measures.sel(run=number)), []).append(number)
     figure = Figure(figsize=(max(10, 3.6 * len(kinds)), 3.6), layout="constrained")
     axes = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
-    for ax, count in zip(axes, kinds, strict=True):
-        for number in measures["run"].values[counts == count]:
+    for ax, (kind, numbers) in zip(axes, kinds.items(), strict=True):
+        for number in numbers:
             _draw(ax, curves.sel(run=number), int(measures["seed"].sel(run=number)))
-        ax.set_title("fresh data" if count == 0 else f"{int(count)} sequences", fontsize=10)
+        ax.set_title(kind, fontsize=10)
         ax.set_yscale("log")
         ax.set_xlabel("step")
         ax.set_ylabel("loss (nats)")
         ax.grid(color="0.9", linewidth=0.6)
         ax.legend(fontsize=8)
     return figure
+
+
+def _kind(run: xr.Dataset) -> str:
+    """What a run differs in from others but for its seed, in words."""
+    words = ["fresh data"]
+    for name in run.attrs["axes"].split(","):
+        short = name.rpartition(".")[2].replace("_", " ")
+        if short == "num sequences" and run[name]:
+            words[0] = f"{int(run[name])} sequences"
+        elif run[name].dtype == bool and run[name]:
+            words.append(short)
+    return ", ".join(words)
 
 
 def _draw(ax: Any, curve: xr.Dataset, seed: int) -> None:

@@ -170,7 +170,7 @@ def test_no_tolerance_of_an_experiment_accepts_anything():
     for one in [*statements.mainline(), *sum(EXPERIMENTS.values(), ())]:
         if isinstance(one, Order) or one.place.startswith("mechanism/"):
             continue  # tests/test_paper_agreement.py has those of the mechanism
-        run = {"trained": 10**6}
+        run = {"trained": 10**6, "steps_to_train_loss_below": {"1.0": 100}}
         found = (
             {one.check.met(x, run) for x in (True, False)}
             if one.place == "grokked"
@@ -299,7 +299,10 @@ def of_sequences(task, name, values, below, steps=(0, 500, 1_000, 2_000)):
         "over_training": {"step": list(steps)} | {x: values for x in name},
         "trained": 2_000,
     }
-    fields = ({f"{task}.num_sequences": n, "seed": i} for i, n in enumerate((0, 0, 0, 7)))
+    fields = (
+        {f"{task}.num_sequences": n, "seed": i, sequences.DOUBLED: False}
+        for i, n in enumerate((0, 0, 0, 7))
+    )
     return {task: Experiment(task, "paper", tuple(Run(x, numbers) for x in fields), None, True)}
 
 
@@ -320,7 +323,7 @@ def test_the_best_head_stands_beside_the_loss():
     scores = [[[0.1, 0.2], [0.1, x]] for x in (0.1, 0.3, 0.9, 0.8)]
     below = {"2.0": 700, "1.0": None, "0.1": None}
     runs = of_sequences("repeated_subsequence", ["prefix_matching_score"], scores, below)
-    text = sequences.repeated_subsequence(runs)
+    (text,) = sequences.repeated_subsequence(runs).splitlines()
     assert "below 2 from step 700, 700 and 700, below 1 from > 2,000, " in text
     assert "0.3, 0.3 and 0.3 at step 500, 0.9, 0.9 and 0.9 at step 1,000" in text
     for make in (sequences.skip_trigram, sequences.five_digit_addition):

@@ -79,15 +79,8 @@ def load(name: str, folder: Path) -> Experiment | None:
         more = {"trained": row["last"]["step"], "mechanism": found}
         if "steps_to_grok" in row:
             more["grokked"] = row["steps_to_grok"] is not None
-        more["delay"] = _delay(row)
         runs.append(Run(plain_fields(field), {**known, **more}))
     return Experiment(name, report["preset"], tuple(runs), report.get("figures"), today)
-
-
-def _delay(row: Mapping[str, Any]) -> float | None:
-    """First step with a test loss below 1, over that of the training loss."""
-    train, test = (row.get(f"steps_to_{x}_loss_below", {}).get("1.0") for x in ("train", "test"))
-    return test / train if train and test else None
 
 
 def _fields_of_preset(name: str, report: Mapping[str, Any]) -> list[dict[str, Any]]:

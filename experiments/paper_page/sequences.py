@@ -9,33 +9,56 @@ from experiments.paper_page.tables import over, table
 
 Known = Mapping[str, Experiment | None]
 
+DOUBLED = "induction_transformer.doubled_residual"
 THEIRS = ((9, 288), (490, 1_818), (1_582, 2_180), (1_542, 2_056), (1_029, 1_963), (1_635, 1_761))
 """By digit of the sum, the first step of a loss below 1 and below 0.1 in the run that the authors
 saved with a loss for each."""
 
 
 def skip_trigram(known: Known) -> str:
-    """When the loss falls on fresh data, and the attention to the key beside it."""
-    runs = fresh(known, "skip_trigram")
-    if not runs:
-        return "Not run here."
+    """When the losses fall, and on fresh data the attention to the key beside them."""
+    by_count = by_size(known, "skip_trigram")
+    lines = [_keys(runs) if count == 0 else _finite(count, runs) for count, runs in by_count]
+    return "\n".join(f"- {line}" for line in lines) or "Not run here."
+
+
+def _finite(count: int, runs: Sequence[Run]) -> str:
+    train, test = (_steps(runs, "1.0", split) for split in ("train", "test"))
+    ends = listed([run.numbers["last"]["test_loss"] for run in runs])
+    return (
+        f"on {count} sequences for {_trained(runs)} the training loss is below 1 from step "
+        f"{train}, the test loss from {test}, and {ends} at the end"
+    )
+
+
+def _keys(runs: Sequence[Run]) -> str:
     attention = [at_steps(run, "attention_to_key", (100, 200)) for run in runs]
     steps, values = attention[0][0], list(zip(*(x for _, x in attention), strict=True))
     ends = [run.numbers["last"]["test_loss"] for run in runs]
     first, tenth = (_steps(runs, level) for level in ("1.0", "0.1"))
     return (
-        f"On fresh data for {_trained(runs)} the test loss is below 1 from step {first}, "
+        f"on fresh data for {_trained(runs)} the test loss is below 1 from step {first}, "
         f"below 0.1 from {tenth}, and {listed(ends)} at the end; meanwhile the head's "
         f"attention to the key rises from {listed([x[0] for x in values[0]])} at step {steps[0]} "
-        f"to {listed([x[0] for x in values[1]])} at step {steps[1]}."
+        f"to {listed([x[0] for x in values[1]])} at step {steps[1]}"
     )
 
 
 def repeated_subsequence(known: Known) -> str:
     """When the loss falls on fresh data, and the best head's prefix matching beside it."""
     runs = fresh(known, "repeated_subsequence")
-    if not runs:
-        return "Not run here."
+    kinds = {
+        "each layer added to the stream": False,
+        "the stream doubled at each layer, as the authors' code has it": True,
+    }
+    lines = []
+    for words, doubled in kinds.items():
+        if alike := [run for run in runs if run.fields.get(DOUBLED) == doubled]:
+            lines.append(f"- {words}: {_copies(alike)}")
+    return "\n".join(lines) or "Not run here."
+
+
+def _copies(runs: Sequence[Run]) -> str:
     two, one = (_steps(runs, level) for level in ("2.0", "1.0"))
     ends = [run.numbers["last"]["test_loss"] for run in runs]
     scores = [at_steps(run, "prefix_matching_score", (500, 1_000, 2_000)) for run in runs]
@@ -43,9 +66,9 @@ def repeated_subsequence(known: Known) -> str:
     best = [[max(map(max, layers)) for layers in at_step] for at_step in every]
     said = (f"{listed(x)} at step {number(step)}" for step, x in zip(steps, best, strict=True))
     return (
-        f"On fresh data for {_trained(runs)} the test loss is below 2 from step {two}, "
+        f"on fresh data for {_trained(runs)} the test loss is below 2 from step {two}, "
         f"below 1 from {one}, and {listed(ends)} at the end; meanwhile the largest "
-        f"prefix-matching score of a head is {', '.join(said)}."
+        f"prefix-matching score of a head is {', '.join(said)}"
     )
 
 
@@ -74,12 +97,16 @@ def five_digit_addition(known: Known) -> str:
     )
 
 
+def by_size(known: Known, task: str) -> list[tuple[int, list[Run]]]:
+    """The runs on sets of each size: 0, fresh data, then from the largest to the smallest."""
+    groups: dict[int, list[Run]] = {}
+    for run in known[task].runs if known[task] else ():
+        groups.setdefault(run.fields[f"{task}.num_sequences"], []).append(run)
+    return sorted(groups.items(), key=lambda group: (group[0] > 0, -group[0]))
+
+
 def fresh(known: Known, task: str) -> list[Run]:
-    experiment = known[task]
-    if experiment is None:
-        return []
-    name = f"{task}.num_sequences"
-    return [run for run in experiment.runs if run.fields.get(name, 0) == 0]
+    return dict(by_size(known, task)).get(0, [])
 
 
 def at_steps(run: Run, name: str, wanted: Sequence[int]) -> tuple[list[int], list[Any]]:
@@ -104,9 +131,9 @@ def _first(runs: Sequence[Run], name: str, digit: int, level: float, limits: Seq
     return middle if middle == spread else f"{middle} ({spread})"
 
 
-def _steps(runs: Sequence[Run], level: str) -> str:
-    """First recorded steps with a test loss below a level, by seed."""
-    firsts = [run.numbers["steps_to_test_loss_below"][level] for run in runs]
+def _steps(runs: Sequence[Run], level: str, split: str = "test") -> str:
+    """First recorded steps with a loss below a level, by seed."""
+    firsts = [run.numbers[f"steps_to_{split}_loss_below"][level] for run in runs]
     ends = [run.numbers["trained"] for run in runs]
     texts = [f"> {end:,}" if x is None else number(x) for x, end in zip(firsts, ends, strict=True)]
     return joined(texts)

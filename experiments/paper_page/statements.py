@@ -52,6 +52,16 @@ def _near(steps: int, by: float = 0.25) -> Check:
     )  # relative() is of losses by split
 
 
+def _late(factor: float) -> Check:
+    """Of a step at which the test loss is below 1, beside that of the training loss."""
+
+    def accepts(x: int, numbers: Mapping[str, Any]) -> bool:
+        trained = numbers["steps_to_train_loss_below"]["1.0"]
+        return trained is not None and x >= factor * trained
+
+    return Check(f">= {factor:g}x that of the training loss", accepts)
+
+
 def mainline() -> Iterator[Statement]:
     grok = "steps_to_grok"
     yield Statement("groks", "all five seeds", "grokked", groks(WHOLE))
@@ -194,24 +204,30 @@ def _low_precision() -> Iterator[Statement]:
 
 
 def _sequences(
-    task: str, fresh: Mapping[str, int], counts: Mapping[int, str]
+    task: str,
+    fresh: Mapping[str, int],
+    counts: Mapping[int, str],
+    kinds: Mapping[str, Mapping[str, Any]] = {"": {}},
 ) -> Iterator[Statement]:
     """The saved curve on fresh data; on finite sets the training loss falls long before.
 
-    `counts` says of each size of a set who names it.
+    `counts` says of each size of a set who names it, `kinds` in words which runs are compared.
     """
     size = f"{task}.num_sequences"
-    for level, step in fresh.items():
-        yield Statement(
-            f"fresh data: test loss below {level}",
-            f"{step:,} (saved run)",
-            f"steps_to_test_loss_below/{level}",
-            within(step, 1.5),
-            {size: 0},
-        )
-    for count, whose in counts.items():
-        says = f"{count} sequences: step of test loss below 1 over that of the training loss"
-        yield Statement(says, f"groks{whose}", "delay", at_least(2), {size: count})
+    for words, runs in kinds.items():
+        for level, step in fresh.items():
+            yield Statement(
+                f"fresh data{words}: test loss below {level}",
+                f"{step:,} (saved run)",
+                f"steps_to_test_loss_below/{level}",
+                within(step, 1.5),
+                {size: 0, **runs},
+            )
+    for words, runs in kinds.items():
+        for count, whose in counts.items():
+            says = f"{count} sequences{words}: test loss below 1"
+            place = "steps_to_test_loss_below/1.0"
+            yield Statement(says, f"groks{whose}", place, _late(2), {size: count, **runs})
 
 
 EXPERIMENTS: dict[str, tuple[Statement | Order, ...]] = {
@@ -232,5 +248,15 @@ EXPERIMENTS: dict[str, tuple[Statement | Order, ...]] = {
     "five_digit_addition": tuple(
         _sequences("five_digit_addition", {"1.0": 1_517, "0.1": 2_077}, {700: ""})
     ),
-    "repeated_subsequence": tuple(_sequences("repeated_subsequence", {"2.0": 900}, {512: ""})),
+    "repeated_subsequence": tuple(
+        _sequences(
+            "repeated_subsequence",
+            {"2.0": 900},
+            {512: ""},
+            {
+                "": {"induction_transformer.doubled_residual": False},
+                ", doubled residual": {"induction_transformer.doubled_residual": True},
+            },
+        )
+    ),
 }
