@@ -1,4 +1,4 @@
-"""Write the parts of docs/results.md and experiments/README.md that are read off the results.
+"""Write the parts of the pages, README.md among them, that are read off the results.
 
     python -m experiments.paper_page [--check]
 
@@ -37,6 +37,7 @@ PAGES: dict[str, dict[str, Callable[[Known], str]]] = {
         "five_digit_addition": sequences.five_digit_addition,
         "repeated_subsequence": sequences.repeated_subsequence,
     },
+    "README.md": {"mainline_in_short": tables.mainline_in_short},
     "experiments/README.md": {
         "figures": lambda known: figures.figures_table(known, RESULTS),
         "undrawn": figures.undrawn,

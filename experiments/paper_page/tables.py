@@ -1,5 +1,6 @@
 """The tables of docs/results.md as Markdown, from the runs that the JSON files hold."""
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -41,9 +42,22 @@ def tally(known: Known) -> str:
     some = sum(any(any(x.met) for x in of_claim) for of_claim in measured) - agree
     none = len(measured) - agree - some
     return (
-        f"Of {len(claims)} statements {len(measured)} were measured on these runs, by one reading "
+        f"Of {len(claims)} statements of the paper {len(measured)} were measured on these runs, by one reading "
         f"or several: {agree} hold for every run by at least one reading, {some} for some of the "
         f"runs, {none} for none."
+    )
+
+
+def mainline_in_short(known: Known) -> str:
+    """The seeds of the mainline run, for how long, and when they grok."""
+    runs = known["mainline"].runs
+    steps = [x.numbers["steps_to_grok"] for x in runs if x.numbers["grokked"]]
+    trained = over([x.numbers["trained"] for x in runs])
+    return textwrap.fill(
+        f"Of the mainline run (p = 113, 30 % of the pairs, weight decay 1) {len(runs)} seeds were "
+        f"trained here for {trained} steps: {len(steps)} of {len(runs)} grok, at {over(steps)} "
+        f"steps. {tally(known)}",
+        100,
     )
 
 
