@@ -42,9 +42,9 @@ def tally(known: Known) -> str:
     some = sum(any(any(x.met) for x in of_claim) for of_claim in measured) - agree
     none = len(measured) - agree - some
     return (
-        f"Of {len(claims)} statements of the paper {len(measured)} were measured on these runs, by one reading "
-        f"or several: {agree} hold for every run by at least one reading, {some} for some of the "
-        f"runs, {none} for none."
+        f"Of {len(claims)} statements of the paper {len(measured)} were measured on these runs, "
+        f"by one reading or several: {agree} hold for every run by at least one reading, {some} "
+        f"for some of the runs, {none} for none."
     )
 
 
