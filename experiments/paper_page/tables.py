@@ -41,8 +41,11 @@ def tally(known: Known) -> str:
     agree = sum(any(all(x.met) for x in of_claim) for of_claim in measured)
     some = sum(any(any(x.met) for x in of_claim) for of_claim in measured) - agree
     none = len(measured) - agree - some
+    share = f"Of {len(claims)} statements of the paper {len(measured)}"
+    if len(measured) == len(claims):
+        share = f"All {len(claims)} statements of the paper"
     return (
-        f"Of {len(claims)} statements of the paper {len(measured)} were measured on these runs, "
+        f"{share} were measured on these runs, "
         f"by one reading or several: {agree} hold for every run by at least one reading, {some} "
         f"for some of the runs, {none} for none."
     )
