@@ -4,7 +4,7 @@ from experiments import lab, sequence_lab
 
 
 def paper():
-    """Three seeds of each; 5 minutes on two cores.
+    """Three seeds of each; 8 minutes on two cores.
 
     The paper's text has 512 sequences, the title of Figure 34 has 50, the authors' notebook 100.
     """
