@@ -109,6 +109,7 @@ def main(argv: list[str]) -> int:
         "measures": rows,
     }
     path = Path(options.out) / "field_times.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_json(report, path)
     print(f"results  {path}")
     return 0

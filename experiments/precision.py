@@ -172,6 +172,7 @@ def main(argv: list[str]) -> int:
         found = report["cases"][name] = case(name, options.quick)
         found |= {"command": command, "machine": machine.describe()}
         found["minutes"] = round((time.time() - began) / 60, 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_json(report, path)
         print(f"\n{name}, {len(found['runs']['float32'])} seeds", *table(found), sep="\n")
     print(f"\nresults  {path}")

@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from grokjax.errors import ConfigError
+
+if TYPE_CHECKING:  # what writes JSON alone need not wait for it
+    from matplotlib.figure import Figure
 
 
 def plain(value: Any, digits: int | None = None) -> Any:
@@ -31,19 +33,18 @@ def plain(value: Any, digits: int | None = None) -> Any:
 
 
 def save_json(report: Mapping[str, Any], path: Path) -> None:
-    """Plain, one entry a line.
+    """Plain, one entry a line, in a folder that is there.
 
     Raises:
         ConfigError: the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(plain(report), indent=1, allow_nan=False) + "\n")
     except OSError as error:
         raise ConfigError(f"{path} is not writable: {error.strerror}") from error
 
 
-def save_figures(figures: Iterable[tuple[str, Figure]], directory: Path) -> dict[str, Any]:
+def save_figures(figures: "Iterable[tuple[str, Figure]]", directory: Path) -> dict[str, Any]:
     """Small PNGs, in all their colours: of fewer, thin lines lose theirs first.
 
     Returns what is written on each figure, by its stem, and the beginning of its file's hash.
@@ -61,7 +62,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def labels(figure: Figure) -> dict[str, Any]:
+def labels(figure: "Figure") -> dict[str, Any]:
     """Title, legend, and of each axes its title and what stands along x and y."""
     legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes)]
     return {

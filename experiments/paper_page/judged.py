@@ -170,6 +170,12 @@ def summary(values: Sequence[Any], trained: Sequence[int]) -> tuple[str, str]:
     return text(_median(steps)), _spread(text(min(steps)), text(max(steps)))
 
 
+def in_short(values: Sequence[Any], trained: Sequence[int]) -> str:
+    """Median, and the range where there is one."""
+    middle, spread = summary(values, trained)
+    return middle if middle == spread else f"{middle} ({spread})"
+
+
 def _median(values: Sequence[float]) -> float:
     """Infinite where it falls on a value that is."""
     ordered = sorted(values)

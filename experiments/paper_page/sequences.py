@@ -1,15 +1,13 @@
 """What the results say of the paper's tasks of sequences (D.3), in words and a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from experiments.paper_page.judged import number, summary
-from experiments.paper_page.recorded import Experiment, Run
-from experiments.paper_page.tables import over, table
+from experiments.paper_page.judged import in_short, number
+from experiments.paper_page.recorded import Run
+from experiments.paper_page.tables import Known, over, table
+from experiments.repeated_subsequence import DOUBLED
 
-Known = Mapping[str, Experiment | None]
-
-DOUBLED = "induction_transformer.doubled_residual"
 THEIRS = ((9, 288), (490, 1_818), (1_582, 2_180), (1_542, 2_056), (1_029, 1_963), (1_635, 1_761))
 """By digit of the sum, the first step of a loss below 1 and below 0.1 in the run that the authors
 saved with a loss for each."""
@@ -79,15 +77,14 @@ def five_digit_addition(known: Known) -> str:
         return "Not run here."
     head = ("digit of the sum", "below 1", "theirs", "below 0.1", "theirs")
     head += ("below 0.1 with a carry into it", "without")
-    limits = [run.numbers["trained"] for run in runs]
     rows = []
     for digit, theirs in enumerate(THEIRS):
         cells = [f"{digit}{' (the carry)' * (digit == 0)}{' (units)' * (digit == 5)}"]
         for level, their in zip((1.0, 0.1), theirs, strict=True):
-            cells += [_first(runs, "loss_by_digit", digit, level, limits), number(their)]
+            cells += [_first(runs, "loss_by_digit", digit, level), number(their)]
         for which in ("with", "without"):
             name = f"loss_by_digit_{which}_carry"
-            cells.append(_first(runs, name, digit, 0.1, limits))
+            cells.append(_first(runs, name, digit, 0.1))
         rows.append(cells)
     ends = [run.numbers["last"]["test_loss"] for run in runs]
     return (
@@ -117,7 +114,7 @@ def at_steps(run: Run, name: str, wanted: Sequence[int]) -> tuple[list[int], lis
     return [steps[i] for i in places], [measured[name][i] for i in places]
 
 
-def _first(runs: Sequence[Run], name: str, digit: int, level: float, limits: Sequence[int]) -> str:
+def _first(runs: Sequence[Run], name: str, digit: int, level: float) -> str:
     """Median and range of the first checkpoints at which a digit's loss is below a level."""
     firsts = []
     for run in runs:
@@ -127,8 +124,7 @@ def _first(runs: Sequence[Run], name: str, digit: int, level: float, limits: Seq
             return ""
         pairs = zip(measured["step"], losses, strict=True)
         firsts.append(next((step for step, x in pairs if x is not None and x < level), None))
-    middle, spread = summary(firsts, limits)
-    return middle if middle == spread else f"{middle} ({spread})"
+    return in_short(firsts, [run.numbers["trained"] for run in runs])
 
 
 def _steps(runs: Sequence[Run], level: str, split: str = "test") -> str:

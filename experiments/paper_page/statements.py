@@ -17,6 +17,7 @@ from experiments.paper_tables.agreement import (
     never_groks,
     within,
 )
+from experiments.repeated_subsequence import DOUBLED
 
 WHOLE = 40_000
 """Steps of the paper's runs on modular addition."""
@@ -90,16 +91,15 @@ def mainline() -> Iterator[Statement]:
             )
 
 
-def _saved(saved: Mapping[float, int], level: str) -> Iterator[Statement]:
-    """The first step of the authors' saved runs by training fraction."""
-    for fraction, step in saved.items():
-        yield Statement(
-            f"fraction {fraction:g}: test loss below {float(level):g}",
-            f"{step:,} (saved run)",
-            f"steps_to_test_loss_below/{level}",
-            within(step, 2),
-            {"train_fraction": fraction},
-        )
+def _saved(who: str, runs: Mapping[str, Any], level: str, step: int, factor: float) -> Statement:
+    """The first step of a test loss below a level in a run that the authors saved."""
+    return Statement(
+        f"{who}: test loss below {float(level):g}",
+        f"{step:,} (saved run)",
+        f"steps_to_test_loss_below/{level}",
+        within(step, factor),
+        runs,
+    )
 
 
 FVE = ("0.91 to 0.99 (Table 5)", "mechanism/logit_fve", between(0.91, 0.99))
@@ -123,7 +123,9 @@ def _data_fraction() -> Iterator[Statement | Order]:
         yield from _grokking(f"fraction {fraction}", {"train_fraction": fraction})
     yield Order("less data groks later", "slower with less data", "train_fraction", (0.3, 0.4, 0.5))
     first = {0.3: 7_583, 0.4: 2_615, 0.5: 744, 0.6: 270, 0.7: 129, 0.8: 177, 0.9: 156}
-    yield from _saved(first, "1.0")
+    for fraction, step in first.items():
+        runs = {"train_fraction": fraction}
+        yield _saved(f"fraction {fraction:g}", runs, "1.0", step, 2)
     for fraction in (0.6, 0.7, 0.8, 0.9):
         yield Statement(
             f"fraction {fraction}: largest test loss",
@@ -216,13 +218,7 @@ def _sequences(
     size = f"{task}.num_sequences"
     for words, runs in kinds.items():
         for level, step in fresh.items():
-            yield Statement(
-                f"fresh data{words}: test loss below {level}",
-                f"{step:,} (saved run)",
-                f"steps_to_test_loss_below/{level}",
-                within(step, 1.5),
-                {size: 0, **runs},
-            )
+            yield _saved(f"fresh data{words}", {size: 0, **runs}, level, step, 1.5)
     for words, runs in kinds.items():
         for count, whose in counts.items():
             says = f"{count} sequences{words}: test loss below 1"
@@ -254,8 +250,8 @@ EXPERIMENTS: dict[str, tuple[Statement | Order, ...]] = {
             {"2.0": 900},
             {512: ""},
             {
-                "": {"induction_transformer.doubled_residual": False},
-                ", doubled residual": {"induction_transformer.doubled_residual": True},
+                "": {DOUBLED: False},
+                ", doubled residual": {DOUBLED: True},
             },
         )
     ),

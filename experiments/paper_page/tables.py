@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from experiments.paper_page.judged import HEAD, NOT_MEASURED, Line, at, judged, number, summary
+from experiments.paper_page.judged import HEAD, NOT_MEASURED, Line, at, in_short, judged, number
 from experiments.paper_page.recorded import Experiment, Run, identity
 from experiments.paper_page.statements import EXPERIMENTS, mainline
 from grokjax.measures.keys import stand_out
@@ -174,8 +174,7 @@ def _evidence(runs: Sequence[Run], place: str) -> str:
         values = [at(run.numbers, _OF_ROW[place].split("/")) for run in runs]
     if None in values:
         return NOT_MEASURED
-    middle, spread = summary(values, [0])
-    return middle if middle == spread else f"{middle} ({spread})"
+    return in_short(values, [0])
 
 
 def over(steps: Sequence[int]) -> str:

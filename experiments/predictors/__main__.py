@@ -60,6 +60,7 @@ def main(argv: list[str]) -> int:
         "seconds_of_measuring": seconds,
         **report,
     }
+    out.mkdir(parents=True, exist_ok=True)
     save_json(report, out / "predictors.json")
     drawn = figure.which_knew_first(
         report["rows"], report["landmark"], report["needed_z"], page.runs_in_words(report)
