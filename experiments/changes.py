@@ -2,6 +2,7 @@
 
     python -m experiments.changes --out FILE.json
     python -m experiments.changes --chip h100 --runs 128 --out FILE.json
+    python -m experiments.changes --layers 2 --only "the plain form" --out FILE.json
 
 By the clock of this machine, two mainline runs (p = 113, 30 % of the pairs) at a time: every change
 in a process of its own, all in turn, again and again; let nothing else run meanwhile. Or by the
@@ -12,7 +13,7 @@ it is, and for each change what it would be. The last line is a JSON of that.
 import json
 import multiprocessing
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -29,7 +30,7 @@ from experiments.chips import __main__ as chips
 from experiments.chips import targets
 from experiments.throughput import programs, timing
 from experiments.written import save_json
-from grokjax import blocks, lookup, products, training, variants
+from grokjax import blocks, forward, lookup, products, training, variants
 from grokjax.commandline import run_main
 
 AS_IT_IS = "as it is"
@@ -46,6 +47,7 @@ def _changes() -> dict[str, Change]:
     apart, together = lookup._mix_back_apart, lookup._mix_back_together
     return {
         AS_IT_IS: Change(("cpu", "cuda", "tpu")),
+        "the plain form": _of(forward, "cpu cuda tpu", FASTER=()),
         "look-ups by products with one-hots": _of(
             lookup, "cpu cuda", _by_gather=lookup._by_product
         ),
@@ -113,9 +115,10 @@ def _with_inner_loop(*args):
     return _train(*args[:-1], blocks.INNER)
 
 
-def on(platform: str) -> list[str]:
-    """The changes that make another program on a platform, the program as it is first."""
-    return [name for name, change in _changes().items() if platform in change.platforms]
+def on(platform: str, only: Collection[str] = ()) -> list[str]:
+    """The changes (of these) that make another program on a platform, that as it is first."""
+    names = [name for name, change in _changes().items() if platform in change.platforms]
+    return [name for name in names if not only or name in (AS_IT_IS, *only)]
 
 
 def made(name: str) -> ExitStack:
@@ -131,10 +134,10 @@ def made(name: str) -> ExitStack:
 _timed: list[Callable[[], float]] = []
 
 
-def _prepare(name: str, runs: int, seconds: float) -> list[float]:
+def _prepare(name: str, runs: int, layers: int, seconds: float) -> list[float]:
     """Compiles in this process; the losses after ten updates."""
     with made(name):
-        training = programs.Training(programs.mainline(runs))
+        training = programs.Training(programs.mainline(runs, num_layers=layers))
         training.train(10)
     losses = training.scores()["train_loss"]
     tens = lambda count: training.train(blocks.INNER * count)  # noqa: E731
@@ -146,15 +149,17 @@ def _once() -> float:
     return _timed[0]()
 
 
-def by_clock(runs: int, repeats: int, seconds: float) -> dict[str, Any]:
+def by_clock(
+    names: Sequence[str], runs: int, layers: int, repeats: int, seconds: float
+) -> dict[str, Any]:
     """Milliseconds a run-step with every change, and the median of its ratios to none, in turns."""
-    names, spawn = on("cpu"), multiprocessing.get_context("spawn")
+    spawn = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         pools = {name: stack.enter_context(ProcessPoolExecutor(1, spawn)) for name in names}
         losses = {}
         for name, pool in pools.items():
             timing.say(f"  {name}: preparing")
-            losses[name] = pool.submit(_prepare, name, runs, seconds).result()
+            losses[name] = pool.submit(_prepare, name, runs, layers, seconds).result()
         cases = {name: lambda pool=pool: _of_process(pool) for name, pool in pools.items()}
         times = timing.take_turns(cases, repeats)
     usual = np.array(times[AS_IT_IS])
@@ -177,14 +182,15 @@ def _of_process(pool: ProcessPoolExecutor) -> Callable[[], float]:
 _COUNTED = ("operations", "bytes", "bytes_of_whole_arrays", "kernels", "temporary_bytes")
 
 
-def by_compiler(chip: str, runs: int) -> dict[str, Any]:
+def by_compiler(names: Sequence[str], chip: str, runs: int, layers: int) -> dict[str, Any]:
     """Bytes, kernels, memory and the roofline's time of a run-step with every change."""
     found = {}
-    for name in on(targets.CHIPS[chip].platform):
+    for name in names:
         timing.say(f"  {name}")
         jax.clear_caches()
         with made(name):
-            of = chips.measured(chip, runs, programs=("training",))["programs"]["training"]
+            training = chips.measured(chip, runs, layers, programs=("training",))
+        of = training["programs"]["training"]
         found[name] = {x: of[x] for x in _COUNTED} | {"us": of["roofline"]["expected_us"]}
     return found
 
@@ -209,16 +215,26 @@ def main(argv: list[str]) -> None:
     parser = options.parser("changes", __doc__)
     parser.add_argument("--chip", choices=targets.CHIPS, help="by its compiler, not by the clock")
     parser.add_argument("--runs", type=int, metavar="N", help="side by side; 2, of a chip 8")
+    parser.add_argument("--layers", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="CHANGE",
+        choices=list(_changes())[1:],
+        help="again for more",
+    )
     parser.add_argument("--repeats", type=int, default=11, metavar="N")
     parser.add_argument("--seconds", type=float, default=3.0, help="that a timed call lasts")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON, indented")
     given = parser.parse_args(argv)
     runs = given.runs or (8 if given.chip else 2)
+    names = on(targets.CHIPS[given.chip].platform if given.chip else "cpu", given.only or ())
     if given.chip:
-        found = by_compiler(given.chip, runs)
+        found = by_compiler(names, given.chip, runs, given.layers)
     else:
-        found = by_clock(runs, given.repeats, given.seconds)
-    results = {"chip": given.chip, "runs": runs, "jax": jax.__version__, "changes": found}
+        found = by_clock(names, runs, given.layers, given.repeats, given.seconds)
+    results = {"chip": given.chip, "runs": runs, "layers": given.layers, "jax": jax.__version__}
+    results["changes"] = found
     print(table(found))
     if given.out:
         save_json(results, given.out)

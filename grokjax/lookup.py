@@ -30,9 +30,13 @@ _matmul = partial(jnp.matmul, precision=EXACT)
 
 def serves(program: Program) -> bool:
     """Tasks whose rows are all [a, b, "="] with one "=", and transformers of one layer."""
+    return of_plain_pairs(program) and program.num_layers == 1
+
+
+def of_plain_pairs(program: Program) -> bool:
+    """Whether rows are [a, b, "="] and the network is the paper's transformer, of any depth."""
     of_pairs = program.task.options.get("pairs", False)
-    plain = program.network.name == "transformer" and is_plain(program)
-    return of_pairs and plain and program.num_layers == 1
+    return of_pairs and program.network.name == "transformer" and is_plain(program)
 
 
 class Pairs(NamedTuple):
@@ -79,7 +83,7 @@ def logits(
     tables = _tables(params, batch.equals)
     values = tables.values - tables.equals_values[:, None]
     scores = tables.scores - tables.equals_scores[:, None]
-    w = _attention_to_pairs(_look_up(scores, batch.pairs))
+    w = _attention_to_pairs(look_up(scores, batch.pairs))
     mixed = _mix(w, values, batch.pairs)
 
     W_O, mlp, W_U = _W_O(params), params["blocks"]["0"]["mlp"], params["unembed"]["W_U"]
@@ -104,8 +108,8 @@ def _attention_to_pairs(scores: Float[Array, "2 h b"]) -> Float[Array, "2 h b"]:
 
 
 @jax.custom_vjp
-def _look_up(tables: Float[Array, "2 n v"], pairs: Pairs) -> Float[Array, "2 n b"]:
-    """The tables' columns of two tokens; exact, and their gradient is no scatter."""
+def look_up(tables: Float[Array, "... n v"], pairs: Pairs) -> Float[Array, "... n b"]:
+    """The tables' columns of both tokens, or of one; exact, and their gradient is no scatter."""
     return _looked_up(tables, pairs)
 
 
@@ -123,7 +127,7 @@ def _by_product(tables: Float[Array, "... n v"], pairs: Pairs) -> Float[Array, "
 
 
 def _look_up_forward(tables, pairs: Pairs):
-    # Not by _look_up itself, of which there is no forward derivative: Hessians are of gradients.
+    # Not by look_up itself, of which there is no forward derivative: Hessians are of gradients.
     return _looked_up(tables, pairs), pairs
 
 
@@ -135,7 +139,7 @@ def _of_tables(gradient: Float[Array, "... n b"], pairs: Pairs) -> Float[Array, 
     return _matmul(gradient, pairs.one_hot.astype(gradient.dtype).mT)
 
 
-_look_up.defvjp(_look_up_forward, _look_up_backward)
+look_up.defvjp(_look_up_forward, _look_up_backward)
 
 
 @jax.custom_vjp
@@ -155,7 +159,7 @@ def _mixed_by_platform(w, values, pairs: Pairs):
 def _mixed(look_up: Callable, w, values, pairs: Pairs):
     mixed = sum(
         weight[:, None] * _heads(look_up(table, own), w)
-        for weight, table, own in zip(w, values, _each(pairs), strict=True)
+        for weight, table, own in zip(w, values, each(pairs), strict=True)
     )
     return mixed.reshape(-1, w.shape[2])
 
@@ -176,7 +180,7 @@ def _mix_backward(kept, gradient):
 
 def _mix_back_apart(look_up: Callable, w, values, pairs: Pairs, gradient):
     gradient = _heads(gradient, w)
-    both = list(zip(w, values, _each(pairs), strict=True))
+    both = list(zip(w, values, each(pairs), strict=True))
     of_weights = [jnp.sum(gradient * _heads(look_up(table, own), w), 1) for _, table, own in both]
     of_values = [
         _of_tables((weight[:, None] * gradient).reshape(table.shape[0], -1), own)
@@ -201,8 +205,8 @@ def _mix_back_together(w, values, pairs: Pairs, gradient):
 _mix.defvjp(_mix_forward, _mix_backward)
 
 
-def _each(pairs: Pairs) -> list[Pairs]:
-    """Without the first axis."""
+def each(pairs: Pairs) -> list[Pairs]:
+    """The first token of all pairs, and the second."""
     return [jax.tree.map(lambda x, j=j: x[j], pairs) for j in range(2)]
 
 

@@ -24,8 +24,8 @@ from jaxtyping import install_import_hook
 # Shapes and types of everything that handles arrays are checked. What reads users' input checks it
 # itself, and its tests hand it wrong types on purpose.
 CHECKED = (
-    "fourier forward interop lookup losses measures model networks optimizers perceptron stacks "
-    "tasks training"
+    "deeper fourier forward interop lookup losses measures model networks optimizers perceptron "
+    "stacks tasks training"
 )
 install_import_hook(
     [f"grokjax.{module}" for module in CHECKED.split()],

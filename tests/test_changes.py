@@ -52,3 +52,7 @@ def test_what_is_changed_is_as_before_afterwards():
     with changes.made("examples in tiles of 128"), changes.made("examples not in tiles"):
         assert blocks.TILE == 1 and blocks.block_data is not before[0]
     assert (blocks.block_data, blocks.TILE) == before
+
+
+def test_only_some_are_made():
+    assert changes.on("cuda", ["the plain form"]) == [changes.AS_IT_IS, "the plain form"]

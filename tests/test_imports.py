@@ -16,6 +16,7 @@ LAYERS = [
     + ["minibatches", "muon", "sgd", "stablemax", "wrappers"],
     ["products"],
     ["lookup"],
+    ["deeper"],
     ["forward"],
     ["training"],
     ["measures"],

@@ -7,14 +7,13 @@ import programs
 import pytest
 from programs import all_pairs, hyper, program, random_params
 
-from grokjax import forward, lookup, model, networks, training
+from grokjax import lookup, model, networks, training
 from grokjax.tasks.data import examples
 from grokjax.tasks.modular import modular
 
 P = 7
 RELU = program(p=P)
 GELU = program(p=P, activation="gelu")
-DEEP = program(p=P, num_layers=2)
 LARGER = program(p=P + 3)
 PAPER = program(**programs.PAPER, p=113)
 DATA = modular(P, 0.67)
@@ -124,9 +123,9 @@ def pairs_and_tables():
 def test_every_platform_looks_up_the_same():
     pairs, tables, *_ = pairs_and_tables()
     expected = np.stack([np.asarray(tables[j])[:, pairs.tokens[j]] for j in range(2)])
-    for look_up in (lookup._by_gather, lookup._by_product, lookup._look_up):
+    for look_up in (lookup._by_gather, lookup._by_product, lookup.look_up):
         np.testing.assert_array_equal(look_up(tables, pairs), expected)
-    gradient = jax.grad(lambda x: jnp.sum(lookup._look_up(x, pairs) * expected))(tables)
+    gradient = jax.grad(lambda x: jnp.sum(lookup.look_up(x, pairs) * expected))(tables)
     by_hand = np.zeros(tables.shape)
     for j in range(2):
         np.add.at(by_hand[j].T, pairs.tokens[j], expected[j].T.astype(np.float64))
@@ -189,19 +188,6 @@ def test_padding_the_vocabulary_changes_neither_logits_nor_gradients(assert_tree
     assert_trees_close(gradients, networks.pad(own, large), 1e-5)
     assert not np.any(gradients["embed"]["W_E"][P + 1 :])
     assert not np.any(gradients["unembed"]["W_U"][:, P + 1 :])
-
-
-def test_tables_are_used_for_one_layer_and_the_plain_form_for_more():
-    tokens = all_pairs(P)
-    assert isinstance(forward.form(RELU).prepare(tokens), lookup.Prepared)
-    params, form = random_params(DEEP), forward.form(DEEP)
-    expected = model.forward(params, tokens, DEEP)["logits"][:, -1].T
-    logits = form.logits(params, form.prepare(tokens), 1)
-    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
-    trace = jax.jit(form.trace)(params, DATA)
-    np.testing.assert_allclose(trace.logits.reshape(P + 1, -1), expected, rtol=1e-5, atol=1e-5)
-    scored = jax.jit(form.scored)(params, DATA)
-    np.testing.assert_allclose(scored.reshape(P + 1, -1), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_plain_form_gives_the_same_trace_as_the_tables(assert_trees_close):

@@ -59,6 +59,22 @@ def test_json_of_another_preset_is_refused(tmp_path):
     assert load("moduli", tmp_path) is None
 
 
+def test_what_one_key_frequency_less_costs_is_told_by_how_many_there_are():
+    def run(losses, grokked=True, **fields):
+        without = {"neuron_block": {k: {"all": x, "test": 9.0} for k, x in losses.items()}}
+        mechanism = {"variants": {"loss_without_frequency": without}}
+        numbers = {"grokked": grokked, "key_frequencies_stand_out": True, "mechanism": mechanism}
+        return Run({"modulus": 113, **fields}, numbers)
+
+    runs = [run({"3": 0.5, "7": 1.5}), run({"4": 2.5, "5": 3.0}), run({"1": 0.25})]
+    runs += [run({"1": 7.0}, grokked=False), run({"1": 7.0}, modulus=59)]
+    found = tables.without_one_table({"some": Experiment("some", "paper", tuple(runs), None, True)})
+    assert found.splitlines()[2:] == [
+        "| 1 | `some` | 1 | 0.25 | 0.25 |",
+        "| 2 | `some` | 2 | 2 | 0.5 to 3 |",
+    ]
+
+
 # --- n, median, range, agrees ---------------------------------------------------------------------
 
 

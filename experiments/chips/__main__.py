@@ -1,6 +1,7 @@
 """What the compiler of a chip makes of training, scoring and measuring; the chip need not be here.
 
-    python -m experiments.chips --chip h100 [--runs 8] [--precision float32] [--out FILE.json]
+    python -m experiments.chips --chip h100 [--runs 8] [--layers 1] [--precision float32]
+        [--out FILE.json]
 
 Compiles the paper's mainline run (p = 113, 30 % of the pairs) for so many seeds side by side, and
 prints from the program that comes out, for a step of one run and for the scores and measures of
@@ -42,6 +43,7 @@ def main(argv: list[str]) -> None:
 def measured(
     chip: str,
     runs: int = 8,
+    layers: int = 1,
     inner: int = 0,
     precision: str = "float32",
     programs: Sequence[str] = PROGRAMS,
@@ -52,7 +54,7 @@ def measured(
     known, inner = targets.CHIPS[chip], inner or _default_inner(chip)
     targets.device(chip)  # before anything is compiled for the CPU
     found = {}
-    for name, work in work_of(mainline(runs), inner).items():
+    for name, work in work_of(mainline(runs, num_layers=layers), inner).items():
         if name not in programs:
             continue
         compiled = targets.compiled(chip, *work[:2], precision, work.donated)
@@ -64,6 +66,7 @@ def measured(
         "chip": {"name": known.name, "source": known.source, "reached": known.reached}
         | {"peaks": known.peaks, "bandwidth": known.bandwidth},
         "runs": runs,
+        "layers": layers,
         "inner": inner,
         "precision": precision,
         "versions": {x: version(x) for x in ("jax", *known.packages)},
@@ -80,6 +83,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--chip", required=True, choices=targets.CHIPS)
     parser.add_argument("--runs", type=int, default=8, metavar="N", help="side by side")
+    parser.add_argument("--layers", type=int, default=1, metavar="N")
     parser.add_argument(
         "--inner", type=int, metavar="N", help="updates without a question; a TPU: 1 alone"
     )
@@ -95,7 +99,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
             f"--inner {options.inner}: a TPU's program does not say how often its inner loop runs, "
             "so that nothing can be counted; use --inner 1"
         )
-    for name in ("runs", "inner"):
+    for name in ("runs", "layers", "inner"):
         if getattr(options, name) < 1:
             raise ConfigError(f"--{name} must be at least 1, got {getattr(options, name)}")
     if strange := set(options.programs) - set(PROGRAMS):

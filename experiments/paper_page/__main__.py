@@ -29,6 +29,7 @@ PAGES: dict[str, dict[str, Callable[[Known], str]]] = {
         "tally": tables.tally,
         "mainline": tables.mainline_table,
         "readings": tables.readings,
+        "without_one": tables.without_one_table,
         "earlier": tables.earlier,
         "repeated": tables.repeated_table,
         "experiments": tables.experiments_table,

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from experiments.paper_page.judged import HEAD, NOT_MEASURED, Line, at, in_short, judged, number
+from experiments.paper_page.judged import (
+    HEAD,
+    NOT_MEASURED,
+    Line,
+    at,
+    in_short,
+    judged,
+    number,
+    summary,
+)
 from experiments.paper_page.recorded import Experiment, Run, identity
 from experiments.paper_page.statements import EXPERIMENTS, mainline
 from grokjax.measures.keys import stand_out
@@ -181,6 +190,26 @@ def over(steps: Sequence[int]) -> str:
     """From the least to the greatest."""
     low, high = min(steps), max(steps)
     return number(low) if low == high else f"{number(low)} to {number(high)}"
+
+
+# --- One key frequency less -----------------------------------------------------------------------
+
+
+def without_one_table(known: Known) -> str:
+    """The loss of all pairs without one key frequency of the neurons, by how many there are."""
+    place = ("mechanism", "variants", "loss_without_frequency", "neuron_block")
+    found: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}
+    for name, experiment in known.items():
+        for run in experiment.having(modulus=113) if experiment else ():
+            losses = at(run.numbers, place)
+            if run.numbers["grokked"] and losses and run.numbers["key_frequencies_stand_out"]:
+                found.setdefault(len(losses), []).append((name, losses))
+    rows = []
+    for count, runs in sorted(found.items()):
+        experiments = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in runs))
+        values = [by_split["all"] for _, losses in runs for by_split in losses.values()]
+        rows.append((str(count), experiments, str(len(runs)), *summary(values, [0])))
+    return table(("key frequencies", "of", "runs", "median loss", "range"), rows)
 
 
 # --- The same configuration, more than once -------------------------------------------------------

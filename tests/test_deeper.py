@@ -1,0 +1,112 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import programs
+import pytest
+from programs import all_pairs, program, random_params
+
+from grokjax import deeper, forward, model, networks
+from grokjax.tasks.modular import modular
+
+P = 7
+DEPTHS = [program(p=P, num_layers=n, activation="gelu") for n in (2, 3)]
+at_every_depth = pytest.mark.parametrize("deep", DEPTHS, ids=lambda x: f"{x.num_layers} layers")
+
+
+def in_float64(params):
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
+
+
+def random_weights(rows, count):
+    return np.random.default_rng(1).normal(size=(rows, count)).astype(np.float32)
+
+
+@partial(jax.jit, static_argnames="program")
+def both_forms(params, tokens, weights, program):
+    """Of this form and of the model: logits [v, b], and the gradients of a weighted sum of them."""
+
+    def from_tables(params):
+        return deeper.logits(params, deeper.prepare(tokens, program), program)
+
+    def from_the_model(params):
+        return model.forward(params, tokens, program)["logits"][:, -1].T
+
+    def with_gradients(logits_of):
+        logits, pull_back = jax.vjp(logits_of, params)
+        return logits, pull_back(weights.astype(logits.dtype))[0]
+
+    return with_gradients(from_tables), with_gradients(from_the_model)
+
+
+@at_every_depth
+def test_logits_and_gradients_are_the_models_in_float64(deep, assert_trees_close):
+    params, weights = random_params(deep), random_weights(P + 1, P * P // 2)
+    with jax.enable_x64(True):
+        # Not all pairs, of which many a fault would be an average.
+        tables, plain = both_forms(in_float64(params), all_pairs(P)[1::2], weights, deep)
+        assert all(x.dtype == jnp.float64 for x in jax.tree.leaves((tables, plain)))
+        assert_trees_close(tables, plain, 1e-12)
+        assert all(np.any(x != 0) for x in jax.tree.leaves(tables))
+
+
+@at_every_depth
+def test_logits_and_gradients_are_the_models_in_float32(deep, assert_trees_close):
+    weights = random_weights(P + 1, P * P)
+    assert_trees_close(*both_forms(random_params(deep), all_pairs(P), weights, deep), 2e-5)
+
+
+def test_logits_and_gradients_at_the_papers_sizes(assert_trees_close):
+    paper, tokens = program(**programs.PAPER, p=113, num_layers=2), all_pairs(113)[::211]
+    params, weights = random_params(paper, 0.1), random_weights(114, len(tokens))
+    with jax.enable_x64(True):
+        assert_trees_close(*both_forms(in_float64(params), tokens, weights, paper), 1e-11)
+
+
+def test_padding_the_vocabulary_changes_neither_logits_nor_gradients(assert_trees_close):
+    deep, large = DEPTHS[0], program(p=P + 3, num_layers=2, activation="gelu")
+    params, weights = random_params(deep), random_weights(P + 1, P * P)
+    (own_logits, own), _ = both_forms(params, all_pairs(P), weights, deep)
+    padded, weights = networks.pad(params, large), np.pad(weights, ((0, 3), (0, 0)))
+    (logits, gradients), _ = both_forms(padded, all_pairs(P), weights, large)
+    np.testing.assert_allclose(logits[: P + 1], own_logits, rtol=1e-5, atol=1e-5)
+    assert not np.any(logits[P + 1 :])
+    assert_trees_close(gradients, networks.pad(own, large), 1e-5)
+
+
+@at_every_depth
+def test_a_trace_is_that_of_the_plain_form(deep, assert_trees_close):
+    data, params = modular(P, 0.67), random_params(deep)
+    found, expected = jax.jit(
+        lambda data: [trace(params, data, deep) for trace in (deeper.trace, networks.trace)]
+    )(data)
+    assert found.neurons.shape == (24, P, P) and found.attention.shape == (2, 3, P, P)
+    assert_trees_close(found, expected, 1e-5)
+
+
+def test_products_with_the_hessian_are_those_of_the_model():
+    deep, tokens = DEPTHS[0], all_pairs(P)
+    params = random_params(deep)
+    with jax.enable_x64(True):
+        params = in_float64(params)
+        direction = jax.tree.map(lambda x: jnp.sin(40 * x), params)
+
+        def curved(logits_of):
+            loss = lambda params: jnp.mean(jax.nn.logsumexp(logits_of(params), 0))  # noqa: E731
+            return jax.jit(lambda v: jax.jvp(jax.grad(loss), (params,), (v,))[1])(direction)
+
+        found = curved(lambda x: deeper.logits(x, deeper.prepare(tokens, deep), deep))
+        expected = curved(lambda x: model.forward(x, tokens, deep)["logits"][:, -1].T)
+    for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_each_form_serves_its_own():
+    taken = lambda **changes: forward.form(program(p=P, **changes)).prepare(all_pairs(P))  # noqa: E731
+    prepared = lambda **changes: type(taken(**changes)).__name__  # noqa: E731
+    assert prepared() == prepared(num_layers=2) == "Prepared"
+    assert not deeper.serves(program(p=P))
+    # A neuron that is dropped for one pair is not for another with the same first token.
+    assert prepared(num_layers=2, on=("dropout",)) != "Prepared"
+    assert prepared(num_layers=2, layer_norm=True) != "Prepared"
