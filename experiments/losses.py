@@ -1,5 +1,6 @@
 """The losses of all runs of an experiment, as in the paper's Figures 20 to 28."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from grokjax.stopping import is_of_length
 
 
 def losses_figure(
@@ -24,7 +27,7 @@ def losses_figure(
     for ax, (title, runs) in zip(axes, panels.items(), strict=False):
         for number, run in enumerate(runs):
             _losses(ax, measures.sel(run=run), curves.sel(run=run), labelled=not number)
-        ax.set_title(title, fontsize=10 if columns == 3 else 8)
+        ax.set_title(textwrap.fill(title, 40), fontsize=10 if columns == 3 else 8)
         last = max(
             float(curves["step"][np.isfinite(curves["train_loss"].sel(run=x))][-1]) for x in runs
         )
@@ -56,7 +59,8 @@ def _losses(ax: Any, points: xr.Dataset, curve: xr.Dataset, labelled: bool) -> N
 
 def _panel_by_run(measures: xr.Dataset) -> dict[str, list[int]]:
     """By what was swept; two runs of one title by their numbers too."""
-    names = [name for name in measures.attrs["axes"].split(",") if name and name != "steps"]
+    axes = measures.attrs["axes"].split(",")
+    names = [name for name in axes if name and not is_of_length(name)]
     panels: dict[str, list[int]] = {}
     for run in measures["run"].values.tolist():
         known = ((name, measures[name].sel(run=run).item()) for name in names)

@@ -29,6 +29,12 @@ Curves = Mapping[str, Shaped[np.ndarray, " t"]]
 DIVERGED = "diverged"
 
 
+def is_of_length(field: str) -> bool:
+    """Whether a field says how long a run is trained, and not what."""
+    rules = {part.name for part in parts.all_of("stop")}
+    return field in ("steps", "stop") or field.partition(".")[0] in rules
+
+
 def ends(run: Any, curves: Curves) -> bool:
     """Whether a run's own rule, with its settings, ends it after these evaluations."""
     rule = run.part("stop")

@@ -10,6 +10,14 @@ from grokjax import plots
 from grokjax.errors import ConfigError
 
 
+def test_how_long_runs_were_trained_is_not_compared():
+    stop = {"stop": ("never", "cleanup_over"), "cleanup_over.share": (0.05, 0.1)}
+    ds = sweep(steps=[0, 40_000], weight_decay=(1.0, 3.0), **stop)
+    stems = [stem for stem, _ in plots.all_figures(ds, limit=4)]
+    assert "steps_to_grok_weight_decay" in stems
+    assert not any("stop" in stem or "cleanup" in stem or "phase" in stem for stem in stems)
+
+
 def test_stems_of_a_sweep():
     ds = sweep(steps=[0, 40_000], operation=("add", "x2/y"), weight_decay=(1.0, 3.0), seed=(0, 1))
     stems = [stem for stem, _ in plots.all_figures(ds, limit=4)]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import lab
-from grokjax import parts
 from grokjax.errors import ConfigError
+from grokjax.stopping import is_of_length
 
 PHASES = ("memorization_end", "circuit_formation_end", "cleanup_end")
 
@@ -42,9 +42,8 @@ def identity(fields: Mapping[str, Any]) -> tuple:
 
     Without what is not set, such as an `init_seed` that follows the seed.
     """
-    rules = {part.name for part in parts.all_of("stop")}
-    apart = lambda name: name in ("steps", "stop") or name.partition(".")[0] in rules  # noqa: E731
-    return tuple(sorted((k, str(v)) for k, v in fields.items() if v is not None and not apart(k)))
+    said = ((k, str(v)) for k, v in fields.items() if v is not None and not is_of_length(k))
+    return tuple(sorted(said))
 
 
 def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -154,7 +154,9 @@ def variants(experiment: Experiment) -> Iterator[tuple[str, list[Run]]]:
     differing = {k for a, b in combinations(map(dict, groups), 2) for k in a if a[k] != b.get(k)}
     always = ("modulus", "train_fraction", "weight_decay")
     for runs in groups.values():
-        shown = {k: v for k, v in runs[0].fields.items() if k in differing or k in always}
+        fields = runs[0].fields
+        names = (*always, *(k for k in fields if k in differing))
+        shown = {k: fields[k] for k in names if k in fields}
         yield ", ".join(f"{_short(k)} {_value(v)}" for k, v in shown.items()), runs
 
 

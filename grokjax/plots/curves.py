@@ -11,7 +11,6 @@ from matplotlib.ticker import MaxNLocator
 
 from grokjax.plots.data import (
     KINDS,
-    axes_of,
     column,
     distinct,
     matrix,
@@ -22,6 +21,7 @@ from grokjax.plots.data import (
     steps_of,
     swept,
     text,
+    varied,
     with_runs,
     words,
 )
@@ -98,7 +98,7 @@ def _title(ds: xr.Dataset, kinds: list[str], count: int, hue: str, panels: list)
     shown = f"{total} run{'s' * (total > 1)}"
     shown = shown if count == total else f"{count} of the {shown}"
     facet = axes[1] if len(axes) > 1 else None
-    others = ", ".join(words(x) for x in axes_of(ds) if x not in (hue, facet, "steps"))
+    others = ", ".join(words(x) for x in varied(ds) if x not in (hue, facet))
     note = f"Runs of one colour differ in: {others}" if others else ""
     if len(axes) > 2:
         note = f"Lines: medians. Bands: lowest to highest over {others}"

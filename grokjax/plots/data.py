@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from grokjax.stopping import is_of_length
+
 MAX_ENTRIES = 8  # of a further axis, such as heads, whose lines can still be told apart
 KINDS = ("loss", "accuracy")  # of measures that there may be for every split
 _FOURIER = (
@@ -163,10 +165,14 @@ def axes_of(ds: xr.Dataset) -> list[str]:
     return [name for name in _declared(ds) if name in ds.coords and len(set(column(ds, name))) > 1]
 
 
+def varied(ds: xr.Dataset) -> list[str]:
+    """The axes along which runs differ, however long each was trained."""
+    return [name for name in axes_of(ds) if not is_of_length(name)]
+
+
 def swept(ds: xr.Dataset) -> list[str]:
-    """The axes along which runs differ, but for the seed; with none, nothing is to be compared."""
-    # Runs of unequal length are no comparison: each is as long as another axis needs.
-    return [name for name in axes_of(ds) if name not in ("seed", "steps")]
+    """The same but for the seed; with none, nothing is to be compared."""
+    return [name for name in varied(ds) if name != "seed"]
 
 
 def _declared(ds: xr.Dataset) -> list[str]:
@@ -237,6 +243,7 @@ def describe(ds: xr.Dataset) -> str:
     first = "modulus" if "modulus" in ds.coords and any(column(ds, "modulus")) else "task"
     fields = (first, "operation", "train_fraction", "weight_decay")
     names = [name for name in (*fields, *_declared(ds), "seed") if name in ds.coords]
+    names = [name for name in names if name == "steps" or not is_of_length(name)]
     parts = []
     for name in dict.fromkeys(sorted(names, key="seed".__eq__)):
         values = [text(value) for value in distinct(column(ds, name)) if value is not None]

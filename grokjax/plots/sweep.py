@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from grokjax.plots.data import (
-    axes_of,
     column,
     distinct,
     grokking,
@@ -21,6 +20,7 @@ from grokjax.plots.data import (
     range_text,
     swept,
     text,
+    varied,
     with_runs,
     words,
 )
@@ -139,7 +139,7 @@ def phase_diagram_figure(ds: xr.Dataset, x: str, y: str) -> Figure:
     width, height = min(max(6.5, 2.6 + 0.8 * columns), 16), min(max(4.6, 2.4 + 0.5 * rows), 14)
     figure, axes = new_figure(1, 1, width=width, height=height)
     draw_phase_diagram(ds, axes[0, 0], x, y)
-    pooled = ", ".join(words(name) for name in axes_of(ds) if name not in (x, y))
+    pooled = ", ".join(words(name) for name in varied(ds) if name not in (x, y))
     over = f" (over {pooled})" if pooled else ""
     note = f"Colour: median steps{over}. Number: how many of the runs grokked."
     return entitle(figure, [f"{prefix(ds)}steps to grok", note], width)
