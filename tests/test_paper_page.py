@@ -70,8 +70,9 @@ def test_what_one_key_frequency_less_costs_is_told_by_how_many_there_are():
     runs += [run({"1": 7.0}, grokked=False), run({"1": 7.0}, modulus=59)]
     found = tables.without_one_table({"some": Experiment("some", "paper", tuple(runs), None, True)})
     assert found.splitlines()[2:] == [
-        "| 1 | `some` | 1 | 0.25 | 0.25 |",
-        "| 2 | `some` | 2 | 2 | 0.5 to 3 |",
+        "| 59 | 1 | 1 | 7 | 7 | `some` |",
+        "| 113 | 1 | 1 | 0.25 | 0.25 | `some` |",
+        "| 113 | 2 | 2 | 2 | 0.5 to 3 | `some` |",
     ]
 
 

@@ -200,18 +200,18 @@ def over(steps: Sequence[int]) -> str:
 def without_one_table(known: Known) -> str:
     """The loss of all pairs without one key frequency of the neurons, by how many there are."""
     place = ("mechanism", "variants", "loss_without_frequency", "neuron_block")
-    found: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}
+    found: dict[tuple[int, int], list[tuple[str, Mapping[str, Any]]]] = {}
     for name, experiment in known.items():
-        for run in experiment.having(modulus=113) if experiment else ():
+        for run in experiment.runs if experiment else ():
             losses = at(run.numbers, place)
-            if run.numbers["grokked"] and losses and run.numbers["key_frequencies_stand_out"]:
-                found.setdefault(len(losses), []).append((name, losses))
+            if losses and run.numbers["grokked"] and run.numbers["key_frequencies_stand_out"]:
+                found.setdefault((run.fields["modulus"], len(losses)), []).append((name, losses))
     rows = []
-    for count, runs in sorted(found.items()):
+    for (p, count), runs in sorted(found.items()):
         experiments = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in runs))
         values = [by_split["all"] for _, losses in runs for by_split in losses.values()]
-        rows.append((str(count), experiments, str(len(runs)), *summary(values, [0])))
-    return table(("key frequencies", "of", "runs", "median loss", "range"), rows)
+        rows.append((str(p), str(count), str(len(runs)), *summary(values, [0]), experiments))
+    return table(("p", "key frequencies", "runs", "median loss", "range", "of"), rows)
 
 
 # --- The same configuration, more than once -------------------------------------------------------
