@@ -94,14 +94,8 @@ def run(
         saved = save_figures(figures, out / name)
         if drawn_from is not None:
             keep_to_redraw(measures, curves, drawn_from, out / name)
-        command = f"python -m experiments.{name} " + shlex.join(argv)
         report = {
-            "experiment": " ".join(about.split()),
-            "command": command.strip(),
-            "preset": options.preset,
-            "made_with": sweep.made_with,
-            "config": sweep.config.to_dict() | {"runs": len(sweep.config.runs)},
-            "setting": shared(sweep.config),
+            **_heading(f"python -m experiments.{name}", argv, about, options.preset, sweep),
             "runs": (table or rows)(measures, curves),
             **({"mechanism": mechanism(sweep, measures)} if mechanism else {}),
             "figures": saved,
@@ -115,6 +109,20 @@ def run(
         return 0
 
     sys.exit(run_main(main))
+
+
+def _heading(
+    command: str, argv: Sequence[str], about: str, preset: str, sweep: Sweep
+) -> dict[str, Any]:
+    """What was asked for, and what made it."""
+    return {
+        "experiment": " ".join(about.split()),
+        "command": f"{command} {shlex.join(argv)}".strip(),
+        "preset": preset,
+        "made_with": sweep.made_with,
+        "config": sweep.config.to_dict() | {"runs": len(sweep.config.runs)},
+        "setting": shared(sweep.config),
+    }
 
 
 def swept(preset: Preset) -> SweepConfig:

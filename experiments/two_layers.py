@@ -14,8 +14,8 @@ def paper() -> ConfigDict:
 
 
 def three_seeds() -> ConfigDict:
-    """The paper's setting until cleanup is over, 20,000 steps at most, half of the paper's; 95
-    minutes on two cores at most: a step of two layers is four of one."""
+    """The paper's setting until cleanup is over, 20,000 steps at most, half of the paper's; an hour
+    on two cores, 95 minutes at most: a step of two layers is four of one."""
     config = paper()
     config.steps, config.stop = 20_000, "cleanup_over"
     config.eval_every, config.checkpoint_every = 10, 100

@@ -64,10 +64,11 @@ def test_what_one_key_frequency_less_costs_is_told_by_how_many_there_are():
         without = {"neuron_block": {k: {"all": x, "test": 9.0} for k, x in losses.items()}}
         mechanism = {"variants": {"loss_without_frequency": without}}
         numbers = {"grokked": grokked, "key_frequencies_stand_out": True, "mechanism": mechanism}
-        return Run({"modulus": 113, **fields}, numbers)
+        return Run({"modulus": 113, "num_layers": 1, **fields}, numbers)
 
     runs = [run({"3": 0.5, "7": 1.5}), run({"4": 2.5, "5": 3.0}), run({"1": 0.25})]
     runs += [run({"1": 7.0}, grokked=False), run({"1": 7.0}, modulus=59)]
+    runs += [run({"1": 7.0}, num_layers=2)]
     found = tables.without_one_table({"some": Experiment("some", "paper", tuple(runs), None, True)})
     assert found.splitlines()[2:] == [
         "| 59 | 1 | 1 | 7 | 7 | `some` |",

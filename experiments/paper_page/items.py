@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 COSTS: dict[str, dict[str, str]] = {
     "mainline": {"paper": "45 minutes on two cores"},
     "data_fraction": {"three_seeds": "45 minutes on two cores"},
-    "two_layers": {"three_seeds": "95 minutes on two cores at most"},
+    "two_layers": {"three_seeds": "an hour on two cores, 95 minutes at most"},
     "moduli": {"three_seeds": "15 minutes on two cores"},
     "weight_decay": {"three_seeds": "60 minutes on two cores"},
     "regularizers": {"three_seeds": "70 minutes on two cores, 90 at most"},

@@ -198,11 +198,11 @@ def over(steps: Sequence[int]) -> str:
 
 
 def without_one_table(known: Known) -> str:
-    """The loss of all pairs without one key frequency of the neurons, by how many there are."""
+    """Of one layer, the loss of all pairs without one key frequency, by how many there are."""
     place = ("mechanism", "variants", "loss_without_frequency", "neuron_block")
     found: dict[tuple[int, int], list[tuple[str, Mapping[str, Any]]]] = {}
     for name, experiment in known.items():
-        for run in experiment.runs if experiment else ():
+        for run in experiment.having(num_layers=1) if experiment else ():
             losses = at(run.numbers, place)
             if losses and run.numbers["grokked"] and run.numbers["key_frequencies_stand_out"]:
                 found.setdefault((run.fields["modulus"], len(losses)), []).append((name, losses))
