@@ -7,6 +7,7 @@ from grokjax.config import default
 
 
 def paper() -> ConfigDict:
+    """As the authors saved one, for both losses and decays; 80 minutes on two cores."""
     config = default()
     config.axes.loss = ("exact", "low_precision")
     config.axes.weight_decay = (0.1, 1.0)
@@ -15,8 +16,8 @@ def paper() -> ConfigDict:
 
 
 def three_seeds() -> ConfigDict:
-    """The paper's setting with weight decay 1, and the exact loss as control; 20 minutes on two
-    cores. Runs end when cleanup is over, or after 16,000 steps."""
+    """The paper's setting with weight decay 1, and the exact loss as control; half an hour on
+    two cores. Runs end when cleanup is over, or after 16,000 steps."""
     config = default()
     config.axes.loss, config.axes.seed = ("exact", "low_precision"), (0, 1, 2)
     config.steps, config.stop = 16_000, "cleanup_over"

@@ -13,7 +13,7 @@ def paper() -> tuple[ConfigDict, list[dict]]:
 
 
 def three_seeds() -> tuple[ConfigDict, list[dict]]:
-    """The same; 15 minutes on two cores.
+    """The same; half an hour on two cores.
 
     p = 53 with decay 1, which never groks, trains for all of the paper's 40,000 steps; the others
     end when cleanup is over.

@@ -17,7 +17,7 @@ def paper() -> tuple[ConfigDict, list[dict]]:
 
 
 def three_seeds() -> tuple[ConfigDict, list[dict]]:
-    """The paper's setting, and neither of the two; 70 minutes on two cores, 90 at most.
+    """The paper's setting, and neither of the two; two and a quarter hours on two cores.
 
     20,000 steps, half of the paper's and twice what runs with weight decay 1 need to grok. Runs
     without dropout end when cleanup is over; without decay either, weights do not shrink. The

@@ -18,7 +18,7 @@ def paper() -> ConfigDict:
 
 
 def three_seeds() -> tuple[ConfigDict, list[dict]]:
-    """The same; 60 minutes on two cores.
+    """The same; two hours on two cores.
 
     Without decay, which never groks, and with 0.3 for all of the paper's 40,000 steps; decays 1 and
     3 end when cleanup is over.

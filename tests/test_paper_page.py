@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 
@@ -60,16 +61,20 @@ def test_json_of_another_preset_is_refused(tmp_path):
 
 
 def test_what_one_key_frequency_less_costs_is_told_by_how_many_there_are():
+    seeds = itertools.count()
+
     def run(losses, grokked=True, **fields):
         without = {"neuron_block": {k: {"all": x, "test": 9.0} for k, x in losses.items()}}
         mechanism = {"variants": {"loss_without_frequency": without}}
         numbers = {"grokked": grokked, "key_frequencies_stand_out": True, "mechanism": mechanism}
-        return Run({"modulus": 113, "num_layers": 1, **fields}, numbers)
+        fields = {"seed": next(seeds), **fields}
+        return Run({"modulus": 113, "num_layers": 1, "loss": "exact", **fields}, numbers)
 
     runs = [run({"3": 0.5, "7": 1.5}), run({"4": 2.5, "5": 3.0}), run({"1": 0.25})]
     runs += [run({"1": 7.0}, grokked=False), run({"1": 7.0}, modulus=59)]
-    runs += [run({"1": 7.0}, num_layers=2)]
-    found = tables.without_one_table({"some": Experiment("some", "paper", tuple(runs), None, True)})
+    runs += [run({"1": 7.0}, num_layers=2), run({"1": 7.0}, loss="low_precision")]
+    of = lambda *runs: Experiment("some", "paper", runs, None, True)  # noqa: E731
+    found = tables.without_one_table({"some": of(*runs), "again": of(runs[0]), "none": None})
     assert found.splitlines()[2:] == [
         "| 59 | 1 | 1 | 7 | 7 | `some` |",
         "| 113 | 1 | 1 | 0.25 | 0.25 | `some` |",

@@ -5,12 +5,15 @@ from typing import Any, NamedTuple
 
 COSTS: dict[str, dict[str, str]] = {
     "mainline": {"paper": "45 minutes on two cores"},
-    "data_fraction": {"three_seeds": "45 minutes on two cores"},
+    "data_fraction": {"three_seeds": "75 minutes on two cores"},
     "two_layers": {"three_seeds": "an hour on two cores, 95 minutes at most"},
-    "moduli": {"three_seeds": "15 minutes on two cores"},
-    "weight_decay": {"three_seeds": "60 minutes on two cores"},
-    "regularizers": {"three_seeds": "70 minutes on two cores, 90 at most"},
-    "low_precision": {"three_seeds": "20 minutes on two cores"},
+    "moduli": {"three_seeds": "half an hour on two cores"},
+    "weight_decay": {"three_seeds": "two hours on two cores"},
+    "regularizers": {"three_seeds": "two and a quarter hours on two cores"},
+    "low_precision": {
+        "three_seeds": "half an hour on two cores",
+        "paper": "80 minutes on two cores",
+    },
     "large_modulus": {"paper": "5 days on two cores, and so work for an accelerator"},
     "skip_trigram": {"paper": "8 minutes on two cores"},
     "five_digit_addition": {
@@ -153,12 +156,19 @@ ITEMS = (
     Item("Figure 27", "decay 3", "weight_decay", ("losses",), "", {"weight_decay": 3.0}),
     Item("Figure 28", "dropout", "regularizers", ("losses",), "", {"l1": 0.0, "weight_decay": 0.0}),
     Item("Figure 28", "L1", "regularizers", ("losses",), "", {"dropout": 0.0}),
-    Item(
-        "D.2, no figure",
-        "slingshots by a low-precision loss",
-        "low_precision",
-        ("losses",),
-        "`runs[].slingshots`",
+    *(
+        Item(
+            "D.2, no figure",
+            f"slingshots by a low-precision loss, {words}",
+            "low_precision",
+            ("losses",),
+            "`runs[].slingshots`",
+            {"weight_decay": decay},
+        )
+        for decay, words in (
+            (1.0, "decay 1"),
+            (0.1, "decay 0.1 as in a run that the authors saved"),
+        )
     ),
     *(
         Item(

@@ -198,18 +198,23 @@ def over(steps: Sequence[int]) -> str:
 
 
 def without_one_table(known: Known) -> str:
-    """Of one layer, the loss of all pairs without one key frequency, by how many there are."""
+    """Of one layer, the loss of all pairs without one key frequency, by how many there are.
+
+    Of networks that were trained with the exact loss, each configuration once.
+    """
     place = ("mechanism", "variants", "loss_without_frequency", "neuron_block")
-    found: dict[tuple[int, int], list[tuple[str, Mapping[str, Any]]]] = {}
+    found: dict[tuple[int, int], dict[tuple, tuple[str, Mapping[str, Any]]]] = {}
     for name, experiment in known.items():
-        for run in experiment.having(num_layers=1) if experiment else ():
+        for run in experiment.having(num_layers=1, loss="exact") if experiment else ():
             losses = at(run.numbers, place)
             if losses and run.numbers["grokked"] and run.numbers["key_frequencies_stand_out"]:
-                found.setdefault((run.fields["modulus"], len(losses)), []).append((name, losses))
+                of_kind = found.setdefault((run.fields["modulus"], len(losses)), {})
+                of_kind.setdefault(identity(run.fields), (name, losses))
     rows = []
     for (p, count), runs in sorted(found.items()):
-        experiments = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in runs))
-        values = [by_split["all"] for _, losses in runs for by_split in losses.values()]
+        names, losses = zip(*runs.values(), strict=True)
+        values = [by_split["all"] for x in losses for by_split in x.values()]
+        experiments = ", ".join(f"`{name}`" for name in dict.fromkeys(names))
         rows.append((str(p), str(count), str(len(runs)), *summary(values, [0]), experiments))
     return table(("p", "key frequencies", "runs", "median loss", "range", "of"), rows)
 
