@@ -1,43 +1,23 @@
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import programs
 import pytest
+from forms import (
+    assert_hessians_multiply_alike,
+    both_forms,
+    in_float64,
+    of_the_model,
+    random_weights,
+)
 from programs import all_pairs, program, random_params
 
-from grokjax import deeper, forward, model, networks
+from grokjax import deeper, forward, networks
 from grokjax.tasks.modular import modular
 
 P = 7
 DEPTHS = [program(p=P, num_layers=n, activation="gelu") for n in (2, 3)]
 at_every_depth = pytest.mark.parametrize("deep", DEPTHS, ids=lambda x: f"{x.num_layers} layers")
-
-
-def in_float64(params):
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
-
-
-def random_weights(rows, count):
-    return np.random.default_rng(1).normal(size=(rows, count)).astype(np.float32)
-
-
-@partial(jax.jit, static_argnames="program")
-def both_forms(params, tokens, weights, program):
-    """Of this form and of the model: logits [v, b], and the gradients of a weighted sum of them."""
-
-    def from_tables(params):
-        return deeper.logits(params, deeper.prepare(tokens, program), program)
-
-    def from_the_model(params):
-        return model.forward(params, tokens, program)["logits"][:, -1].T
-
-    def with_gradients(logits_of):
-        logits, pull_back = jax.vjp(logits_of, params)
-        return logits, pull_back(weights.astype(logits.dtype))[0]
-
-    return with_gradients(from_tables), with_gradients(from_the_model)
 
 
 @at_every_depth
@@ -86,20 +66,20 @@ def test_a_trace_is_that_of_the_plain_form(deep, assert_trees_close):
 
 
 def test_products_with_the_hessian_are_those_of_the_model():
-    deep, tokens = DEPTHS[0], all_pairs(P)
-    params = random_params(deep)
-    with jax.enable_x64(True):
-        params = in_float64(params)
-        direction = jax.tree.map(lambda x: jnp.sin(40 * x), params)
+    assert_hessians_multiply_alike(random_params(DEPTHS[0]), all_pairs(P), DEPTHS[0])
 
-        def curved(logits_of):
-            loss = lambda params: jnp.mean(jax.nn.logsumexp(logits_of(params), 0))  # noqa: E731
-            return jax.jit(lambda v: jax.jvp(jax.grad(loss), (params,), (v,))[1])(direction)
 
-        found = curved(lambda x: deeper.logits(x, deeper.prepare(tokens, deep), deep))
-        expected = curved(lambda x: model.forward(x, tokens, deep)["logits"][:, -1].T)
-    for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+@pytest.mark.parametrize("on", [(), ("dropout",)], ids=["tables", "plain form"])
+def test_the_form_of_a_deep_program_gives_the_models_logits(on):
+    deep, tokens, data = program(p=P, num_layers=2, on=on), all_pairs(P), modular(P, 0.67)
+    params, form = random_params(deep), forward.form(deep)
+    expected = of_the_model(params, tokens, deep)
+    logits = form.logits(params, form.prepare(tokens), 1)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    trace = jax.jit(form.trace)(params, data)
+    np.testing.assert_allclose(trace.logits.reshape(P + 1, -1), expected, rtol=1e-5, atol=1e-5)
+    scored = jax.jit(form.scored)(params, data)
+    np.testing.assert_allclose(scored.reshape(P + 1, -1), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_each_form_serves_its_own():

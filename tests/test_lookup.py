@@ -1,10 +1,9 @@
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import programs
 import pytest
+from forms import assert_hessians_multiply_alike, both_forms, in_float64, random_weights
 from programs import all_pairs, hyper, program, random_params
 
 from grokjax import lookup, model, networks, training
@@ -33,31 +32,6 @@ def params(request):
     if request.param == "random":
         return random_params(RELU)
     return request.getfixturevalue("trained_params")
-
-
-def in_float64(params):
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
-
-
-def random_weights(num_tokens, count):
-    return np.random.default_rng(1).normal(size=(num_tokens, count)).astype(np.float32)
-
-
-@partial(jax.jit, static_argnames=("program", "drop"))
-def both_forms(params, tokens, weights, program, drop=lambda h, _: h):
-    """Of tables and of the model: logits [v, b], and the gradients of a weighted sum of them."""
-
-    def from_tables(params):
-        return lookup.logits(params, lookup.prepare(tokens, program), program, drop)
-
-    def from_the_model(params):
-        return model.forward(params, tokens, program, drop)["logits"][:, -1].T
-
-    def with_gradients(logits_of):
-        logits, pull_back = jax.vjp(logits_of, params)
-        return logits, pull_back(weights.astype(logits.dtype))[0]
-
-    return with_gradients(from_tables), with_gradients(from_the_model)
 
 
 def pairs_far_from_every_kink(params, p):
@@ -204,16 +178,4 @@ def test_the_plain_form_gives_the_same_trace_as_the_tables(assert_trees_close):
 
 
 def test_products_with_the_hessian_are_those_of_the_model():
-    tokens = all_pairs(P)
-    with jax.enable_x64(True):
-        params = in_float64(random_params(GELU))
-        direction = jax.tree.map(lambda x: jnp.sin(40 * x), params)
-
-        def curved(logits_of):
-            loss = lambda params: jnp.mean(jax.nn.logsumexp(logits_of(params), 0))  # noqa: E731
-            return jax.jit(lambda v: jax.jvp(jax.grad(loss), (params,), (v,))[1])(direction)
-
-        found = curved(lambda x: lookup.logits(x, lookup.prepare(tokens, GELU), GELU))
-        expected = curved(lambda x: model.forward(x, tokens, GELU)["logits"][:, -1].T)
-    for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+    assert_hessians_multiply_alike(random_params(GELU), all_pairs(P), GELU)
