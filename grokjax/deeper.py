@@ -9,7 +9,7 @@ Arrays are features first, as in `lookup`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -29,15 +29,6 @@ def serves(program: Program) -> bool:
     return lookup.of_plain_pairs(program) and program.num_layers > 1 and "dropout" not in program.on
 
 
-class _Last(NamedTuple):
-    """At "=", in the last layer."""
-
-    logits: Float[Array, "v b"]
-    neurons: Float[Array, "m b"]
-    attention: Float[Array, "3 h b"]
-    residual: Float[Array, "d b"]
-
-
 def logits(params: Params, batch: lookup.Prepared, program: Program) -> Float[Array, "v b"]:
     """Logits at "=" for every pair of the batch."""
     return _at_equals(params, batch, program).logits
@@ -46,15 +37,16 @@ def logits(params: Params, batch: lookup.Prepared, program: Program) -> Float[Ar
 def trace(params: Params, data: Data, program: Program) -> Trace:
     """The forward pass over all pairs (a, b) of the data, whose rows are listed along both."""
     batch = prepare(data.tokens.reshape(-1, data.tokens.shape[-1]), program)
-    found = _at_equals(params, batch, program)
-    found = found._replace(attention=found.attention.swapaxes(0, 1))
     on_rows = lambda x: x.reshape(*x.shape[:-1], *data.tokens.shape[:-1])  # noqa: E731
-    return Trace(**{name: on_rows(x) for name, x in found._asdict().items()})
+    return jax.tree.map(on_rows, _at_equals(params, batch, program))
 
 
-def _at_equals(params: Params, batch: lookup.Prepared, program: Program) -> _Last:
-    """Streams are `first` [d v], of the first position by its token, and `others` [d 2b], of the
-    second position of all pairs and then of "="."""
+def _at_equals(params: Params, batch: lookup.Prepared, program: Program) -> Trace:
+    """The last layer at "=", of every pair of the batch.
+
+    Streams are `first` [d v], of the first position by its token, and `others` [d 2b], of the
+    second position of all pairs and then of "=".
+    """
     by_first, by_second = lookup.each(batch.pairs)
     count = by_first.tokens.shape[-1]
     blocks = [params["blocks"][str(i)] for i in range(program.num_layers)]
@@ -71,7 +63,7 @@ def _at_equals(params: Params, batch: lookup.Prepared, program: Program) -> _Las
     q1, k1, v1, second = _looked_up((q1, k1, v1, second), by_second)
     others = jnp.concatenate([second, jnp.broadcast_to(equals, second.shape)], 1)
 
-    for block, following in zip(blocks, blocks[1:], strict=False):
+    for block, following in pairwise(blocks):
         at_second, _ = _attend(q1, (k0, k1), (v0, v1))
         at_equals, _ = _attend(q2, (k0, k1, k2), (v0, v1, v2))
         others += _out(block, jnp.concatenate([at_second, at_equals], -1))
@@ -89,7 +81,8 @@ def _at_equals(params: Params, batch: lookup.Prepared, program: Program) -> _Las
     mixed, attention = _attend(q2, (k0, k1, k2), (v0, v1, v2))
     residual = others[:, count:] + _out(blocks[-1], mixed)
     x, neurons = _through_mlp(blocks[-1], residual, program)
-    return _Last(over_examples(params["unembed"]["W_U"], x), neurons, attention, residual)
+    logits = over_examples(params["unembed"]["W_U"], x)
+    return Trace(logits, neurons, attention.swapaxes(0, 1), residual)
 
 
 def _heads(block: Params, which: str, x: Float[Array, "d n"]) -> list[Float[Array, "h k n"]]:
