@@ -14,15 +14,14 @@ from pathlib import Path
 
 from experiments.options import parser as command_parser
 from experiments.paper_page import drawn, figures, sequences, tables
-from experiments.paper_page.recorded import Experiment, load
+from experiments.paper_page.recorded import load
 from experiments.paper_page.statements import EXPERIMENTS
+from experiments.paper_page.tables import Known
 from grokjax.commandline import run_main
 from grokjax.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "experiments" / "results"
-
-Known = Mapping[str, Experiment | None]
 
 PAGES: dict[str, dict[str, Callable[[Known], str]]] = {
     "docs/results.md": {
