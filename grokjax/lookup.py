@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from grokjax.model import Drop
+from grokjax.model import keep_all
 from grokjax.products import EXACT, layers_over_examples, over_examples
-from grokjax.types import Array, Data, Params, Program, Trace
+from grokjax.types import Array, Data, Drop, Params, Program, Trace
 from grokjax.variants import ACTIVATIONS, is_plain
 
 _einsum = partial(jnp.einsum, precision=EXACT)
@@ -72,7 +72,7 @@ def prepare(tokens: Int[Array, "b s"], program: Program) -> Prepared:
 
 
 def logits(
-    params: Params, batch: Prepared, program: Program, drop: Drop = lambda h, _: h
+    params: Params, batch: Prepared, program: Program, drop: Drop = keep_all
 ) -> Float[Array, "v b"]:
     """Logits at "=" for every pair of the batch.
 
@@ -96,7 +96,7 @@ def logits(
     weights = _matmul(rows, onward)
     m = len(mlp["b_in"])
     before, around = layers_over_examples(weights, mixed, (m, W_U.shape[1]))
-    neurons = drop(ACTIVATIONS[program.activation](before).T, 0).T
+    neurons = drop(ACTIVATIONS[program.activation](before), 0, features=0)
     return over_examples(_matmul(mlp["W_out"], W_U), neurons) + around
 
 

@@ -19,14 +19,12 @@ from jaxtyping import Float, Int, PRNGKeyArray
 from grokjax import parts
 from grokjax.errors import ConfigError
 from grokjax.parts import setting
-from grokjax.types import Array, Params, Program
+from grokjax.types import Array, Drop, Params, Program
 from grokjax.variants import ACTIVATIONS, scaled, setting_of
 
 Draw = Callable[[tuple[int, ...]], Array]
 """Gives standard normal numbers of a shape, new ones at every call."""
 
-Drop = Callable[[Float[Array, "..."], int], Float[Array, "..."]]
-"""Maps the neurons of a layer to what is left of them (dropout); features last."""
 
 parts.common(
     "network",
@@ -225,11 +223,15 @@ def init(key: PRNGKeyArray, program: Program, form: Form = TRANSFORMER) -> Param
     return nnx.to_pure_dict(nnx.state(network, nnx.Param))
 
 
+def keep_all(neurons: Float[Array, "..."], layer: int, features: int = -1) -> Float[Array, "..."]:
+    return neurons
+
+
 def forward(
     params: Params,
     tokens: Int[Array, "b s"],
     program: Program,
-    drop: Drop = lambda h, _: h,
+    drop: Drop = keep_all,
     form: Form = TRANSFORMER,
 ) -> dict[str, Array]:
     """Logits at every position, with the last layer's attention, MLP input and neurons.

@@ -16,7 +16,7 @@ A network is a function of the program that returns a pair (init, apply), or a F
 
 `init(key)` returns a nested dict of arrays, `apply(params, tokens)` logits at the last position,
 [b c], or at all, [b s c]; or a dict with these under "logits" and what `Trace` has besides. An
-`apply` that takes `drop` is given dropout, drop(neurons, layer).
+`apply` that takes `drop` is given dropout, drop(neurons, layer), of neurons with the features last.
 
 With `padded=True` runs of different vocabularies may share a program. That is right for a network
 whose function does not change when every array is padded with zeros behind its own entries.

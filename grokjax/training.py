@@ -15,7 +15,7 @@ from grokjax import losses, minibatches, optimizers, parts
 from grokjax.forward import form
 from grokjax.parts import setting
 from grokjax.products import EXACT
-from grokjax.types import Array, Batch, Data, Hyper, Params, Program
+from grokjax.types import Array, Batch, Data, Drop, Hyper, Params, Program
 
 parts.common(
     "training",
@@ -112,7 +112,7 @@ def objective(
     params: Params, step, hyper: Hyper, prepared, batch: Batch, data: Data, program: Program
 ) -> Float[Array, ""]:
     """What an update lowers: the mean loss of a batch, and penalties on the parameters."""
-    drop = _dropout(hyper, step) if "dropout" in program.on else None
+    drop = dropout(hyper, step) if "dropout" in program.on else None
     logits = form(program).logits(params, prepared, batch.targets.shape[-1], drop=drop)
     loss = loss_function(program, hyper)(logits, batch.targets.reshape(-1), data.num_classes)
     loss = jnp.matmul(loss, batch.weights.reshape(-1), precision=EXACT)
@@ -159,14 +159,22 @@ def squeezed(x: Array) -> Array:
     return x[..., 0] if x.shape[-1] == 1 else x
 
 
-def _dropout(hyper: Hyper, step):
-    """Inverted dropout of the MLP's neurons; the mask is drawn from (seed, step, layer)."""
-    key = jax.random.fold_in(jax.random.key(hyper.seed), step)
+def dropout(hyper: Hyper, step) -> Drop:
+    """Inverted dropout of the MLP's neurons; the mask is drawn from (seed, step, layer).
 
-    def drop(neurons, layer: int):
-        keep = jax.random.bernoulli(
-            jax.random.fold_in(key, layer), 1 - hyper.dropout, neurons.shape
-        )
-        return jnp.where(keep, neurons / (1 - hyper.dropout), 0.0)
+    Half a random word decides on a neuron: it stays with the nearest multiple of 2^-16 to
+    1 - dropout, and is divided by that, so that the mean of what is left is the neuron itself.
+    """
+    key = jax.random.fold_in(jax.random.key(hyper.seed), step)
+    of_65536 = jnp.maximum(jnp.round((1 - hyper.dropout) * 65536), 1)
+
+    def drop(neurons, layer: int, features: int = -1):
+        count, *rows = jnp.moveaxis(neurons, features, 0).shape
+        # A key for each two features: the mask of a row does not depend on how many there are.
+        keys = jax.random.split(jax.random.fold_in(key, layer), -(-count // 2))
+        words = jax.vmap(lambda key: jax.random.bits(key, rows))(keys)
+        halves = jnp.concatenate([words >> 16, words & 0xFFFF])[:count]
+        stays = jnp.moveaxis(halves, 0, features) < of_65536.astype(words.dtype)
+        return jnp.where(stays, neurons * (65536 / of_65536), 0.0)
 
     return drop

@@ -11,7 +11,7 @@ Records that cross `vmap` are NamedTuples: a dataclass would run its own `__init
 checks, on the placeholder objects with which JAX rebuilds a tree.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +29,9 @@ IntLike = int | Int[Array, ""]
 Params = dict[str, Any]
 """Nested dict of arrays. Transformers' have TransformerLens' names, e.g.
 params["blocks"]["0"]["attn"]["W_Q"]."""
+
+Drop = Callable[..., Float[Array, "..."]]
+"""(neurons, layer, features=-1) -> what dropout leaves of them; `features`: along which axis."""
 
 
 class Batch(NamedTuple):

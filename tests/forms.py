@@ -25,7 +25,7 @@ def of_tables(params, tokens, program, drop=None):
     return form.logits(params, prepared, 1, drop=drop)
 
 
-def of_the_model(params, tokens, program, drop=lambda h, _: h):
+def of_the_model(params, tokens, program, drop=model.keep_all):
     return model.forward(params, tokens, program, drop)["logits"][:, -1].T
 
 

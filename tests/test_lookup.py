@@ -77,9 +77,9 @@ def test_tables_work_at_the_papers_sizes(assert_trees_close):
 def test_dropping_neurons_means_the_same_in_both_forms(assert_trees_close):
     factors = jnp.asarray(np.random.default_rng(2).integers(3, size=24), jnp.float32)
 
-    def drop(neurons, layer):
+    def drop(neurons, layer, features=-1):
         assert layer == 0
-        return neurons * factors
+        return jnp.moveaxis(jnp.moveaxis(neurons, features, -1) * factors, -1, features)
 
     weights = random_weights(P + 1, P * P)
     tables, plain = both_forms(random_params(GELU), all_pairs(P), weights, GELU, drop)

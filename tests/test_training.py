@@ -238,6 +238,30 @@ def test_dropout_leaves_the_neurons_unchanged_on_average():
     assert np.max(np.abs(z)) < 5 and 0.8 < np.std(z) < 1.2
 
 
+@pytest.mark.parametrize("rate", [0.0, 1e-5, 0.2, 0.5, 0.9])
+def test_so_many_neurons_are_dropped_each_by_itself(rate):
+    features, rows = 25, 8000  # two features share a random word, the last has one of its own
+    neurons = jnp.ones((rows, features))
+    left = np.asarray(training.dropout(hyper(dropout=rate, seed=3), 7)(neurons, 0), np.float64)
+    kept = left > 0
+    np.testing.assert_allclose(left[kept], 1 / (1 - rate), rtol=2**-17 / (1 - rate))
+    deviation = np.sqrt(rate * (1 - rate) / kept.size)
+    assert abs(1 - kept.mean() - rate) <= 4 * deviation + 2**-17
+    if rate > 0.1:
+        between = np.corrcoef(kept.T) - np.eye(features)
+        assert np.max(np.abs(between)) < 5 / np.sqrt(rows)
+        assert abs(np.corrcoef(kept[1:].ravel(), kept[:-1].ravel())[0, 1]) < 4 / np.sqrt(kept.size)
+
+
+def test_a_rows_dropout_depends_on_no_other_row_and_on_no_layout():
+    drop = training.dropout(hyper(dropout=0.3, seed=3), 7)
+    neurons = jnp.linspace(1, 2, 30 * 24).reshape(30, 24)
+    left = drop(neurons, 1)
+    np.testing.assert_array_equal(drop(neurons.T, 1, features=0).T, left)
+    np.testing.assert_array_equal(drop(neurons[:11], 1), left[:11])
+    assert np.any(drop(neurons, 0) != left)
+
+
 def test_dropout_depends_on_the_seed_and_on_the_step():
     dropping = program(p=P, on=["dropout"])
     jump = lambda step: start(hyper())._replace(step=jnp.int32(step))  # noqa: E731
