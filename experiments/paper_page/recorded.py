@@ -1,8 +1,7 @@
 """The runs that the JSON of each experiment holds, in one form whatever wrote it.
 
-Results of before the JSON had a `setting` lack: which phases end by today's rule, the evidence for
-the mechanism but for the mainline's, and the fields that all runs share, which are those of the
-preset that the JSON names.
+Results of before the JSON had a `setting` lack which phases end by today's rule, the evidence for
+the mechanism, and the fields that all runs share: these are those of the preset that is named.
 """
 
 import importlib
@@ -72,8 +71,6 @@ def load(name: str, folder: Path) -> Experiment | None:
     mechanisms = report.get("mechanism") or [None] * len(rows)
     runs = []
     for field, row, found in zip(fields, rows, mechanisms, strict=True):
-        if found is not None and not today:
-            found = _in_todays_form(found)
         known = row if today else {k: v for k, v in row.items() if k not in PHASES}
         more = {"trained": row["last"]["step"], "mechanism": found}
         if "steps_to_grok" in row:
@@ -94,28 +91,3 @@ def _fields_of_preset(name: str, report: Mapping[str, Any]) -> list[dict[str, An
             f"its runs share: run python -m experiments.{name} again"
         )
     return runs
-
-
-def _in_todays_form(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The evidence as the mainline's JSON had it first, where `paper_tables` has it."""
-    over_all = lambda x: {"all": x}  # noqa: E731
-    residual = found["neuron_logit_map_residual"]
-    readouts = found["mlp_readout_fve"].items()
-    return {
-        "key_frequencies": found["key_frequencies"],
-        "loss": over_all(found["loss"]),
-        "restricted_loss": over_all(found["restricted_loss"]),
-        "excluded_loss": {"train": found["excluded_loss_train"]},
-        "neuron_logit_map_residual": residual,
-        "neuron_logit_map_residual_squared": residual**2,
-        "mlp_readout_fve": {k: {"cos": cos, "sin": sin} for k, (cos, sin) in readouts},
-        "logit_fve": found["logit_fve"],
-        "neurons_explained": found["neurons_explained"],
-        "attention_fit_fve": found["attention_fit"],
-        "ablations": {name: over_all(x) for name, x in found["ablations"].items()},
-        "variants": {
-            "loss_without_frequency": {
-                "logit_block": {k: over_all(x) for k, x in found["loss_without_frequency"].items()}
-            }
-        },
-    }
