@@ -9,7 +9,7 @@ COSTS: dict[str, dict[str, str]] = {
     "two_layers": {"three_seeds": "an hour on two cores, 95 minutes at most"},
     "moduli": {"three_seeds": "half an hour on two cores"},
     "weight_decay": {"three_seeds": "two hours on two cores"},
-    "regularizers": {"three_seeds": "two and a quarter hours on two cores"},
+    "regularizers": {"three_seeds": "two and a half hours on two cores"},
     "low_precision": {
         "three_seeds": "half an hour on two cores",
         "paper": "80 minutes on two cores",
