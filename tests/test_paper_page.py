@@ -132,7 +132,9 @@ def test_a_run_that_was_too_short_tells_nothing_and_a_step_not_reached_is_late()
     assert lined([True, False, False], never, "grokked").agrees == "2 of 3"
     assert lined([False] * 3, grok, "grokked").agrees == "no"
     text = lined([True, True, False], grok, "grokked", trained=8_000).agrees
-    assert text == "unresolved: 2 of 3, the others too short"
+    assert text == "unresolved: 2 of 2, 1 too short"
+    text = lined([True, True, False], never, "grokked", trained=8_000).agrees
+    assert text == "unresolved: 0 of 2, 1 too short"
     line = lined(
         [5_000, None, 7_000], statements.within(6_000, 1.5), "steps_to_grok", trained=9_000
     )

@@ -125,9 +125,10 @@ def _met(one: Statement, run: Run, value: Any, reached: bool) -> bool | None:
 
 def verdict(met: Sequence[bool | None], setting: str = "") -> str:
     """Over the runs: yes, no, or how many; and what there is to say against it."""
-    yes = sum(x is True for x in met)
-    if None in met:
-        text = OPEN + (f": {yes} of {len(met)}, the others" if yes else ": runs") + " too short"
+    yes, short = sum(x is True for x in met), sum(x is None for x in met)
+    if short:
+        told = f"{yes} of {len(met) - short}, {short}" if short < len(met) else "runs"
+        text = f"{OPEN}: {told} too short"
     else:
         text = "yes" if yes == len(met) else f"{yes} of {len(met)}" if yes else "no"
     notes = [f"{len(met)} run{'s' * (len(met) > 1)} only"] * (len(met) < ENOUGH)
