@@ -19,14 +19,14 @@ def paper() -> tuple[ConfigDict, list[dict]]:
 def three_seeds() -> tuple[ConfigDict, list[dict]]:
     """The paper's setting, and neither of the two; two and a half hours on two cores.
 
-    Dropout for all of the paper's 40,000 steps. The others for half of them, twice what runs with
-    weight decay 1 need to grok, or until cleanup is over. The controls are the first half of the
+    Dropout for the paper's 40,000 steps, the others for half of them, twice what runs with weight
+    decay 1 need to grok; each until its cleanup is over. The controls are the first half of the
     runs of `weight_decay` with decay 0.
     """
     config, rows = paper()
     config.steps, config.checkpoint_every, config.stop = 20_000, 200, "cleanup_over"
-    long = [row | {"steps": 40_000} if "dropout" in row else row for row in rows]
-    return config, chain(axis("seed", range(3)), long)
+    rows = [row | {"steps": 40_000} if "dropout" in row else row for row in rows]
+    return config, chain(axis("seed", range(3)), rows)
 
 
 def laptop() -> tuple[ConfigDict, list[dict]]:

@@ -25,7 +25,6 @@ from grokjax.variants import ACTIVATIONS, scaled, setting_of
 Draw = Callable[[tuple[int, ...]], Array]
 """Gives standard normal numbers of a shape, new ones at every call."""
 
-
 parts.common(
     "network",
     d_model=setting(128, "width of the residual stream", low=1, static=True),

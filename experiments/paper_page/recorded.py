@@ -1,7 +1,7 @@
 """The runs that the JSON of each experiment holds, in one form whatever wrote it.
 
 Results of before the JSON had a `setting` lack which phases end by today's rule, the evidence for
-the mechanism, and the fields that all runs share: these are those of the preset that is named.
+the mechanism, and the fields that all runs share, which are taken from the preset that it names.
 """
 
 import importlib
