@@ -20,7 +20,7 @@ def paper() -> ConfigDict:
 
 
 def three_seeds() -> tuple[ConfigDict, list[dict]]:
-    """The paper's fractions; 75 minutes on two cores.
+    """The paper's fractions; an hour and a half on two cores.
 
     0.1 and 0.2 train for all of the paper's 40,000 steps. The others end once their test loss is
     below 1e-6, what Figure 21 asks for, at three evaluations in a row.

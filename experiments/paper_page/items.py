@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 COSTS: dict[str, dict[str, str]] = {
     "mainline": {"paper": "45 minutes on two cores"},
-    "data_fraction": {"three_seeds": "75 minutes on two cores"},
+    "data_fraction": {"three_seeds": "an hour and a half on two cores"},
     "two_layers": {"three_seeds": "an hour on two cores, 95 minutes at most"},
     "moduli": {"three_seeds": "half an hour on two cores"},
     "weight_decay": {"three_seeds": "two hours on two cores"},
