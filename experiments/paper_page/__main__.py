@@ -29,7 +29,6 @@ PAGES: dict[str, dict[str, Callable[[Known], str]]] = {
         "mainline": tables.mainline_table,
         "readings": tables.readings,
         "without_one": tables.without_one_table,
-        "earlier": tables.earlier,
         "repeated": tables.repeated_table,
         "experiments": tables.experiments_table,
         "variants": tables.variants_table,
@@ -40,7 +39,6 @@ PAGES: dict[str, dict[str, Callable[[Known], str]]] = {
     "README.md": {"mainline_in_short": tables.mainline_in_short},
     "experiments/README.md": {
         "figures": lambda known: figures.figures_table(known, RESULTS),
-        "undrawn": figures.undrawn,
     },
 }
 """By page: what makes each of its parts."""

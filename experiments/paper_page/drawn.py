@@ -17,9 +17,7 @@ from grokjax import results
 
 
 def faults(experiment: Experiment, folder: Path) -> list[str]:
-    """What does not fit, in words; `folder` has the figures. Nothing where nothing was recorded."""
-    if experiment.figures is None:
-        return []
+    """What does not fit, in words; `folder` has the figures."""
     files = {path.stem: path for path in folder.glob("*.png")}
     found = [
         f"{folder.name}: {x}.png is not of this JSON" for x in files.keys() - experiment.figures

@@ -75,14 +75,3 @@ def _is_there(fields: Mapping[str, Any], experiment: Experiment) -> bool:
         for run in experiment.runs
         if identity(run.fields) == identity(fields)
     )
-
-
-def undrawn(known: Known) -> str:
-    """Experiments whose figures are older than the record of what stands on them."""
-    old = [f"`{name}`" for name, x in known.items() if x and x.figures is None]
-    if not old:
-        return "All figures were drawn by the code that records what stands on them."
-    return (
-        "Drawn before it was recorded what stands on a figure, so that no test holds them beside "
-        f"today's code: those of {', '.join(old)}."
-    )

@@ -1,8 +1,4 @@
-"""The runs that the JSON of each experiment holds, in one form whatever wrote it.
-
-Results of before the JSON had a `setting` lack which phases end by today's rule, the evidence for
-the mechanism, and the fields that all runs share, which are taken from the preset that it names.
-"""
+"""The runs that the JSON of each experiment holds."""
 
 import importlib
 import json
@@ -11,10 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import lab
-from grokjax.errors import ConfigError
 from grokjax.stopping import is_of_length
-
-PHASES = ("memorization_end", "circuit_formation_end", "cleanup_end")
 
 
 class Run(NamedTuple):
@@ -28,8 +21,7 @@ class Experiment(NamedTuple):
     name: str
     preset: str
     runs: tuple[Run, ...]
-    figures: Mapping[str, Any] | None  # what stands on each; None: drawn before it was recorded
-    today: bool  # recorded in today's form
+    figures: Mapping[str, Any]  # what stands on each
 
     def having(self, **values: Any) -> list[Run]:
         """The runs with these values of fields."""
@@ -62,32 +54,13 @@ def load(name: str, folder: Path) -> Experiment | None:
     if not path.exists():
         return None
     report = json.loads(path.read_text())
-    rows, today = report["runs"], "setting" in report
-    axes = report["config"]["axes"]
-    if today:
-        fields = [report["setting"] | {axis: row[axis] for axis in axes} for row in rows]
-    else:
-        fields = _fields_of_preset(name, report)
+    rows, axes = report["runs"], report["config"]["axes"]
     mechanisms = report.get("mechanism") or [None] * len(rows)
     runs = []
-    for field, row, found in zip(fields, rows, mechanisms, strict=True):
-        known = row if today else {k: v for k, v in row.items() if k not in PHASES}
+    for row, found in zip(rows, mechanisms, strict=True):
+        fields = report["setting"] | {axis: row[axis] for axis in axes}
         more = {"trained": row["last"]["step"], "mechanism": found}
         if "steps_to_grok" in row:
             more["grokked"] = row["steps_to_grok"] is not None
-        runs.append(Run(plain_fields(field), {**known, **more}))
-    return Experiment(name, report["preset"], tuple(runs), report.get("figures"), today)
-
-
-def _fields_of_preset(name: str, report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    runs = preset(name, report["preset"])
-    rows, axes = report["runs"], report["config"]["axes"]
-    same = len(runs) == len(rows) and all(
-        run[axis] == row[axis] for run, row in zip(runs, rows, strict=True) for axis in axes
-    )
-    if not same:
-        raise ConfigError(
-            f"{name}.json is not of today's preset {report['preset']!r} and does not say what "
-            f"its runs share: run python -m experiments.{name} again"
-        )
-    return runs
+        runs.append(Run(plain_fields(fields), {**row, **more}))
+    return Experiment(name, report["preset"], tuple(runs), report["figures"])

@@ -17,7 +17,6 @@ from experiments.paper_page.judged import (
 )
 from experiments.paper_page.recorded import Experiment, Run, identity
 from experiments.paper_page.statements import EXPERIMENTS, mainline
-from grokjax.measures.keys import stand_out
 
 Known = Mapping[str, Experiment | None]
 
@@ -103,17 +102,6 @@ def _share(line: Line) -> str:
     return f"{sum(x is True for x in line.met)} of {line.n} runs"
 
 
-def earlier(known: Known) -> str:
-    """Experiments whose JSON is of an earlier version."""
-    old = [f"`{name}`" for name, x in known.items() if x and not x.today]
-    if not old:
-        return "All experiments were recorded by today's version."
-    return (
-        "Recorded by an earlier version, which ended phases by another rule and kept less of each "
-        f"network, so that some rows were not measured: {', '.join(old)}."
-    )
-
-
 # --- Table 5 --------------------------------------------------------------------------------------
 
 EVIDENCE = {
@@ -124,9 +112,6 @@ EVIDENCE = {
     "excluded loss, train": "excluded_loss/train",
 }
 """Of each network, by the head of its column: where it stands in `mechanism`."""
-
-_OF_ROW = {"restricted_loss": "last/restricted_loss", "excluded_loss/train": "last/excluded_loss"}
-"""Where the row of a run has it too."""
 
 
 def variants_table(known: Known) -> str:
@@ -172,20 +157,13 @@ def _value(x: Any) -> str:
 def _keys(run: Run) -> str:
     """The key frequencies of a run, or how many pass the threshold where none stands out."""
     keys = run.numbers["key_frequencies"]
-    clear = run.numbers.get("key_frequencies_stand_out")
-    if clear is None:
-        nan = float("nan")
-        clear = stand_out(len(keys), int(run.fields["modulus"]) // 2, nan, nan)
+    clear = run.numbers["key_frequencies_stand_out"]
     return " ".join(map(str, keys)) if clear else f"none stands out ({len(keys)})"
 
 
 def _evidence(runs: Sequence[Run], place: str) -> str:
     values = [at(run.numbers["mechanism"], place.split("/")) for run in runs]
-    if None in values and place in _OF_ROW:
-        values = [at(run.numbers, _OF_ROW[place].split("/")) for run in runs]
-    if None in values:
-        return NOT_MEASURED
-    return in_short(values, [0])
+    return NOT_MEASURED if None in values else in_short(values, [0])
 
 
 def over(steps: Sequence[int]) -> str:
