@@ -18,11 +18,11 @@ import grokjax
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
 from experiments.written import save_json
-from grokjax import runner
-from grokjax.commandline import run_main
-from grokjax.config import SweepConfig
-from grokjax.evaluate import Sweep
-from grokjax.runs import RunConfig
+from grokjax.cli.arguments import run_main
+from grokjax.config.runs import RunConfig
+from grokjax.config.sweep import SweepConfig
+from grokjax.results.sweep import Sweep
+from grokjax.runner import run as runner
 
 
 def trained(folder: Path, steps: list[int], seeds: int, cores: int) -> Sweep:

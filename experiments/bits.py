@@ -16,10 +16,10 @@ import numpy as np
 
 import grokjax
 from experiments.options import parser as command_parser
-from grokjax import runner
-from grokjax.commandline import run_main
-from grokjax.config import SweepConfig
-from grokjax.runs import RunConfig
+from grokjax.cli.arguments import run_main
+from grokjax.config.runs import RunConfig
+from grokjax.config.sweep import SweepConfig
+from grokjax.runner import run as runner
 
 OTHERS = (
     {"seed": 1},

@@ -30,8 +30,10 @@ from experiments.chips import __main__ as chips
 from experiments.chips import targets
 from experiments.throughput import programs, timing
 from experiments.written import save_json
-from grokjax import blocks, forward, lookup, products, training, variants
-from grokjax.commandline import run_main
+from grokjax.cli.arguments import run_main
+from grokjax.networks import fast_one_layer, forward, matmul, variants
+from grokjax.training import blocks
+from grokjax.training import update as training
 
 AS_IT_IS = "as it is"
 
@@ -44,42 +46,40 @@ class Change(NamedTuple):
 
 
 def _changes() -> dict[str, Change]:
-    apart, together = lookup._mix_back_apart, lookup._mix_back_together
+    apart, together = fast_one_layer._mix_back_apart, fast_one_layer._mix_back_together
     return {
         AS_IT_IS: Change(("cpu", "cuda", "tpu")),
         "the plain form": _of(forward, "cpu cuda tpu", FASTER=()),
         "look-ups by products with one-hots": _of(
-            lookup, "cpu cuda", _by_gather=lookup._by_product
+            fast_one_layer, "cpu cuda", _by_gather=fast_one_layer._by_product
         ),
-        "look-ups by gathers": _of(lookup, "tpu", _by_product=lookup._by_gather),
-        "one-hots of four bytes": _of(lookup, "cpu cuda tpu", Pairs=_wide),
+        "look-ups by gathers": _of(fast_one_layer, "tpu", _by_product=fast_one_layer._by_gather),
+        "one-hots of four bytes": _of(fast_one_layer, "cpu cuda tpu", Pairs=_wide),
         "mixes of both tokens back at once": _of(
-            lookup, "cpu", _mix_back_apart=lambda _, *kept: together(*kept)
+            fast_one_layer, "cpu", _mix_back_apart=lambda _, *kept: together(*kept)
         ),
         "mixes of each token back by itself": _of(
-            lookup, "cuda", _mix_back_together=partial(apart, lookup._by_gather)
+            fast_one_layer, "cuda", _mix_back_together=partial(apart, fast_one_layer._by_gather)
         ),
         "biases added": _of(
-            products,
+            matmul,
             "cpu cuda",
-            _with_ones=products._with_sums,
-            _back_apart=products._back_summed,
-            _back_together=products._back_summed,
+            _with_ones=matmul._with_sums,
+            _back_apart=matmul._back_summed,
+            _back_together=matmul._back_summed,
         ),
         "biases as a row of the product": _of(
-            products,
+            matmul,
             "tpu",
-            _with_sums=products._with_ones,
-            _back_summed=products._back_apart,
+            _with_sums=matmul._with_ones,
+            _back_summed=matmul._back_apart,
         ),
-        "MLP and unembedding back at once": _of(
-            products, "cpu", _back_apart=products._back_together
-        ),
+        "MLP and unembedding back at once": _of(matmul, "cpu", _back_apart=matmul._back_together),
         "MLP and unembedding back one by one": _of(
-            products, "cuda", _back_together=products._back_apart
+            matmul, "cuda", _back_together=matmul._back_apart
         ),
         "neurons made again in the backward pass": _of(
-            lookup,
+            fast_one_layer,
             "cpu cuda tpu",
             ACTIVATIONS={"relu": lambda before: before},
             over_examples=_of_activated,
@@ -94,7 +94,7 @@ def _of(module: Any, platforms: str, **replaced: Any) -> Change:
     return Change(tuple(platforms.split()), tuple((module, *pair) for pair in replaced.items()))
 
 
-_Pairs, _over_examples, _train = lookup.Pairs, products.over_examples, training.train
+_Pairs, _over_examples, _train = fast_one_layer.Pairs, matmul.over_examples, training.train
 _block_data = blocks.block_data
 
 

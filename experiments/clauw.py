@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import lab
-from grokjax import blocks
-from grokjax.config import axis, default, product
-from grokjax.evaluate import Sweep
-from grokjax.measures import information_phases
-from grokjax.measures.crossings import first_above
+from grokjax.config.sweep import axis, default, product
+from grokjax.measures.field import information_phases
+from grokjax.measures.field.crossings import first_above
+from grokjax.results.sweep import Sweep
+from grokjax.training import blocks
 
 MEASURES = ("synergy", "redundancy", "synergy_size", "redundancy_size", "o_information")
 ORDER = {

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import evidence, lab
-from grokjax.config import axis, default, product, zipped
-from grokjax.evaluate import Sweep
+from grokjax.config.sweep import axis, default, product, zipped
+from grokjax.results.sweep import Sweep
 
 
 def paper() -> ConfigDict:

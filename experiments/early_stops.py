@@ -19,10 +19,13 @@ import grokjax
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
 from experiments.written import plain, save_json
-from grokjax import loop, prepare, progress, runner, workdir
-from grokjax.commandline import run_main
-from grokjax.config import SweepConfig
-from grokjax.table import resolve
+from grokjax.cli.arguments import run_main
+from grokjax.config.axes import resolve
+from grokjax.config.sweep import SweepConfig
+from grokjax.results import workdir
+from grokjax.runner import loop, progress
+from grokjax.runner import plan as prepare
+from grokjax.runner import run as runner
 
 RULE = "cleanup_over"
 DECAYS = (0.1, 0.3, 0.5, 1.0, 2.0, 3.0)

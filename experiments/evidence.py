@@ -10,8 +10,9 @@ import xarray as xr
 from experiments.paper_tables.networks import Network
 from experiments.paper_tables.numbers import numbers_of
 from experiments.written import plain
-from grokjax import results, stacks
-from grokjax.evaluate import Sweep
+from grokjax.measures import from_params
+from grokjax.results import dataset
+from grokjax.results.sweep import Sweep
 
 DIGITS = 6
 """Significant ones: float32 has no more."""
@@ -34,7 +35,9 @@ def in_short(sweep: Sweep, measures: xr.Dataset) -> list[dict[str, Any]]:
     for network in networks(sweep, measures):
         wanted = ("key_frequency", *names, "neuron_clusters", "neuron_share")
         found = jax.device_get(
-            stacks.measures_of(network.params, network.data, *wanted, activation=network.activation)
+            from_params.measures_of(
+                network.params, network.data, *wanted, activation=network.activation
+            )
         )
         numbers = {
             "key_frequencies": (1 + np.flatnonzero(found.key_frequency)).tolist(),
@@ -48,7 +51,7 @@ def in_short(sweep: Sweep, measures: xr.Dataset) -> list[dict[str, Any]]:
 
 def networks(sweep: Sweep, measures: xr.Dataset) -> Iterator[Network]:
     """Of each run, at its last checkpoint."""
-    steps = results.at_end(measures)["step"]
+    steps = dataset.at_end(measures)["step"]
     for run in measures["run"].values.tolist():
         config, step = sweep.config.runs[run], int(steps.sel(run=run))
         inputs = {"modulus": config["modulus"], "run": run, "step": step}

@@ -19,14 +19,17 @@ import numpy as np
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
 from experiments.written import save_json
-from grokjax import checkpoints, devices, parts, runner
-from grokjax.commandline import run_main
-from grokjax.evaluate import Sweep, evaluate
+from grokjax.cli.arguments import run_main
+from grokjax.core import parts
+from grokjax.core.parts import Part
 from grokjax.measures.select import applies
-from grokjax.measuring import at_every_checkpoint, passes
-from grokjax.parts import Part
-from grokjax.several import open_sweep
+from grokjax.results.measuring import at_every_checkpoint, passes
+from grokjax.results.several import open_sweep
+from grokjax.results.sweep import Sweep, evaluate
+from grokjax.runner import run as runner
+from grokjax.storage import checkpoints
 from grokjax.tasks.data import data_of
+from grokjax.training import devices
 
 CHECKPOINTS = 5
 """Of the first run, of which the median is taken."""

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import lab
-from grokjax.config import axis, default, product
-from grokjax.evaluate import Sweep
-from grokjax.measures import crossings
+from grokjax.config.sweep import axis, default, product
+from grokjax.measures.field import crossings
+from grokjax.results.sweep import Sweep
 
 PUBLISHED_P = 97
 PUBLISHED = {

@@ -28,13 +28,15 @@ from ml_collections import ConfigDict
 from experiments.losses import losses_figure
 from experiments.options import parser as command_parser
 from experiments.written import save_figures, save_json
-from grokjax import plots, results, runner
-from grokjax.commandline import run_main
-from grokjax.config import SweepConfig
-from grokjax.errors import ConfigError
-from grokjax.evaluate import Sweep
-from grokjax.several import open_sweep
-from grokjax.table import resolve
+from grokjax import plots
+from grokjax.cli.arguments import run_main
+from grokjax.config.axes import resolve
+from grokjax.config.sweep import SweepConfig
+from grokjax.core.errors import ConfigError
+from grokjax.results import dataset
+from grokjax.results.several import open_sweep
+from grokjax.results.sweep import Sweep
+from grokjax.runner import run as runner
 
 LEVELS = (1.0, 1e-3, 1e-6)
 """Losses whose first crossing is reported, in nats."""
@@ -146,13 +148,13 @@ def keep_to_redraw(
     for name, ds, kept in (("measures", measures, names), ("curves", curves, losses)):
         # Coordinates stay, also where no measure does.
         ds = ds.drop_vars([x for x in ds.data_vars if x not in kept])
-        results.save(ds.astype(np.float32), folder / f"{name}.nc")
+        dataset.save(ds.astype(np.float32), folder / f"{name}.nc")
 
 
 def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
     """One dict a run: what was swept, when it did what, and where it ended."""
     table = []
-    last = results.at_end(measures)
+    last = dataset.at_end(measures)
     for number in measures["run"].values:
         run, end = measures.sel(run=number), last.sel(run=number)
         curve = curves.sel(run=number)
@@ -170,8 +172,8 @@ def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
         if "ended_by" in run.coords:
             row["ended_by"] = run["ended_by"].item()
         row["slingshots"] = slingshots(curve["train_loss"].values)
-        row["key_frequencies"] = results.key_frequencies(run)
-        row["key_frequencies_stand_out"] = results.stand_out(run)
+        row["key_frequencies"] = dataset.key_frequencies(run)
+        row["key_frequencies_stand_out"] = dataset.stand_out(run)
         for name in ("weakest_key_norm", "strongest_other_norm"):
             row[name] = run[name].item()
         names = ("train_loss", "test_loss", "test_accuracy", "restricted_loss", "excluded_loss")

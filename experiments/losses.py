@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from grokjax.stopping import is_of_length
+from grokjax.training.stopping import is_of_length
 
 
 def losses_figure(

@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from experiments import evidence, lab
-from grokjax.config import default
+from grokjax.config.sweep import default
 
 
 def paper() -> ConfigDict:

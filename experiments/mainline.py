@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 
 import grokjax
 from experiments import evidence, lab, paper_figures
-from grokjax import results
-from grokjax.config import default
-from grokjax.evaluate import Sweep
+from grokjax.config.sweep import default
+from grokjax.results import dataset
+from grokjax.results.sweep import Sweep
 
 
 def paper() -> ConfigDict:
@@ -41,7 +41,7 @@ def measure(sweep: Sweep) -> dict[str, Any]:
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
     """The figures of one network, of the first run at its end."""
     config = sweep.config.runs[0]
-    step = int(results.at_end(measures)["step"].sel(run=0))
+    step = int(dataset.at_end(measures)["step"].sel(run=0))
     params, data = sweep.params(0, step), sweep.data(0)
     found = jax.device_get(grokjax.mechanism(params, data, variants=True))
     title = f"p = {config.modulus}, seed {config.seed}, step {step:,}"

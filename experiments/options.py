@@ -2,7 +2,7 @@
 
 import argparse
 
-from grokjax.usage import Parser
+from grokjax.cli.help import Parser
 
 
 def parser(name: str, about: str | None) -> Parser:

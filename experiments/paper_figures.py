@@ -11,13 +11,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax import fourier
-from grokjax.forward import form
-from grokjax.measures import attention, logit_fits, neurons, spectra
-from grokjax.measures import keys as key_rule
+from grokjax.core.types import Data, Params, Program, Trace
+from grokjax.measures import fourier, spectra
+from grokjax.measures.from_params import Measured
+from grokjax.measures.mechanism import attention, neurons
+from grokjax.measures.paper import key_frequencies, logit_fits
+from grokjax.networks.forward import form
 from grokjax.plots import STYLE
-from grokjax.stacks import Measured
-from grokjax.types import Data, Params, Program, Trace
 
 _DARK, _LIGHT = "#0072B2", "#E69F00"
 
@@ -63,7 +63,7 @@ def _marked(found: Measured) -> np.ndarray:
     keys = np.flatnonzero(found.key_frequency)
     of_map = 1 - float(found.neuron_logit_map_residual_centred) ** 2
     of_logits = float(found.logit_share_sums[keys].sum())
-    stand_out = key_rule.stand_out(len(keys), len(found.key_frequency), of_map, of_logits)
+    stand_out = key_frequencies.stand_out(len(keys), len(found.key_frequency), of_map, of_logits)
     return 1 + keys if stand_out else np.zeros(0, int)
 
 

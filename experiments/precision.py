@@ -30,11 +30,13 @@ from experiments import lab, rounding
 from experiments.options import parser as command_parser
 from experiments.throughput import machine
 from experiments.written import save_json
-from grokjax import blocks, devices, products, runner
-from grokjax.commandline import run_main
-from grokjax.config import RunConfig
-from grokjax.measures.steps import first_step
-from grokjax.types import Program
+from grokjax.cli.arguments import run_main
+from grokjax.config.sweep import RunConfig
+from grokjax.core.types import Program
+from grokjax.measures.paper.steps import first_step
+from grokjax.networks import matmul
+from grokjax.runner import run as runner
+from grokjax.training import blocks, devices
 
 WITHIN = 0.05
 """The shift of the steps to grok, as a share, that still counts as none."""
@@ -49,7 +51,7 @@ CASES = {
 }
 """Fields of the runs, steps between evaluations, and the most seeds."""
 
-PRECISIONS = {"float32": products.contract, **rounding.CONTRACTS}
+PRECISIONS = {"float32": matmul.contract, **rounding.CONTRACTS}
 
 
 @cache
@@ -84,7 +86,7 @@ def compared(
     """Every precision with what came of each seed."""
     for name, contract in PRECISIONS.items():
         runs = [RunConfig(seed=seed, **fields) for seed in seeds]
-        with products.computed_by(contract):
+        with matmul.computed_by(contract):
             call = lambda run, place, name=name: trained(run, name, every, bar.update)  # noqa: E731
             yield name, list(devices.each(call, runs))
 

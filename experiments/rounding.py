@@ -8,7 +8,7 @@ from functools import partial
 
 import jax
 
-from grokjax.products import contract
+from grokjax.networks.matmul import contract
 
 
 def _rounded(mantissa_bits: int, x, y, axes: tuple[int, int]):

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import lab
-from grokjax import parts, results
-from grokjax.config import default
+from grokjax.config.sweep import default
+from grokjax.core import parts
+from grokjax.results import dataset
 
 LEVELS = (2.0, 1.0, 0.1, 1e-3)
 """Losses whose first crossing is reported, in nats."""
@@ -44,7 +45,7 @@ def both(
 def rows(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
     """One dict a run: what was swept, when its losses fell, and its measures over training."""
     own = [x.name for x in parts.all_of("measure") if "sequences" in x.families]
-    table, last = [], results.at_end(measures)
+    table, last = [], dataset.at_end(measures)
     for number in measures["run"].values:
         run, end, curve = (x.sel(run=number) for x in (measures, last, curves))
         row = {field: run[field].item() for field in measures.attrs["axes"].split(",") if field}

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.options import parser as command_parser
-from grokjax.commandline import run_main
-from grokjax.errors import ConfigError
+from grokjax.cli.arguments import run_main
+from grokjax.core.errors import ConfigError
 
 HEAD = (
     "way",

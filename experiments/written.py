@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grokjax.errors import ConfigError
+from grokjax.core.errors import ConfigError
 
 if TYPE_CHECKING:  # what writes JSON alone need not wait for it
     from matplotlib.figure import Figure

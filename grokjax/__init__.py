@@ -17,17 +17,29 @@ Parts of one's own: @grokjax.task, @grokjax.operation, @grokjax.network, @grokja
 import importlib
 import importlib.metadata
 
+from grokjax.core import registry
+
 _PLACES = {
-    "parts": "task operation network loss optimizer stop measure summary setting",
-    "types": "Data Batch Sizes",
-    "evaluate": "Sweep",
-    "several": "open_sweep",
-    "session": "train",
-    "stacks": "progress_measures mechanism measures_of",
+    "core.parts": "task operation network loss optimizer stop measure summary setting",
+    "core.types": "Data Batch Sizes",
+    "results.sweep": "Sweep",
+    "results.several": "open_sweep",
+    "runner.session": "train",
+    "measures.from_params": "progress_measures mechanism measures_of",
 }
 _HOME = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-_MODULES = ("config", "interop", "page", "parts", "plots", "results", "tasks")
+_MODULES = {
+    "config": "config",
+    "interop": "networks.interop",
+    "page": "plots.page",
+    "parts": "core.parts",
+    "plots": "plots",
+    "results": "results",
+    "tasks": "tasks",
+}
+
+registry.load_on_lookup(lambda: importlib.import_module("grokjax.builtin"))
 
 __all__ = sorted([*_HOME, *_MODULES, "__version__"])
 
@@ -41,9 +53,7 @@ def __getattr__(name: str):
     if name == "__version__":
         return importlib.metadata.version("grokjax")
     if name in _MODULES:
-        return importlib.import_module(f"grokjax.{name}")
+        return importlib.import_module(f"grokjax.{_MODULES[name]}")
     if name in _HOME:
-        # First, so that a part of one's own never takes the name of one that comes with it.
-        importlib.import_module("grokjax.builtin")
         return getattr(importlib.import_module(f"grokjax.{_HOME[name]}"), name)
     raise AttributeError(f"module 'grokjax' has no attribute {name!r}")

@@ -3,20 +3,20 @@
 import importlib
 import importlib.metadata
 
-from grokjax.early import end_at_once
+from grokjax.runner.early import end_at_once
 
 if __name__ == "__main__":
     end_at_once()  # while jax is imported
 
-from grokjax.commandline import leave, run_main  # noqa: E402
-from grokjax.errors import ConfigError, suggest  # noqa: E402
-from grokjax.usage import EXIT_CODES, called  # noqa: E402
+from grokjax.cli.arguments import leave, run_main  # noqa: E402
+from grokjax.cli.help import EXIT_CODES, called  # noqa: E402
+from grokjax.core.errors import ConfigError, suggest  # noqa: E402
 
 COMMANDS = {
     "sweep": ("grokjax.sweep", "train, measure and draw a sweep, or go on with it"),
     "analyze": ("grokjax.analyze", "measure and draw a sweep anew, or add measures to it"),
-    "report": ("grokjax.page.__main__", "one page with all of a sweep, or of several"),
-    "parts": ("grokjax.parts.__main__", "what tasks, networks, measures, ... there are"),
+    "report": ("grokjax.cli.report", "one page with all of a sweep, or of several"),
+    "parts": ("grokjax.cli.parts", "what tasks, networks, measures, ... there are"),
 }
 
 

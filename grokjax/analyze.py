@@ -4,14 +4,14 @@ Without --measures everything is measured anew. With it, what is missing of
 these measures is added to measures.nc. Parts of one's own come with --config.
 """
 
-from grokjax.early import end_at_once
-from grokjax.signals import Signals
+from grokjax.runner.early import end_at_once
+from grokjax.runner.signals import Signals
 
 if __name__ == "__main__":
     end_at_once()  # while jax is imported
 
-from grokjax.commandline import find_file, leave, run_file, run_main  # noqa: E402
-from grokjax.usage import CommandParser, add_figures  # noqa: E402
+from grokjax.cli.arguments import find_file, leave, run_file, run_main  # noqa: E402
+from grokjax.cli.help import CommandParser, add_figures  # noqa: E402
 
 _ABOUT = (__doc__ or "").split("\n\n", 1)[1]
 
@@ -40,7 +40,9 @@ def main(argv: list[str]) -> int:
         options = parser.parse_args(argv)
         if options.config:
             run_file(find_file(options.config))
-        from grokjax import report, results, runner, verify, workdir
+        from grokjax.results import dataset, workdir
+        from grokjax.runner import console, verify
+        from grokjax.runner import run as runner
 
         runner.set_up_jax()
         if options.verify:
@@ -49,8 +51,8 @@ def main(argv: list[str]) -> int:
         runner.analyze(
             options.workdir, check=signals.check, wanted=options.measures, figures=options.figures
         )
-    measured = results.load(workdir.measures_path(options.workdir))
-    print(report.outcome(measured, options.workdir))
+    measured = dataset.load(workdir.measures_path(options.workdir))
+    print(console.outcome(measured, options.workdir))
     return 0
 
 

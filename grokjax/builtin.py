@@ -1,17 +1,12 @@
-"""The parts that come with grokjax: importing this registers them."""
+"""The built-in parts; importing this module registers them."""
 
-from grokjax import (  # noqa: F401
-    losses,
-    measures,
-    minibatches,
-    model,
-    muon,
-    optimizers,
-    perceptron,
-    sgd,
-    stablemax,
-    stopping,
-    tasks,
-    training,
-    wrappers,
-)
+# In this order the parts are listed, and measures computed.
+from grokjax.training import losses
+import grokjax.measures
+from grokjax.tasks import minibatches
+from grokjax.networks import transformer
+from grokjax.training import muon, optimizers
+from grokjax.networks import mlp
+from grokjax.training import sgd, stablemax, stopping
+import grokjax.tasks
+from grokjax.training import optimizer_wrappers, update

@@ -3,15 +3,15 @@
 import argparse
 import re
 
-from grokjax.early import end_at_once
-from grokjax.signals import Signals
+from grokjax.runner.early import end_at_once
+from grokjax.runner.signals import Signals
 
 if __name__ == "__main__":
     end_at_once()  # while jax is imported
 
-from grokjax.commandline import leave, read_sweep, run_main  # noqa: E402
-from grokjax.errors import ConfigError  # noqa: E402
-from grokjax.usage import add_figures  # noqa: E402
+from grokjax.cli.arguments import leave, read_sweep, run_main  # noqa: E402
+from grokjax.cli.help import add_figures  # noqa: E402
+from grokjax.core.errors import ConfigError  # noqa: E402
 
 
 def main(argv: list[str]) -> int:
@@ -21,7 +21,12 @@ def main(argv: list[str]) -> int:
         if shard := options.shard:
             folder = f"{folder}-{shard[0]}-of-{shard[1]}"
         with signals.noted():  # what is raised in an import may come out as another error
-            from grokjax import runner, sharing  # after the arguments: they take seconds
+            from grokjax.runner import (
+                run as runner,
+            )  # after the arguments: they take seconds
+            from grokjax.runner import (
+                sharing,
+            )
 
         runner.set_up_jax(writing=not options.dry_run)
         if options.dry_run:

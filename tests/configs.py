@@ -2,9 +2,9 @@
 
 import pytest
 
-from grokjax import config as config_lib
-from grokjax.config import RunConfig
-from grokjax.errors import ConfigError
+from grokjax.config import sweep as config_lib
+from grokjax.config.sweep import RunConfig
+from grokjax.core.errors import ConfigError
 
 SMALL = RunConfig(modulus=7, steps=10)
 

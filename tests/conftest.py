@@ -24,8 +24,8 @@ from jaxtyping import install_import_hook
 # Shapes and types of everything that handles arrays are checked. What reads users' input checks it
 # itself, and its tests hand it wrong types on purpose.
 CHECKED = (
-    "deeper fourier forward interop lookup losses measures model networks optimizers perceptron "
-    "stacks tasks training"
+    "core.hyperparameters measures networks tasks training.losses training.optimizers "
+    "training.optimizer_wrappers training.update"
 )
 install_import_hook(
     [f"grokjax.{module}" for module in CHECKED.split()],
@@ -39,8 +39,8 @@ jax.config.update("jax_default_matmul_precision", "highest")
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     """Parts that a test registers are gone when it ends."""
-    importlib.import_module("grokjax.config")  # with the parts that come with grokjax
-    parts = importlib.import_module("grokjax.parts.registry")
+    parts = importlib.import_module("grokjax.core.registry")
+    parts.all_of("task")  # loads the built-in parts
     kept = {kind: dict(known) for kind, known in parts._parts.items()}
     monkeypatch.setattr(parts, "_parts", kept)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grokjax import forward, lookup, model
+from grokjax.networks import fast_one_layer, forward, transformer
 
 
 def in_float64(params):
@@ -21,12 +21,12 @@ def of_tables(params, tokens, program, drop=None):
     """Logits [v, b] by the faster form that serves the program, and not by the plain one."""
     form = forward.form(program)
     prepared = form.prepare(tokens)
-    assert isinstance(prepared, lookup.Prepared)
+    assert isinstance(prepared, fast_one_layer.Prepared)
     return form.logits(params, prepared, 1, drop=drop)
 
 
-def of_the_model(params, tokens, program, drop=model.keep_all):
-    return model.forward(params, tokens, program, drop)["logits"][:, -1].T
+def of_the_model(params, tokens, program, drop=transformer.keep_all):
+    return transformer.forward(params, tokens, program, drop)["logits"][:, -1].T
 
 
 @partial(jax.jit, static_argnames=("program", "drop"))

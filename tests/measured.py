@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from grokjax import networks
-from grokjax.blocks import own_data, program_of
-from grokjax.config import RunConfig
+from grokjax.config.sweep import RunConfig
 from grokjax.measures.network import Network
+from grokjax.networks import by_name
+from grokjax.training.blocks import own_data, program_of
 
 RUN = RunConfig(modulus=7, train_fraction=0.6, steps=10, d_model=8, num_heads=2, d_mlp=12)
 MLP = RunConfig(network="mlp", modulus=7, train_fraction=0.6, steps=10, d_mlp=12)
@@ -17,7 +17,7 @@ MLP = RunConfig(network="mlp", modulus=7, train_fraction=0.6, steps=10, d_mlp=12
 def weights(run, scale=1.0, seed=0):
     """Initial weights, biases too drawn at random."""
     rng = np.random.default_rng(seed)
-    params = jax.device_get(networks.init(jax.random.key(seed), program_of(run), scale))
+    params = jax.device_get(by_name.init(jax.random.key(seed), program_of(run), scale))
     noise = lambda x: x + 0.1 * scale * rng.normal(size=x.shape).astype(np.float32)  # noqa: E731
     return jax.tree.map(noise, params)
 

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import grokjax.builtin  # noqa: F401 - registers the parts
-from grokjax import networks, parts
+from grokjax.core import parts
+from grokjax.core.types import Hyper, Program
+from grokjax.measures.from_params import program_of_params
 from grokjax.measures.network import Network
-from grokjax.stacks import program_of_params
+from grokjax.networks import by_name
 from grokjax.tasks import data as data_lib
 from grokjax.tasks.modular import modular
-from grokjax.types import Hyper, Program
 
 PAPER = dict(d_model=128, num_heads=4, d_mlp=512)
 SMALL = dict(d_model=16, num_heads=2, d_mlp=24)
@@ -62,7 +63,7 @@ def hyper(**changes) -> Hyper:
 
 def initial(seed, program, init_scale=1.0):
     """Initial parameters."""
-    return networks.init(jax.random.key(seed), program, init_scale)
+    return by_name.init(jax.random.key(seed), program, init_scale)
 
 
 def network_of(params, data, activation="relu", given: Mapping | None = None) -> Network:
@@ -73,7 +74,7 @@ def network_of(params, data, activation="relu", given: Mapping | None = None) ->
 def random_params(program, scale=0.3):
     """Parameters of the size of initial ones, except that the biases are not zero."""
     rng = np.random.default_rng(0)
-    like = networks.shapes(program)
+    like = by_name.shapes(program)
     return jax.tree.map(lambda x: jnp.asarray(rng.normal(scale=scale, size=x.shape), x.dtype), like)
 
 

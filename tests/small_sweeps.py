@@ -5,9 +5,10 @@ import numpy as np
 import xarray as xr
 
 import grokjax
-from grokjax import checkpoints, runner
-from grokjax.config import axis, product
-from grokjax.runs import RunConfig
+from grokjax.config.runs import RunConfig
+from grokjax.config.sweep import axis, product
+from grokjax.runner import run as runner
+from grokjax.storage import checkpoints
 
 TINY = {
     "modulus": 7,

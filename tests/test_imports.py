@@ -6,60 +6,23 @@ import pytest
 import grokjax
 
 PACKAGE = Path(grokjax.__file__).parent
+FOLDERS = "core config storage tasks networks training measures results plots runner cli".split()
+MAY_IMPORT = {folder: set(FOLDERS[:i]) for i, folder in enumerate(FOLDERS)} | {
+    "config": {"core"},
+    "storage": {"core"},
+    "tasks": {"core"},
+    "networks": {"core"},
+    "training": {"core", "config", "tasks", "networks"},
+}
+PURE = ("core", "config", "tasks", "networks", "training", "measures")
+IMPURE = {"time", "logging", "absl", "pathlib", "orbax", "tensorstore", "xarray"}
 
-LAYERS = [
-    ["errors", "signals"],
-    ["parts", "combine", "schedule"],
-    ["types"],
-    ["variants"],
-    ["fourier", "losses", "optimizers", "tasks", "model", "perceptron", "networks"]
-    + ["minibatches", "muon", "sgd", "stablemax", "wrappers"],
-    ["products"],
-    ["lookup"],
-    ["deeper"],
-    ["forward"],
-    ["training"],
-    ["measures"],
-    ["buckets", "early"],
-    ["files"],
-    ["stopping"],
-    ["builtin"],
-    ["runs"],
-    ["config"],
-    ["table"],
-    ["devices"],
-    ["blocks"],
-    ["holders", "stacks", "checkpoints", "recorded", "results", "lanes"],
-    ["claims"],
-    ["workdir", "measuring"],
-    ["loop"],
-    ["evaluate", "forecast", "logs", "plots", "usage", "prepare", "sharing"],
-    ["several", "verify"],
-    ["commandline", "page", "progress"],
-    ["report"],
-    ["runner"],
-    ["sweep", "analyze", "interop", "session", "__main__"],
-]
-LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
-LAST_PURE_LAYER = LAYER_OF["measures"]
-IMPURE = {"os", "time", "logging", "absl", "pathlib", "orbax", "xarray"}
-WITH_FLAX = {"model.py", "networks.py", "perceptron.py"}
-
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-each_file = pytest.mark.parametrize(
-    "path", FILES, ids=[str(path.relative_to(PACKAGE)) for path in FILES]
-)
-
-
-def module_of(path):
-    """The module of grokjax that a file is, or the package folder that it lies in."""
-    if path.name == "__main__.py":
-        return "__main__"
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+FILES = sorted(PACKAGE.rglob("*/*.py"))
+each_file = pytest.mark.parametrize("path", FILES, ids=[str(x.relative_to(PACKAGE)) for x in FILES])
 
 
 def imported_by(path):
-    """Full dotted names of all that a file imports, at whatever depth of its code."""
+    """The full dotted names of a file's imports, at any depth of its code."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -68,40 +31,35 @@ def imported_by(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@each_file
-def test_every_module_has_a_layer(path):
-    assert module_of(path) in LAYER_OF
+def folder_of(path):
+    return path.relative_to(PACKAGE).parts[0]
 
 
 @each_file
-def test_imports_point_to_lower_layers_only(path):
-    own = module_of(path)
+def test_a_folder_imports_only_folders_above_it(path):
+    own = folder_of(path)
     for name in imported_by(path):
-        parts = name.split(".")
-        if parts[0] == "grokjax":
-            assert len(parts) > 1 and parts[1] in LAYER_OF, f"{name} is no module"
-            within_folder = own == parts[1] and path.parent != PACKAGE
-            assert within_folder or LAYER_OF[parts[1]] < LAYER_OF[own], f"{own} imports {name}"
+        if name.split(".")[0] == "grokjax":
+            other = name.split(".")[1]
+            assert other == own or other in MAY_IMPORT[own], f"{own} imports {name}"
 
 
 @each_file
-def test_pure_layers_import_nothing_that_touches_the_outside(path):
-    if LAYER_OF[module_of(path)] <= LAST_PURE_LAYER:
-        found = IMPURE & {name.split(".")[0] for name in imported_by(path)}
-        assert not found or (path.name, found) == ("registry.py", {"os"})  # for names of files
+def test_pure_folders_import_nothing_that_touches_the_outside(path):
+    if folder_of(path) in PURE and "interop" not in path.parts:  # which opens files
+        assert not IMPURE & {name.split(".")[0] for name in imported_by(path)}
 
 
-def test_parts_touch_no_more_of_the_outside_than_names_of_files():
-    tree = ast.parse((PACKAGE / "parts" / "registry.py").read_text())
-    used = {
-        ast.unparse(node)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("os.")
+def test_no_file_imports_itself_through_others():
+    edges = {}
+    for path in FILES:
+        module = ".".join(("grokjax", *path.relative_to(PACKAGE).with_suffix("").parts))
+        edges[module.removesuffix(".__init__")] = set(imported_by(path))
+    known = set(edges)
+    graph = {
+        module: {x if x in known else x.rpartition(".")[0] for x in names} & known - {module}
+        for module, names in edges.items()
     }
-    assert used <= {"os.path", "os.path.abspath", "os.path.dirname", "os.sep"}
-
-
-@each_file
-def test_only_networks_import_flax(path):
-    uses_flax = "flax" in {name.split(".")[0] for name in imported_by(path)}
-    assert uses_flax == (path.parent == PACKAGE and path.name in WITH_FLAX)
+    while leaves := [module for module, names in graph.items() if not names]:
+        graph = {m: names - set(leaves) for m, names in graph.items() if m not in leaves}
+    assert not graph, f"a cycle among {sorted(graph)}"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import grokjax
-from grokjax import results
-from grokjax.commandline import run_file
-from grokjax.workdir import measures_path
+from grokjax.cli.arguments import run_file
+from grokjax.results import dataset
+from grokjax.results.workdir import measures_path
 
 PARITY = Path(__file__).parents[1] / "sweeps" / "parity.py"
 TINY = (
@@ -90,12 +90,12 @@ def leaves(params):
 def test_analyze_adds_what_is_missing_and_leaves_the_rest(trained, folder):
     workdir, _ = trained
     path = measures_path(workdir)
-    full = results.load(path)
-    results.save(full.drop_vars("entropy_of_attention"), path)
+    full = dataset.load(path)
+    dataset.save(full.drop_vars("entropy_of_attention"), path)
     arguments = ("--config", PARITY, "--measures", "entropy_of_attention")
     code, _, err = command("analyze", workdir, *arguments, cwd=folder)
     assert code == 0, err
-    again = results.load(path)
+    again = dataset.load(path)
     assert set(again.data_vars) == set(full.data_vars)
     np.testing.assert_allclose(again["entropy_of_attention"], full["entropy_of_attention"])
     code, _, err = command("analyze", workdir, "--measures", "entropy_of_attention", cwd=folder)

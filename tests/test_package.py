@@ -9,9 +9,9 @@ import pytest
 import grokjax
 from grokjax import plots
 from grokjax.__main__ import COMMANDS, main
-from grokjax.errors import ConfigError
-from grokjax.parts import registry
-from grokjax.usage import Parser, add_figures
+from grokjax.cli.help import Parser, add_figures
+from grokjax.core import registry
+from grokjax.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

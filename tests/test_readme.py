@@ -16,9 +16,9 @@ from test_notebooks import SMALL
 from test_own_parts import command
 
 import grokjax
-from grokjax import results
 from grokjax.__main__ import main
-from grokjax.commandline import read_sweep
+from grokjax.cli.arguments import read_sweep
+from grokjax.results import dataset
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -60,14 +60,14 @@ def own(tmp_path_factory):
 def test_the_parts_of_the_readme_train_and_are_measured(own):
     folder, out = own
     assert "softened.temperature" in out
-    ds = results.load(folder / "runs" / "own" / "measures.nc")
+    ds = dataset.load(folder / "runs" / "own" / "measures.nc")
     assert list(ds["softened.temperature"].values) == [0.5, 1.0, 2.0]
     assert (ds["operation"] == "cube").all() and (ds["my_sgd.nesterov"] == 1).all()
     assert (ds["distance"].sel(step=0) == 0).all() and (ds["distance"].sel(step=20) > 0).all()
     np.testing.assert_allclose(ds["lowest_test_loss"], ds["test_loss"].min("step"))
     a, b = np.indices((7, 7))
     params_of_the_task = np.asarray((a**3 + b) % 7)
-    from grokjax.commandline import run_file
+    from grokjax.cli.arguments import run_file
 
     run_file(str(folder / "own.py"))
     data = grokjax.open_sweep(folder / "runs" / "own").data(0)
@@ -85,7 +85,8 @@ def test_the_catalogue_lists_every_part_in_80_columns(own):
     folder, _ = own
     code, out, err = command("parts", "--config", "own.py", cwd=folder)
     assert code == 0, err
-    from grokjax import config, parts
+    from grokjax.config import sweep as config
+    from grokjax.core import parts
 
     assert config
     for kind in parts.KINDS:

@@ -25,9 +25,9 @@ import xarray as xr
 from tqdm import tqdm
 
 import grokjax
-from grokjax import runner
-from grokjax.commandline import read_sweep
-from grokjax.errors import UserError
+from grokjax.cli.arguments import read_sweep
+from grokjax.core.errors import UserError
+from grokjax.runner import run as runner
 from tests.small_sweeps import contents
 
 CONFIG = """

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grokjax import optimizers
-from grokjax.blocks import hyper_of, program_of
-from grokjax.config import RunConfig
+from grokjax.config.sweep import RunConfig
+from grokjax.training import optimizers
+from grokjax.training.blocks import hyper_of, program_of
 
 # Numbers that float32 holds exactly, so that a float64 update by hand has the same ones.
 EXACT = dict(learning_rate=2**-6, weight_decay=0.25, warmup_steps=2, modulus=7, betas=(0.5, 0.75))

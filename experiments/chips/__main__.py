@@ -22,11 +22,11 @@ from experiments.chips import report, targets
 from experiments.chips.programs import mainline
 from experiments.chips.programs import work as work_of
 from experiments.written import save_json
-from grokjax import blocks
-from grokjax.commandline import run_main
-from grokjax.config import PRECISIONS
-from grokjax.errors import ConfigError
-from grokjax.usage import Parser
+from grokjax.cli.arguments import run_main
+from grokjax.cli.help import Parser
+from grokjax.config.sweep import PRECISIONS
+from grokjax.core.errors import ConfigError
+from grokjax.training import blocks
 
 PROGRAMS = ("training", "scoring", "measures")
 

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from grokjax import blocks, measuring, training
-from grokjax.config import RunConfig
+from grokjax.config.sweep import RunConfig
 from grokjax.measures.network import Network
 from grokjax.measures.select import select
+from grokjax.results import measuring
+from grokjax.training import blocks
+from grokjax.training import update as training
 
 
 class Work(NamedTuple):

@@ -10,7 +10,7 @@ import jax
 from experiments.chips import account, hlo, targets
 from experiments.chips.account import Kernel
 from experiments.chips.targets import Chip
-from grokjax.errors import ConfigError
+from grokjax.core.errors import ConfigError
 
 LARGEST = 8
 """How many arrays, kernels and products are listed."""

@@ -14,8 +14,8 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
-from grokjax.config import PRECISIONS
-from grokjax.errors import ConfigError
+from grokjax.config.sweep import PRECISIONS
+from grokjax.core.errors import ConfigError
 
 
 class Chip(NamedTuple):

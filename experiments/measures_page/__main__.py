@@ -16,15 +16,16 @@ from experiments.measures_page import plots, write
 from experiments.options import parser as command_parser
 from experiments.predictors import taken
 from experiments.predictors.__main__ import spaced, trained
-from grokjax import parts, runner
-from grokjax.blocks import Block
-from grokjax.commandline import run_main
-from grokjax.config import SweepConfig, default
+from grokjax.cli.arguments import run_main
+from grokjax.config.axes import resolve
+from grokjax.config.sweep import SweepConfig, default
+from grokjax.core import parts
+from grokjax.core.parts import Part
 from grokjax.measures.select import applies
-from grokjax.parts import Part
-from grokjax.several import open_sweep
-from grokjax.table import resolve
+from grokjax.results.several import open_sweep
+from grokjax.runner import run as runner
 from grokjax.tasks.data import data_of
+from grokjax.training.blocks import Block
 
 CHECKPOINTS = {"every": 32, "tenth": 20, "demand": 10}
 ABOUT = """Each stands with its definition, its formula where the definition is not one, its

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from experiments.measures_page.formulas import FORMULAS
-from grokjax import parts
-from grokjax.parts import Part
+from grokjax.core import parts
+from grokjax.core.parts import Part
 
 SECTIONS = {
     "paper": "The paper's progress measures",

@@ -17,8 +17,8 @@ from experiments.paper_page import drawn, figures, sequences, tables
 from experiments.paper_page.recorded import load
 from experiments.paper_page.statements import EXPERIMENTS
 from experiments.paper_page.tables import Known
-from grokjax.commandline import run_main
-from grokjax.errors import ConfigError
+from grokjax.cli.arguments import run_main
+from grokjax.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "experiments" / "results"

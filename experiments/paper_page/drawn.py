@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from experiments.losses import losses_figure
 from experiments.paper_page.recorded import Experiment
 from experiments.written import digest, labels
-from grokjax import results
+from grokjax.results import dataset
 
 
 def faults(experiment: Experiment, folder: Path) -> list[str]:
@@ -36,7 +36,7 @@ def faults(experiment: Experiment, folder: Path) -> list[str]:
 
 def redrawn(folder: Path, draw: Callable[..., Figure] = losses_figure) -> dict:
     """What stands on the figure of all losses, drawn from what was kept."""
-    return labels(draw(*(results.load(folder / f"{x}.nc") for x in ("measures", "curves"))))
+    return labels(draw(*(dataset.load(folder / f"{x}.nc") for x in ("measures", "curves"))))
 
 
 def drawing(name: str) -> Callable[..., Figure]:

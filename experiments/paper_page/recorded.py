@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import lab
-from grokjax.stopping import is_of_length
+from grokjax.training.stopping import is_of_length
 
 
 class Run(NamedTuple):

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from experiments.paper_tables import networks
 from experiments.paper_tables.table import table
-from grokjax import parts
-from grokjax.commandline import run_main
-from grokjax.errors import ConfigError
-from grokjax.usage import Parser
+from grokjax.cli.arguments import run_main
+from grokjax.cli.help import Parser
+from grokjax.core import parts
+from grokjax.core.errors import ConfigError
 
 
 def main(argv: list[str]) -> int:

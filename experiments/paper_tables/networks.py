@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokjax import interop
-from grokjax.errors import ConfigError
+from grokjax.core.errors import ConfigError
+from grokjax.core.types import Data, Params
+from grokjax.networks import interop
 from grokjax.tasks.modular import modular, shuffled_split
-from grokjax.types import Data, Params
 
 
 class Network(NamedTuple):
@@ -48,7 +48,7 @@ def from_file(options: argparse.Namespace) -> Network:
 
 
 def from_workdir(options: argparse.Namespace) -> Network:
-    from grokjax import evaluate
+    from grokjax.results import sweep as evaluate
 
     sweep, run = evaluate.Sweep(options.workdir), options.run or 0
     count = len(sweep.config.runs)

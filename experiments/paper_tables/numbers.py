@@ -13,8 +13,7 @@ from experiments.paper_tables.ablations import ABLATIONS, OTHER_READINGS
 from experiments.paper_tables.definitions import agreements
 from experiments.paper_tables.networks import Network
 from experiments.written import plain
-from grokjax import stacks
-from grokjax.measures import spectra
+from grokjax.measures import from_params, spectra
 from grokjax.measures.select import matrix_names
 
 
@@ -23,21 +22,21 @@ def measure(network: Network) -> tuple[dict[str, Any], Iterator[tuple[str, Figur
     numbers, found = numbers_of(network)
     numbers["versions"] = {name: version(name) for name in ("grokjax", "jax", "jaxlib", "numpy")}
     numbers["agreement"] = agreements(plain(numbers))
-    program = stacks.program_of_params(network.params, network.data, network.activation)
+    program = from_params.program_of_params(network.params, network.data, network.activation)
     figures = paper_figures.figures(network.params, network.data, program, found, network.name)
     return numbers, figures
 
 
-def numbers_of(network: Network) -> tuple[dict[str, Any], stacks.Measured]:
+def numbers_of(network: Network) -> tuple[dict[str, Any], from_params.Measured]:
     """All numbers of one network, and the evidence that they are read off."""
     of_network = {
         "params": network.params,
         "data": network.data,
         "activation": network.activation,
     }
-    found = jax.device_get(stacks.mechanism(**of_network, variants=True))
+    found = jax.device_get(from_params.mechanism(**of_network, variants=True))
     keys = _keys(found.key_frequency)
-    progress = jax.device_get(stacks.progress_measures(**of_network, key_frequencies=keys))
+    progress = jax.device_get(from_params.progress_measures(**of_network, key_frequencies=keys))
     of_ablation = lambda name: _splits(found.get(f"loss_{name}"))  # noqa: E731
     numbers = {
         "key_frequencies": keys,

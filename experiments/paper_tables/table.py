@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.paper_tables.agreement import place
 from experiments.paper_tables.definitions import TABLE, agreements
-from grokjax.measures.keys import stand_out
+from grokjax.measures.paper.key_frequencies import stand_out
 
 COLUMNS = (36, 17, 15, 14, 5)
 

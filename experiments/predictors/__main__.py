@@ -21,13 +21,17 @@ import xarray as xr
 from experiments.options import parser as command_parser
 from experiments.predictors import figure, page, sweep, table, taken
 from experiments.written import save_figures, save_json
-from grokjax import loop, parts, prepare, progress, runner, workdir
-from grokjax.commandline import run_main
-from grokjax.config import SweepConfig
-from grokjax.errors import ConfigError
-from grokjax.evaluate import Sweep
-from grokjax.measures.steps import first_step
-from grokjax.several import open_sweep
+from grokjax.cli.arguments import run_main
+from grokjax.config.sweep import SweepConfig
+from grokjax.core import parts
+from grokjax.core.errors import ConfigError
+from grokjax.measures.paper.steps import first_step
+from grokjax.results import workdir
+from grokjax.results.several import open_sweep
+from grokjax.results.sweep import Sweep
+from grokjax.runner import loop, progress
+from grokjax.runner import plan as prepare
+from grokjax.runner import run as runner
 
 MANY, DOZEN = 28, 12
 """Checkpoints for what costs little, and for the rest."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from grokjax.config import SweepConfig, axis, chain, default, product
-from grokjax.table import resolve
+from grokjax.config.axes import resolve
+from grokjax.config.sweep import SweepConfig, axis, chain, default, product
 
 GROK = [
     product(

@@ -13,14 +13,16 @@ import jax
 import numpy as np
 import xarray as xr
 
-from grokjax import checkpoints, devices, results
-from grokjax.blocks import Block, own_data
-from grokjax.evaluate import Sweep
+from grokjax.core.parts import Part
 from grokjax.measures.network import Network
 from grokjax.measures.select import select
-from grokjax.measuring import at_every_checkpoint, label, passes
-from grokjax.parts import Part
+from grokjax.results import dataset
+from grokjax.results.measuring import at_every_checkpoint, label, passes
+from grokjax.results.sweep import Sweep
+from grokjax.storage import checkpoints
 from grokjax.tasks.data import data_of
+from grokjax.training import devices
+from grokjax.training.blocks import Block, own_data
 
 FAMILIES = ("paper", "field")
 COSTLY = (
@@ -76,9 +78,9 @@ def take(
                 start = time.monotonic()
                 networks = networks or _passes(sweep, i, measures)
                 made = _at(sweep, i, step, measures, networks)
-                results.save(made.assign_attrs(seconds=time.monotonic() - start), path)
+                dataset.save(made.assign_attrs(seconds=time.monotonic() - start), path)
                 tell(f"{name}: block {i}, step {step}")
-            pieces.append(results.load(path))
+            pieces.append(dataset.load(path))
             seconds += pieces[-1].attrs["seconds"]
         blocks.append(xr.concat(pieces, "step", join="outer"))
     joined = xr.concat(blocks, "run", join="outer").sortby("run")

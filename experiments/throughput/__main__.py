@@ -34,10 +34,10 @@ from experiments.throughput import (
 from experiments.throughput.table import table
 from experiments.throughput.timing import Settings
 from experiments.written import save_json
-from grokjax import config as config_lib
-from grokjax.commandline import run_main
-from grokjax.errors import ConfigError, suggest
-from grokjax.usage import Parser
+from grokjax.cli.arguments import run_main
+from grokjax.cli.help import Parser
+from grokjax.config import sweep as config_lib
+from grokjax.core.errors import ConfigError, suggest
 
 SECTIONS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "peak": machine.peak_section,

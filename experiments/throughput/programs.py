@@ -13,11 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from grokjax import blocks, commandline, devices, losses, measuring, model, optimizers
-from grokjax.config import RunConfig, SweepConfig
+from grokjax.cli import arguments
+from grokjax.config.sweep import RunConfig, SweepConfig
+from grokjax.core.types import Array, Batch, Params
 from grokjax.measures.select import select
+from grokjax.networks import transformer
+from grokjax.results import measuring
 from grokjax.tasks.data import data_of, examples, sizes_of
-from grokjax.types import Array, Batch, Params
+from grokjax.training import blocks, devices, losses, optimizers
 
 MIXED_MODULI = (97, 98, 101, 103, 106, 109, 112, 113)
 UNTIL_THE_END = 10_000_000
@@ -152,7 +155,7 @@ def plain_form(run: RunConfig, precision: str) -> Callable[[int], Any]:
     optimizer = optimizers.make(hyper, block.program)
 
     def loss(params):
-        logits = model.forward(params, batch.tokens, block.program)["logits"][:, -1]
+        logits = transformer.forward(params, batch.tokens, block.program)["logits"][:, -1]
         classes = logits.shape[-1]
         return losses.cross_entropy(logits.T, batch.targets[:, 0], classes) @ batch.weights[:, 0]
 
@@ -205,7 +208,7 @@ def sweep_calls(runs: Sequence[RunConfig], precision: str) -> tuple[Callable, Ca
     sweep(eval_every=..., checkpoint_every=..., shown=...): never, but for the end, and without a
     progress line unless told otherwise.
     """
-    from grokjax import loop, progress
+    from grokjax.runner import loop, progress
 
     block, steps = _block(runs), runs[0].steps
 
@@ -232,11 +235,11 @@ def sweep_calls(runs: Sequence[RunConfig], precision: str) -> tuple[Callable, Ca
 
 def first_step(precision: str) -> dict[str, float]:
     """Begins the mainline sweep as the command does; the time at the end of each part of it."""
-    from grokjax import runner  # with all that the command imports
+    from grokjax.runner import run as runner  # with all that the command imports
 
     imported = time.time()
     runner.set_up_jax()
-    sweep = commandline.read_sweep(["--config", str(MAINLINE)]).sweep
+    sweep = arguments.read_sweep(["--config", str(MAINLINE)]).sweep
     first = blocks.plan(sweep.runs)[0].runs[: len(devices.places())]
     training = Training(first if devices.on_cpu() else sweep.runs, precision)
     prepared = time.time()

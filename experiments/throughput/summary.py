@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.throughput.against_torch import OURS
-from grokjax import config as config_lib
+from grokjax.config import sweep as config_lib
 
 
 def summary(results: Mapping[str, Any]) -> dict[str, Any]:

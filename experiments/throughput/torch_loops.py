@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
-from grokjax.types import Params
+from grokjax.core.types import Params
 
 RATE, BETAS, EPSILON, DECAY, WARMUP = 1e-3, (0.9, 0.98), 1e-8, 1.0, 10
 

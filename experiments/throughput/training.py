@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.throughput import machine, programs, timing
 from experiments.throughput.timing import Settings
-from grokjax.config import RunConfig
+from grokjax.config.sweep import RunConfig
 
 
 def training_section(settings: Settings) -> dict[str, Any]:

@@ -16,64 +16,32 @@ definition. A summary is a function of all that was recorded of one run.
     variant   it stands, for its task alone, in the place of the measure of the same name
 """
 
-from grokjax.measures import (
-    ablations,
-    attention,
-    attention_ablations,
-    circuits,
-    commutator,
-    coverage,
-    crossings,
-    curvature,
-    embedding,
-    general,
-    harmonics,
-    information,
-    information_phases,
-    kernels,
-    keys,
-    llc,
-    logit_ablations,
-    logit_fits,
-    neurons,
-    noise,
-    paper,
-    phases,
-    precision,
-    ranks,
-    readouts,
-    sequences,
-    steps,
-    symmetry,
-)
-
-__all__ = [
-    "ablations",
-    "attention",
-    "attention_ablations",
-    "circuits",
-    "commutator",
-    "coverage",
-    "crossings",
-    "curvature",
-    "embedding",
-    "general",
-    "harmonics",
-    "information",
-    "information_phases",
-    "kernels",
-    "keys",
-    "llc",
-    "logit_ablations",
-    "logit_fits",
-    "neurons",
-    "noise",
-    "paper",
-    "phases",
-    "precision",
-    "ranks",
-    "readouts",
-    "sequences",
-    "steps",
-    "symmetry",
-]
+# ruff: noqa: I001 - parts keep this order in listings and programs
+from grokjax.measures.mechanism import ablations
+from grokjax.measures.mechanism import attention
+from grokjax.measures.mechanism import attention_ablations
+from grokjax.measures.field import circuits
+from grokjax.measures.field import commutator
+from grokjax.measures.field import coverage
+from grokjax.measures.field import crossings
+from grokjax.measures.field import curvature
+from grokjax.measures.field import embedding
+from grokjax.measures.paper import general
+from grokjax.measures.field import harmonics
+from grokjax.measures.field import information
+from grokjax.measures.field import information_phases
+from grokjax.measures.field import kernels
+from grokjax.measures.paper import key_frequencies
+from grokjax.measures.field import llc
+from grokjax.measures.mechanism import logit_ablations
+from grokjax.measures.paper import logit_fits
+from grokjax.measures.mechanism import neurons
+from grokjax.measures.field import noise
+from grokjax.measures.paper import progress
+from grokjax.measures.paper import phases
+from grokjax.measures.field import precision
+from grokjax.measures.field import ranks
+from grokjax.measures.mechanism import readouts
+from grokjax.measures.field import sequences
+from grokjax.measures.paper import steps
+from grokjax.measures.field import symmetry

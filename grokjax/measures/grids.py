@@ -9,8 +9,8 @@ of it does not matter.
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from grokjax import fourier
-from grokjax.types import Array, IntLike
+from grokjax.core.types import Array, IntLike
+from grokjax.measures import fourier
 
 DEAD = 1e-10
 """A map whose variance is below this share of its mean square is constant but for rounding."""

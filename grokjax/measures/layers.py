@@ -9,13 +9,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from grokjax import networks
-from grokjax.losses import masked_mean
+from grokjax.core.types import Array, Params, Program
 from grokjax.measures.network import Network
 from grokjax.measures.spectra import last_block
-from grokjax.model import unembedding
-from grokjax.types import Array, Params, Program
-from grokjax.variants import ACTIVATIONS, output_scale, setting_of
+from grokjax.networks import by_name
+from grokjax.networks.transformer import unembedding
+from grokjax.networks.variants import ACTIVATIONS, output_scale, setting_of
+from grokjax.training.losses import masked_mean
 
 
 def reads_out_linearly(program: Program) -> bool:
@@ -84,7 +84,7 @@ def mean_over_training(network: Network, values: Float[Array, " n"]) -> Float[Ar
 
 def plain_logits(network: Network, params: Params, tokens: Array) -> Float[Array, "c n"]:
     """Logits at the last position of any rows, by the network's own forward pass."""
-    return networks.logits(params, tokens, 1, network.program)
+    return by_name.logits(params, tokens, 1, network.program)
 
 
 def _rows(trace, name: str) -> Float[Array, "x n"]:

@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from grokjax import losses, training
-from grokjax.errors import MissingError
-from grokjax.forward import form
+from grokjax.core.errors import MissingError
+from grokjax.core.types import Array, Batch, Data, Hyper, IntLike, Params, Program, Trace
 from grokjax.measures import spectra
-from grokjax.types import Array, Batch, Data, Hyper, IntLike, Params, Program, Trace
+from grokjax.networks.forward import form
+from grokjax.training import losses
+from grokjax.training import update as training
 
 _KEYS = 0x6D65  # sets the random keys of measures apart from those of training
 

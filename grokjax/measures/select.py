@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 
-from grokjax import parts
-from grokjax.errors import ConfigError, suggest
-from grokjax.parts import Part
-from grokjax.types import Params, Program
+from grokjax.core import parts
+from grokjax.core.errors import ConfigError, suggest
+from grokjax.core.parts import Part
+from grokjax.core.types import Params, Program
 
 
 def applies(part: Part, program: Program, splits: Iterable[str]) -> bool:

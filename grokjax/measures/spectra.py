@@ -5,10 +5,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from grokjax import fourier, networks
+from grokjax.core.types import Array, IntLike, Params, Program
+from grokjax.measures import fourier
 from grokjax.measures.select import LABELS
-from grokjax.types import Array, IntLike, Params, Program
-from grokjax.variants import is_plain, setting_of
+from grokjax.networks import by_name
+from grokjax.networks.variants import is_plain, setting_of
 
 # Of a vocabulary of p tokens and "=".
 LABELS["frequency"] = lambda program, params: range(1, (program.vocabulary - 1) // 2 + 1)
@@ -107,12 +108,12 @@ def neuron_logit_map_norms(network: Any) -> Float[Array, " p"]:
 
 def embeds(program: Program) -> bool:
     """Whether networks of the program have a matrix W_E of their tokens."""
-    return "W_E" in _group(networks.shapes(program), "embed")
+    return "W_E" in _group(by_name.shapes(program), "embed")
 
 
 def has_neuron_logit_map(program: Program) -> bool:
     """Whether they have a W_L: neurons that write into what W_U reads."""
-    params = networks.shapes(program)
+    params = by_name.shapes(program)
     blocks = _group(params, "blocks")
     last = _group(blocks, str(len(blocks) - 1))
     same = program.num_classes == program.vocabulary
@@ -122,7 +123,7 @@ def has_neuron_logit_map(program: Program) -> bool:
 
 def has_neurons(program: Program) -> bool:
     """Whether they say what their neurons do."""
-    return networks.gives(program, "neurons")
+    return by_name.gives(program, "neurons")
 
 
 def is_transformer(program: Program) -> bool:

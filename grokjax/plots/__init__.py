@@ -6,8 +6,6 @@ is never the colour alone. A run that did not grok is drawn, or counted where th
 """
 
 from grokjax.plots.curves import curves_figure, draw_curves
-from grokjax.plots.data import swept
-from grokjax.plots.files import WHICH, all_figures, overview, save_all
 from grokjax.plots.frequencies import (
     draw_by_frequency,
     draw_spectrum,
@@ -15,18 +13,15 @@ from grokjax.plots.frequencies import (
     spectra_figure,
 )
 from grokjax.plots.look import STYLE, Levels
-from grokjax.plots.run import (
-    draw_measures,
-    draw_phase_ends,
-    progress_band_figure,
-    progress_figure,
-)
+from grokjax.plots.run import draw_measures, draw_phase_ends, progress_band_figure, progress_figure
+from grokjax.plots.saving import WHICH, all_figures, overview, save_all
 from grokjax.plots.sweep import (
     draw_phase_diagram,
     draw_steps_to_grok,
     phase_diagram_figure,
     steps_to_grok_figure,
 )
+from grokjax.results.view import swept
 
 __all__ = [
     "STYLE",

@@ -9,7 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from grokjax.plots.data import (
+from grokjax.plots.look import (
+    BLACK,
+    SHARES,
+    STYLE,
+    Levels,
+    entitle,
+    finish,
+    markevery,
+    new_figure,
+    proxy,
+    split_dashes,
+    step_limits,
+)
+from grokjax.plots.panels import loss_label
+from grokjax.results.view import (
     KINDS,
     column,
     distinct,
@@ -25,20 +39,6 @@ from grokjax.plots.data import (
     with_runs,
     words,
 )
-from grokjax.plots.look import (
-    BLACK,
-    SHARES,
-    STYLE,
-    Levels,
-    entitle,
-    finish,
-    markevery,
-    new_figure,
-    proxy,
-    split_dashes,
-    step_limits,
-)
-from grokjax.plots.panels import loss_label
 
 _MAX_CURVES = 400
 _MAX_COLUMNS = 6

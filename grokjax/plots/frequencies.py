@@ -7,15 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from grokjax import results
-from grokjax.plots.data import (
-    diverged,
-    divergence,
-    has_data,
-    matrix,
-    meaningful,
-    with_runs,
-)
 from grokjax.plots.look import (
     AMBER,
     BLACK,
@@ -32,6 +23,8 @@ from grokjax.plots.look import (
     step_limits,
 )
 from grokjax.plots.run import draw_measures, draw_phase_ends, heading, unreached
+from grokjax.results import dataset
+from grokjax.results.view import diverged, divergence, has_data, matrix, meaningful, with_runs
 
 _SPECTRA = {
     "embedding_norm": ("Embedding $W_E$", "embedding_norms_cos_sin"),
@@ -141,7 +134,7 @@ def draw_spectrum(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
         ax.bar(left, heights, width, label=label if len(bars) > 1 else "cos and sin", **look)
     top = dict(zip(frequencies.tolist(), bars.max(axis=0), strict=True))
     known = "key_frequency" in ds_run
-    marked = results.marked_frequencies(ds_run.isel(run=0)) if known else []
+    marked = dataset.marked_frequencies(ds_run.isel(run=0)) if known else []
     keys = [k for k in marked if k in top]
     gap = 0.04 * max(top.values())
     heights = [top[k] + gap for k in keys]
@@ -169,7 +162,7 @@ def _spectrum(ds_run: xr.Dataset, name: str) -> np.ndarray:
 def _key_frequencies(ds: xr.Dataset) -> list[int]:
     if "key_frequency" not in ds:
         return []
-    return results.key_frequencies(ds.isel(run=0))
+    return dataset.key_frequencies(ds.isel(run=0))
 
 
 def _strongest_keys(ds_run: xr.Dataset, limit: int = 10) -> list[int]:

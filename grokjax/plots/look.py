@@ -26,7 +26,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from grokjax.plots.data import column, distinct, numeric, recorded, split_of, text, words
+from grokjax.results.view import column, distinct, numeric, recorded, split_of, text, words
 
 STYLE = {
     "width": 10.0,  # inches

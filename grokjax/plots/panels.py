@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from grokjax.plots.data import (
+from grokjax.results.view import (
     MAX_ENTRIES,
     entries,
     has_data,

@@ -91,7 +91,7 @@ class _Helper:
 
 def help_out() -> None:
     """What a helper does: reads the data, then draws what it is told to."""
-    from grokjax.plots.files import chosen, save
+    from grokjax.plots.saving import chosen, save
 
     (made_from, directory), figures = pickle.load(sys.stdin.buffer), None
     for line in sys.stdin.buffer:

@@ -7,8 +7,24 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax import results
-from grokjax.plots.data import (
+from grokjax.plots.look import (
+    SHARES,
+    STYLE,
+    Look,
+    entitle,
+    finish,
+    handles_of,
+    legend_below,
+    look_of,
+    look_of_entry,
+    markevery,
+    new_figure,
+    plain_numbers,
+    step_limits,
+)
+from grokjax.plots.panels import panels_of
+from grokjax.results import dataset
+from grokjax.results.view import (
     column,
     describe,
     divergence,
@@ -28,22 +44,6 @@ from grokjax.plots.data import (
     with_runs,
     words,
 )
-from grokjax.plots.look import (
-    SHARES,
-    STYLE,
-    Look,
-    entitle,
-    finish,
-    handles_of,
-    legend_below,
-    look_of,
-    look_of_entry,
-    markevery,
-    new_figure,
-    plain_numbers,
-    step_limits,
-)
-from grokjax.plots.panels import panels_of
 
 _PHASES = {
     "memorization_end": "memorization\nends",
@@ -188,9 +188,9 @@ def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
 
 def heading(ds_run: xr.Dataset) -> list[str]:
     about = ": ".join(filter(None, (f"Run {column(ds_run, 'run')[0]}", describe(ds_run))))
-    if "key_frequency" not in ds_run or not results.key_frequencies(ds_run.isel(run=0)):
+    if "key_frequency" not in ds_run or not dataset.key_frequencies(ds_run.isel(run=0)):
         return [about]
-    return [about, f"Key frequencies: {results.key_text(ds_run.isel(run=0))}"]
+    return [about, f"Key frequencies: {dataset.key_text(ds_run.isel(run=0))}"]
 
 
 def _has_grokked(ds: xr.Dataset) -> bool:
@@ -202,7 +202,7 @@ def _numbers_of_keys(ds: xr.Dataset) -> str:
     """How many key frequencies the runs have, and in how many none stands out."""
     if not matrix(ds, "key_frequency").any():
         return ""
-    counts = [len(results.marked_frequencies(ds.isel(run=i))) for i in range(ds.sizes["run"])]
+    counts = [len(dataset.marked_frequencies(ds.isel(run=i))) for i in range(ds.sizes["run"])]
     known = [count for count in counts if count]
     text = f" Key frequencies: {range_text(known)} each" if known else " Key frequencies"
     missing = len(counts) - len(known)

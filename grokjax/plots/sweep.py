@@ -9,7 +9,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from grokjax.plots.data import (
+from grokjax.plots.look import (
+    DASHES,
+    STYLE,
+    Levels,
+    entitle,
+    finish,
+    legend_below,
+    new_figure,
+    norm_of,
+    place_values,
+    plain_numbers,
+    proxy,
+)
+from grokjax.results.view import (
     column,
     distinct,
     grokking,
@@ -23,19 +36,6 @@ from grokjax.plots.data import (
     varied,
     with_runs,
     words,
-)
-from grokjax.plots.look import (
-    DASHES,
-    STYLE,
-    Levels,
-    entitle,
-    finish,
-    legend_below,
-    new_figure,
-    norm_of,
-    place_values,
-    plain_numbers,
-    proxy,
 )
 
 _BEYOND = {"never": (1.05, "not grokked"), "unfinished": (1.05, ""), "diverged": (1.11, "diverged")}

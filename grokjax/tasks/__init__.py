@@ -23,7 +23,7 @@ task's own settings are attributes of `program`. What the decorator takes beside
     check      run -> None, raising a ConfigError for what single settings cannot tell
 """
 
-from grokjax.tasks import (  # noqa: F401
+from grokjax.tasks import (
     data,
     five_digit_addition,
     groups,

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from grokjax.errors import ConfigError
-from grokjax.types import Batch, Data, Sizes
+from grokjax.core.errors import ConfigError
+from grokjax.core.types import Batch, Data, Sizes
 
 
 def data_of(run: Any) -> Data:

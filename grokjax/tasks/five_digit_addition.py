@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from grokjax.parts import setting, task
-from grokjax.tasks import sequences as common
-from grokjax.types import Array, Batch, Data
+from grokjax.core.parts import setting, task
+from grokjax.core.types import Array, Batch, Data
+from grokjax.tasks import sequences
 
 BASE, PLUS, EQUALS = 10, 10, 11
 VOCABULARY = 12
@@ -44,8 +44,8 @@ def _mean(shape: tuple[int, int]) -> Float[Array, "b q"]:
 
 @task(
     digits=setting(5, "of each of the two numbers", low=1, high=100),
-    **common.settings(batch_size=64),
-    draw=common.drawing(lambda key, program, count: sums(key, count, program.digits)[0]),
+    **sequences.settings(batch_size=64),
+    draw=sequences.drawing(lambda key, program, count: sums(key, count, program.digits)[0]),
     defaults=dict(
         d_model=512,
         num_heads=4,
@@ -58,8 +58,8 @@ def _mean(shape: tuple[int, int]) -> Float[Array, "b q"]:
 )
 def five_digit_addition(run) -> Data:
     "The sum of two numbers, digit by digit; its first digit is the carry."
-    batch, carried = sums(common.key_of(run), run.num_sequences + SCORED, run.digits)
+    batch, carried = sums(sequences.key_of(run), run.num_sequences + SCORED, run.digits)
     tokens, targets = np.asarray(batch.tokens), np.asarray(batch.targets)
-    splits = common.splits(run, np.ones(targets.shape, bool))
+    splits = sequences.splits(run, np.ones(targets.shape, bool))
     extra = {"carried": np.asarray(carried, np.int32)}
     return Data(VOCABULARY, BASE, tokens, targets, splits, extra=extra)

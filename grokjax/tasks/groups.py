@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from grokjax import parts
-from grokjax.errors import ConfigError
-from grokjax.parts import setting
+from grokjax.core import parts
+from grokjax.core.errors import ConfigError
+from grokjax.core.parts import setting
+from grokjax.core.types import Data, Sizes
 from grokjax.tasks.modular import shuffled_split
 from grokjax.tasks.noise import with_noise
-from grokjax.types import Data, Sizes
 
 LARGEST = 1000
 """Elements of a group, as of a modulus."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from grokjax import parts
-from grokjax.errors import ConfigError
-from grokjax.parts import operation, setting
+from grokjax.core import parts
+from grokjax.core.errors import ConfigError
+from grokjax.core.parts import operation, setting
+from grokjax.core.types import Data, Sizes
 from grokjax.tasks.noise import with_noise
-from grokjax.types import Data, Sizes
 
 PAPER = "Nanda et al., Progress measures for grokking via mechanistic interpretability, ICLR 2023"
 
@@ -79,7 +79,7 @@ def modular(
     Rows are listed along (a, b); trained over p + 1 classes and analysed over p, as in the paper.
     """
     for name, value in (("modulus", p), ("train_fraction", train_fraction)):
-        parts.common_settings()[name].check(name, value)
+        parts.check_value(parts.common_settings()[name], name, value)
     part = parts.get("operation", operation)
     answers = labels(p, operation, seed)
     region = held_out_region(p, held_out, held_out_size)

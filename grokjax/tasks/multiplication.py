@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from grokjax.errors import ConfigError
-from grokjax.parts import operation
+from grokjax.core.errors import ConfigError
+from grokjax.core.parts import operation
 
 
 @operation

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from grokjax import parts
-from grokjax.parts import setting
-from grokjax.types import Data
+from grokjax.core import parts
+from grokjax.core.parts import setting
+from grokjax.core.types import Data
 
 parts.common(
     "task",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from grokjax.parts import operation
+from grokjax.core.parts import operation
 from grokjax.tasks.multiplication import divide
 
 _POWER = dict(source="Power et al. 2022, arXiv 2201.02177")

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int
 
-from grokjax.errors import ConfigError
-from grokjax.parts import setting, task
+from grokjax.core.errors import ConfigError
+from grokjax.core.parts import setting, task
+from grokjax.core.types import Array, Batch, Data
 from grokjax.tasks import sequences as common
-from grokjax.types import Array, Batch, Data
 
 BEGIN = 0
 SCORED = 640

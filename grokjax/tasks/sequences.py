@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from grokjax.parts import Setting, setting
-from grokjax.types import Batch, Data, Program
+from grokjax.core.parts import Setting, setting
+from grokjax.core.types import Batch, Data, Program
 
 
 def settings(batch_size: int, finite_batch: int = 0) -> dict[str, Setting]:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grokjax.parts import setting, task
+from grokjax.core.parts import setting, task
+from grokjax.core.types import Batch, Data
 from grokjax.tasks import sequences as common
-from grokjax.types import Batch, Data
 
 CLASSES, NOISE, BEGIN, END = 10, 10, 0, 1
 FIRST_NOISE, FIRST_KEY = 2, 2 + NOISE

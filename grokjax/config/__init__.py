@@ -1,0 +1,19 @@
+"""Configs: fields, axes and the runs they make."""
+
+from grokjax.config.combine import axis, chain, product, zipped
+from grokjax.config.runs import RunConfig, used_settings
+from grokjax.config.sweep import ConfigDict, SweepConfig, default
+from grokjax.core.errors import ConfigError
+
+__all__ = [
+    "ConfigDict",
+    "ConfigError",
+    "RunConfig",
+    "SweepConfig",
+    "axis",
+    "chain",
+    "default",
+    "product",
+    "used_settings",
+    "zipped",
+]

@@ -1,0 +1,122 @@
+"""From a config and its axes to a table of runs."""
+
+import itertools
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from grokjax.config.combine import axis, product
+from grokjax.config.runs import run_settings
+from grokjax.config.sweep import SWEEP_SETTINGS, RunConfig, SweepConfig, check
+from grokjax.core.errors import ConfigError, show, suggest
+from grokjax.core.parts import FROM_A_FILE
+
+
+def resolve(
+    config: ConfigDict, sweep: Callable[[ConfigDict], Iterable[Mapping[str, Any]]] | None = None
+) -> SweepConfig:
+    """The runs of a config, checked.
+
+    The rows that `sweep(config)` yields are multiplied by the axes. Rows vary slowest, then the
+    axes in the order of the settings, and the seed fastest.
+
+    Raises:
+        ConfigError: what is wrong, what is allowed and how to mend it, in one line.
+    """
+    names = tuple(run_settings())
+    fields = _flat(config, (*names, *SWEEP_SETTINGS, "axes"), "config")
+    axes = _declared_axes(config)
+    rows = [{}] if sweep is None else _rows(sweep, config)
+    set_by_rows = dict.fromkeys(itertools.chain.from_iterable(rows))
+    for name in axes:
+        if name in set_by_rows:
+            raise ConfigError(
+                f"{name} is set by sweep() and swept by axes.{name}: remove one of the two"
+            )
+    base = {name: fields[name] for name in names if name in fields}
+    combinations = product(rows, *(axis(name, values) for name, values in axes.items()))
+    runs = tuple(RunConfig(**{**base, **fields}) for fields in combinations)
+    declared = tuple(dict.fromkeys((*set_by_rows, *axes)))
+    for name in declared:
+        if not all(name in run for run in runs) and not any(name in run for run in runs):
+            raise ConfigError(f"axes.{name} is swept, but no run uses {name}: leave it out")
+    whole = {name: fields[name] for name in SWEEP_SETTINGS}
+    return SweepConfig(runs, declared, **whole)
+
+
+def check_axis(name: str, values: Any) -> tuple[Any, ...]:
+    """The values of the axis over run field `name`, as the field stores them."""
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        values = tuple(values.tolist())
+    if isinstance(values, range | list):
+        values = tuple(tuple(x) if isinstance(x, list) else x for x in values)
+    if not isinstance(values, tuple):
+        scalar = isinstance(values, str | numbers.Number)
+        example = show((values,)) if scalar else f"tuple({show(values)})"
+        raise ConfigError(
+            f"axes.{name} must be a tuple of values, got {show(values)}; write {example}"
+        )
+    if not values:
+        raise ConfigError(f"axes.{name} is empty: give it a value, or None to leave it unswept")
+    try:
+        return tuple(check(name, value) for value in values)
+    except ConfigError as error:
+        raise ConfigError(f"axes.{name} holds a wrong value: {error}") from None
+
+
+def _declared_axes(config: ConfigDict) -> dict[str, tuple[Any, ...]]:
+    axes = config["axes"]
+    if not isinstance(axes, ConfigDict):
+        raise ConfigError(f"axes was replaced by {show(axes)}: set its entries, as in axes.seed")
+    for name in axes:
+        if name in SWEEP_SETTINGS:
+            raise ConfigError(f"{name} cannot be an axis: it has one value for the whole sweep")
+    names = tuple(run_settings())
+    fields = _flat(axes, names, "axes")
+    ordered = sorted((name for name in names if name in fields), key=lambda name: name == "seed")
+    return {name: check_axis(name, fields[name]) for name in ordered if fields[name] is not None}
+
+
+def _flat(config: ConfigDict, names: tuple[str, ...], what: str) -> dict[str, Any]:
+    """The fields of a config, those of groups under dotted names; refuses unknown ones."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict) and name != "axes":
+            flat |= {f"{name}.{short}": x for short, x in value.items()}
+        else:
+            flat[name] = value
+    for name in flat:
+        if name not in names:
+            hint = f" ({FROM_A_FILE})" if "." in name else ""
+            unknown = f"unknown field {show(name)} in {what}"
+            raise ConfigError(f"{unknown}: {suggest(str(name), names)}{hint}")
+    for name in names:
+        if name not in flat and "." not in name:
+            raise ConfigError(f"{what} lacks the field {name!r}: start from config.default()")
+    return flat
+
+
+def _rows(sweep: Callable, config: ConfigDict) -> list[dict[str, Any]]:
+    rows = sweep(config.copy_and_resolve_references())
+    if not isinstance(rows, Iterable):
+        raise ConfigError(f"sweep() must yield dicts of fields, got {show(rows)}")
+    rows = list(rows)
+    if not rows:
+        raise ConfigError("sweep() yields no runs: yield at least one dict, which may be empty")
+    names = run_settings()
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise ConfigError(f"sweep() must yield dicts of fields, got {show(row)}")
+        for name in row:
+            if name in SWEEP_SETTINGS:
+                raise ConfigError(
+                    f"sweep() sets {name}, which has one value for the whole sweep: "
+                    "set it in get_config()"
+                )
+            if name not in names:
+                unknown = f"unknown field {show(name)} in sweep()"
+                raise ConfigError(f"{unknown}: {suggest(str(name), names)}")
+    return [dict(row) for row in rows]

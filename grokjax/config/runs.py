@@ -1,0 +1,243 @@
+"""A run: a value for each setting that its parts use, checked. A run that exists is valid.
+
+Settings are declared where their parts are written; which of them a run has follows from the names
+of its task, network, loss, optimiser and stopping rule.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from grokjax.core import hyperparameters, parts
+from grokjax.core.errors import ConfigError, show, suggest
+from grokjax.core.parts import FROM_A_FILE, Part, Setting, setting
+
+__all__ = ["RunConfig", "View", "check_field", "run_settings", "used_settings"]
+
+parts.common(
+    "run",
+    seed=setting(0, "of all that is random in a run", low=0, traced=True, static=False),
+    init_seed=setting(None, "for initial weights", low=0, follows="seed", static=False),
+    split_seed=setting(
+        None, "for data, splits and batches", low=0, follows="seed", traced=True, static=False
+    ),
+)
+parts.common("task", task=setting("modular", "what to learn", part="task"))
+parts.common("optimizer", optimizer=setting("adamw", "how to learn it", part="optimizer"))
+parts.common("network", network=setting("transformer", "what learns it", part="network"))
+
+SEEDS = ("seed", "init_seed", "split_seed")
+ALWAYS = (
+    *SEEDS,
+    *("task", "optimizer", "network"),
+    *("init_scale", "steps", "loss", "l1", "stop"),
+)
+"""Settings that every run has, whatever its parts."""
+
+
+def run_settings() -> dict[str, Setting]:
+    """Every setting that a run of any registered part may have, in order."""
+    return _run_settings(tuple(parts.common_settings().items()), _registered())
+
+
+@lru_cache(16)
+def _run_settings(common: tuple[tuple[str, Setting], ...], registered: tuple[Part, ...]):
+    own = (x for part in registered for x in part.own.items())
+    return dict((*common, *own))
+
+
+def check_field(name: str, value: Any, every: Mapping[str, Setting] | None = None) -> Any:
+    """The value as field `name` of a run stores it; `every` are the `run_settings`, if at hand.
+
+    Raises:
+        ConfigError: what is wrong, what is allowed and how to mend it, in one line.
+    """
+    found, hint = (every or run_settings())[name], ""
+    if isinstance(value, tuple | list) and not isinstance(found.default, tuple):
+        hint = f"; to sweep over several values, set axes.{name}"
+    return parts.check_value(found, name, value, hint)
+
+
+class RunConfig:
+    """One run: a value for each setting that its parts use, as attributes. Immutable.
+
+    `init_seed` and `split_seed` that are None have the value of `seed`.
+    """
+
+    __slots__ = ("_fields", "_hash")
+
+    def __init__(self, **fields: Any):
+        every = run_settings()
+        _check_known(fields, every)
+        known = {name: check_field(name, value, every) for name, value in fields.items()}
+        used = used_settings(known)
+        for name, value in known.items():
+            if name not in used and value != every[name].default:
+                raise ConfigError(_unused(name, value, known))
+        self._set({name: known.get(name, x.default) for name, x in used.items()})
+        for kind in ("task", "network"):
+            part = self.part(kind)
+            if part.options.get("check"):
+                part.options["check"](self.view(part))
+
+    def _set(self, fields: dict[str, Any]) -> None:
+        object.__setattr__(self, "_fields", fields)
+        object.__setattr__(self, "_hash", hash(frozenset(fields.items())))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"a run of task {self['task']!r} has no {name!r}") from None
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._fields[name]
+        if value is None and (known := parts.common_settings().get(name)) and known.follows:
+            return self._fields[known.follows]
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a run does not change: use run.replace({name}=...)")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._fields
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, RunConfig) and self._fields == other._fields
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return (
+            f"RunConfig({', '.join(f'{name}={value!r}' for name, value in self._fields.items())})"
+        )
+
+    def __reduce__(self):
+        return _unpickled, (self._fields,)
+
+    def replace(self, **changes: Any) -> "RunConfig":
+        """The same run but for these fields."""
+        return RunConfig(**{**self._fields, **changes})
+
+    def part(self, kind: str) -> Part:
+        """The run's task, network, loss or optimizer."""
+        return parts.get(kind, self._fields[kind])
+
+    def view(self, part: Part) -> "View":
+        """What a part is handed of the run."""
+        return View(self, part)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: list(x) if isinstance(x, tuple) else x for name, x in self._fields.items()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "RunConfig":
+        """A run as it was saved. One whose parts are not registered can be read, not computed."""
+        fields = {k: tuple(x) if isinstance(x, list) else x for k, x in fields.items()}
+        kinds = ("task", "network", "loss", "optimizer", "stop")
+        if all(parts.is_registered(kind, fields.get(kind, _default(kind))) for kind in kinds):
+            return cls(**fields)
+        return _unpickled(fields)
+
+
+def _default(name: str) -> Any:
+    return parts.common_settings()[name].default
+
+
+def _unpickled(fields: dict[str, Any]) -> RunConfig:
+    run = object.__new__(RunConfig)
+    run._set(dict(fields))
+    return run
+
+
+class View:
+    """A run as a part sees it: its own settings by their short names, those it uses by theirs.
+
+    Others it does not see: what it makes is shared by runs that agree on what it declares.
+    """
+
+    def __init__(self, run: RunConfig, part: Part):
+        self._run, self._part = run, part
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        own = f"{self._part.name}.{name}"
+        if own in self._run:
+            return self._run[own]
+        if name in (*SEEDS, *(self._part.uses or ())):
+            return self._run[name]
+        raise AttributeError(
+            f"{self._part.kind} {self._part.name!r} asks for {name!r}, which it does not declare: "
+            "name it in `uses` of its decorator, or make it a setting there"
+        )
+
+
+def used_settings(fields: Mapping[str, Any]) -> dict[str, Setting]:
+    """The settings of a run with these fields, by name, in the order of `run_settings`."""
+    common = parts.common_settings()
+    chosen = ((k, v) for k, v in fields.items() if k in common and common[k].part)
+    return _closure(tuple(sorted(chosen)), _registered())
+
+
+def uses_of(part: Part) -> tuple[str, ...]:
+    """The common settings that a part uses; an optimiser need not declare them."""
+    return hyperparameters.used(part) if part.kind == "optimizer" else part.uses or ()
+
+
+_KINDS = tuple(kind for kind in parts.KINDS if kind not in ("measure", "summary"))
+
+
+def _registered() -> tuple[Part, ...]:
+    return tuple(part for kind in _KINDS for part in parts.all_of(kind))
+
+
+@lru_cache(1024)
+def _closure(
+    chosen: tuple[tuple[str, str], ...], registered: tuple[Part, ...]
+) -> dict[str, Setting]:
+    every, values = run_settings(), dict(chosen)
+    found, queue = set(ALWAYS), list(ALWAYS)
+    while queue:
+        name = queue.pop()
+        if every[name].part is None:
+            continue
+        part = parts.get(every[name].part, values.get(name, every[name].default))
+        uses = uses_of(part)
+        for used in uses:
+            if used not in every:
+                unknown = f"{part.kind} {part.name!r} uses {used!r}, which is no shared setting"
+                raise ConfigError(f"{unknown}: {suggest(used, parts.common_settings())}")
+        new = {*uses, *part.own} - found
+        found |= new
+        queue += new
+    return {name: x for name, x in every.items() if name in found}
+
+
+def _users(name: str) -> str:
+    """Which parts use a common setting, in words."""
+    using = [f"{part.kind} {part.name}" for part in _registered() if name in uses_of(part)]
+    return " and ".join(using) or "no part"
+
+
+def _unused(name: str, value: Any, fields: Mapping[str, Any]) -> str:
+    group = name.partition(".")[0]
+    owner = f"{group} alone uses it" if "." in name else f"it is used by {_users(name)}"
+    chosen = ", ".join(
+        f"{kind} {fields.get(kind, _default(kind))}" for kind in ("task", "network", "optimizer")
+    )
+    return f"{name}={value!r} is not used by this run ({chosen}; {owner}): leave it out"
+
+
+def _check_known(fields: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
+    for name in fields:
+        if name not in known:
+            nearest = suggest(str(name), known)
+            hint = f" ({FROM_A_FILE})" if "." in str(name) else ""
+            raise ConfigError(f"unknown field {show(name)} in a run: {nearest}{hint}")

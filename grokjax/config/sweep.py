@@ -1,0 +1,228 @@
+"""What a sweep is: a table of runs and what is the same for all of them, checked.
+
+The default config, the checks, the axes, config.json and `--help` are all read off the declarations
+of settings.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from grokjax.config.combine import axis, chain, product, zipped
+from grokjax.config.runs import RunConfig, check_field, run_settings, used_settings
+from grokjax.config.steps import Steps
+from grokjax.core import parts
+from grokjax.core.errors import ConfigError, show, suggest
+from grokjax.core.parts import Setting, setting
+
+__all__ = [
+    "ConfigError",
+    "RunConfig",
+    "SweepConfig",
+    "axis",
+    "chain",
+    "default",
+    "product",
+    "used_settings",
+    "zipped",
+]
+
+PRECISIONS = {
+    "float32": "float32",
+    "bfloat16_3x": "BF16_BF16_F32_X3",  # three products of bfloat16
+    "tensorfloat32": "tensorfloat32",  # one of TF32 on NVIDIA, three of bfloat16 on TPU
+    "bfloat16": "BF16_BF16_F32",
+}
+"""How an accelerator multiplies matrices, and JAX's name for it; a CPU takes float32."""
+
+SWEEP_SETTINGS: dict[str, Setting] = {
+    "eval_every": setting(100, "steps between recorded losses", low=1),
+    "checkpoint_every": setting(100, "steps between checkpoints of the parameters", low=1),
+    "checkpoint_log_steps": setting(
+        0, "additional checkpoints, logarithmically spaced from step 1", low=0, high=10_000
+    ),
+    "resume_every": setting(1000, "steps between states to resume from", low=1),
+    "precision": setting("float32", "of matrix products", choices=PRECISIONS),
+    "keep": setting(
+        "params",
+        "of every checkpoint: the parameters, or the measures alone, taken while training",
+        choices=("params", "measures"),
+    ),
+    "cores_per_run": setting(
+        0, "CPU cores that train a run; 0: one, or more where there are fewer runs", low=0
+    ),
+    "max_block": setting(0, "largest number of runs in a block; 0: 128", low=0),
+    "measures": setting(
+        (),
+        "names of measures or families of them; (): the task's own and those of the config file",
+        accepts=(
+            'a tuple of names such as ("paper", "mechanism")',
+            lambda names: all(isinstance(name, str) for name in names),
+        ),
+    ),
+}
+TRAINED_BY = tuple(name for name in SWEEP_SETTINGS if name != "measures")
+"""Those that a sweep cannot change once it was begun."""
+
+parts.reserve(*SWEEP_SETTINGS)
+
+
+def check(name: str, value: Any) -> Any:
+    """The value as field `name` stores it.
+
+    Raises:
+        ConfigError: what is wrong, what is allowed and how to mend it, in one line.
+    """
+    if name == "measures":
+        return _names(value)
+    if name in SWEEP_SETTINGS:
+        return SWEEP_SETTINGS[name].check(name, value)
+    return check_field(name, value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    value = (
+        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    )
+    if isinstance(value, tuple) and SWEEP_SETTINGS["measures"].accepts(value):
+        return value
+    raise ConfigError(f"measures must be {SWEEP_SETTINGS['measures'].allowed}, got {show(value)}")
+
+
+class SweepConfig:
+    """A table of runs, and what is the same for all of them, as attributes. Immutable.
+
+    `axes` names the run fields that were declared as axes, outermost first; any other field in
+    which the runs differ is appended.
+    """
+
+    def __init__(self, runs, axes=(), **fields: Any):
+        for name in fields:
+            if name not in SWEEP_SETTINGS:
+                nearest = suggest(str(name), SWEEP_SETTINGS)
+                raise ConfigError(f"unknown field {show(name)} in a sweep: {nearest}")
+        known = {name: check(name, value) for name, value in fields.items()}
+        values = {name: known.get(name, x.default) for name, x in SWEEP_SETTINGS.items()}
+        runs, axes = tuple(runs), tuple(axes)
+        if not runs:
+            raise ConfigError("runs is empty: a sweep needs at least one run")
+        names = [name for name in run_settings() if any(name in run for run in runs)]
+        of_runs = dict.fromkeys(name for run in runs for name in run)
+        names += [name for name in of_runs if name not in names]  # of parts that are not registered
+        for name in axes:
+            if name not in names:
+                raise ConfigError(f"unknown field {show(name)} in an axis: {suggest(name, names)}")
+        # Runs of other parts, which have no such field, make none of it an axis.
+        values_of = lambda name: {run._fields[name] for run in runs if name in run}  # noqa: E731
+        differing = (name for name in names if len(values_of(name)) > 1)
+        axes = tuple(dict.fromkeys((*axes, *differing)))
+        _refuse_duplicates(runs, axes)
+        self.__dict__.update(values, runs=runs, axes=axes, names=tuple(names))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a sweep does not change: use sweep.replace({name}=...)")
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, SweepConfig) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash(self.runs)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in SWEEP_SETTINGS)
+        return f"SweepConfig({len(self.runs)} runs, axes={self.axes!r}, {fields})"
+
+    def replace(self, **changes: Any) -> "SweepConfig":
+        fields = {name: getattr(self, name) for name in ("runs", "axes", *SWEEP_SETTINGS)}
+        return SweepConfig(**{**fields, **changes})
+
+    def column(self, name: str) -> tuple[Any, ...]:
+        """A field of every run; None where a run has none."""
+        return tuple(run[name] if name in run else None for run in self.runs)
+
+    def to_dict(self) -> dict[str, Any]:
+        fields = {name: getattr(self, name) for name in SWEEP_SETTINGS}
+        fields["measures"] = list(fields["measures"])
+        return {**fields, "axes": list(self.axes), "runs": [run.to_dict() for run in self.runs]}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "SweepConfig":
+        runs = tuple(map(RunConfig.from_dict, fields["runs"]))
+        fields = {name: x for name, x in fields.items() if name != "stop_test_loss"}  # formats 1, 2
+        return cls(**{**fields, "runs": runs, "axes": tuple(fields.get("axes", ()))})
+
+
+def _refuse_duplicates(runs: tuple[RunConfig, ...], axes: tuple[str, ...]) -> None:
+    seen: dict[RunConfig, int] = {}
+    for index, run in enumerate(runs):
+        first = seen.setdefault(run, index)
+        if first != index:
+            values = ", ".join(f"{name}={run._fields.get(name)!r}" for name in axes)
+            same = f"runs {first} and {index} are the same ({values or 'no axis'})"
+            raise ConfigError(f"{same}: list each combination once")
+
+
+def checkpoint_steps(sweep: SweepConfig) -> Steps:
+    """Steps at which parameters are kept, including 0 and the last step of every run."""
+    ends = set(sweep.column("steps"))
+    last, count = max(ends), sweep.checkpoint_log_steps
+    spaced = (round(last ** (i / count)) for i in range(count))
+    return Steps([sweep.checkpoint_every], last, {0, *spaced, *ends})
+
+
+def eval_steps(sweep: SweepConfig) -> Steps:
+    """Steps at which losses are recorded, including every step with a checkpoint."""
+    kept = checkpoint_steps(sweep)
+    return Steps([sweep.eval_every, *kept.every], kept.end, kept.others)
+
+
+def differing_fields(a: SweepConfig, b: SweepConfig) -> tuple[str, ...]:
+    """One line, `field: old -> new`, for each difference; empty if both train the same.
+
+    Which of the fields were declared as axes makes no difference, nor what is measured.
+    """
+    lines = [
+        f"{name}: {getattr(a, name)!r} -> {getattr(b, name)!r}"
+        for name in TRAINED_BY
+        if getattr(a, name) != getattr(b, name)
+    ]
+    if len(a.runs) != len(b.runs):
+        lines.append(f"number of runs: {len(a.runs)} -> {len(b.runs)}")
+    for name in dict.fromkeys((*a.names, *b.names)):
+        old, new = (
+            tuple(dict.fromkeys(x._fields.get(name) for x in sweep.runs)) for sweep in (a, b)
+        )
+        if old != new:
+            lines.append(f"{name}: {_values(old)} -> {_values(new)}")
+    if not lines and a.runs != b.runs:
+        lines.append("runs: the same values -> combined or ordered in another way")
+    return tuple(lines)
+
+
+def _values(values: tuple[Any, ...]) -> str:
+    return repr(values[0]) if len(values) == 1 else show(values)
+
+
+# --- The default ----------------------------------------------------------------------------------
+
+
+def default(task: str = "modular") -> ConfigDict:
+    """The paper's mainline run, or for another task what its own paper trains.
+
+    An entry of `axes` that is None is not swept. Settings of parts of one's own stand in a group of
+    the part's name, as in config.sparse_parity.bits and config.axes.sparse_parity.bits.
+    """
+    part = parts.get("task", task)
+    values = {name: x.default for name, x in run_settings().items()}
+    values |= {"task": part.name} | dict(part.options.get("defaults", {}))
+    # Not type-safe: types are checked once, by `resolve`, which can say how to mend them.
+    config = ConfigDict({name: x.default for name, x in SWEEP_SETTINGS.items()}, type_safe=False)
+    config.axes = ConfigDict(type_safe=False)
+    for name, value in values.items():
+        group, dot, short = name.partition(".")
+        for place, entry in ((config, value), (config.axes, None)):
+            if dot and group not in place:
+                place[group] = ConfigDict(type_safe=False)
+            (place[group] if dot else place)[short if dot else name] = entry
+    return config

@@ -1,0 +1,67 @@
+"""The settings that an optimiser function reads."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jax.numpy as jnp
+
+from grokjax.core import registry
+from grokjax.core.errors import ConfigError
+from grokjax.core.registry import Part
+
+
+class Settings:
+    """What an optimiser is handed: hyperparameters and its static settings as attributes."""
+
+    def __init__(self, part: Part, values: Callable[[str], Any]):
+        self._part, self._values = part, values
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        own = name in self._part.settings
+        value = self._values(f"{self._part.name}.{name}" if own else name)
+        if name != "learning_rate" or own:
+            return value
+        return warmed_up(value, self._values("warmup_steps"))
+
+
+def warmed_up(learning_rate, warmup_steps) -> Callable:
+    """The rate of update i, from 0: learning_rate * min(i / warmup_steps, 1).
+
+    The first update has rate 0 (paper notes, section 1); with 0 warm-up steps all have the same.
+    """
+
+    def rate(count):
+        warmup = jnp.maximum(warmup_steps, 1e-9)
+        return learning_rate * jnp.minimum(jnp.where(warmup_steps > 0, count, 1) / warmup, 1.0)
+
+    return rate
+
+
+class _Unknown(AttributeError):
+    """An optimiser asks for a setting that there is not; its name."""
+
+
+@cache
+def used(part: Part) -> tuple[str, ...]:
+    """The common settings that an optimiser reads, found by making one."""
+    if part.uses is not None:
+        return part.uses
+    common, seen = registry.common_settings(), {}
+
+    def look_up(name: str) -> Any:
+        if name not in common | part.own:
+            raise _Unknown(name)
+        seen[name] = True
+        return (common | part.own)[name].default
+
+    try:
+        part.function(Settings(part, look_up))
+    except _Unknown as error:
+        raise ConfigError(
+            f"optimizer {part.name!r} asks for {error}, which is no setting: declare it in its "
+            f"decorator, as {error}=grokjax.setting(...)"
+        ) from error
+    return tuple(name for name in common if name in seen)

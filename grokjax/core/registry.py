@@ -1,0 +1,249 @@
+"""The registry: which parts there are, by kind and name."""
+
+import hashlib
+import inspect
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import CodeType
+from typing import Any
+
+from grokjax.core.errors import ConfigError, suggest
+from grokjax.core.settings import Setting, with_role
+
+KINDS = ("task", "operation", "network", "loss", "optimizer", "stop", "measure", "summary")
+SECTIONS = ("run", "task", "optimizer", "training", "network")
+"""Of the common settings, in the order in which they are listed and in which axes vary."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A registered function. Two parts are the same only if they are one object."""
+
+    kind: str
+    name: str
+    function: Callable
+    definition: str  # its docstring, on one line
+    settings: Mapping[str, Setting]  # its own, by short name
+    uses: tuple[str, ...] | None  # names of common settings
+    file: str
+    builtin: bool
+    fingerprint: str = ""  # of one's own: changes when the function's text does
+    source: str = ""
+    units: str = "1"
+    family: str | tuple[str, ...] = ""  # of measures: what asks for several by one name
+    options: Mapping[str, Any] = field(default_factory=dict)  # what its kind knows besides
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self.__dict__["options"][name]
+        except KeyError:
+            raise AttributeError(f"{self.kind} {self.name} has no {name!r}") from None
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """All that it belongs to."""
+        return (self.family,) if isinstance(self.family, str) else self.family
+
+    @property
+    def own(self) -> dict[str, Setting]:
+        """Its own settings by the name that a config has for them."""
+        return {f"{self.name}.{name}": setting for name, setting in self.settings.items()}
+
+
+_parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
+_common: dict[str, dict[str, Setting]] = {section: {} for section in SECTIONS}
+_flat: dict[str, Setting] = {}  # what `common_settings` has last said
+_reserved = {"axes"}
+
+defaults: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+"""By kind, what a decorator without keywords says."""
+
+_loading = threading.RLock()
+_to_load: list[Callable[[], Any]] = []
+
+
+def load_on_lookup(load: Callable[[], Any]) -> None:
+    """Call `load`, which registers parts, before the next lookup."""
+    _to_load.append(load)
+
+
+def _load() -> None:
+    if _to_load:
+        with _loading:
+            while _to_load:
+                _to_load.pop()()
+
+
+FROM_A_FILE = "one of your own comes with --config FILE, or by importing the file that defines it"
+
+
+def common(section: str, **settings: Setting) -> None:
+    """Declare settings that any part may name in `uses`; a config has them without a group."""
+    _common[section] |= settings
+
+
+def reserve(*names: str) -> None:
+    """Names that a config has for something else, so that no part may have them."""
+    _reserved.update(names)
+
+
+def common_settings() -> dict[str, Setting]:
+    """All of them by name, in the order of `SECTIONS`."""
+    _load()
+    return _known_common()
+
+
+def _known_common() -> dict[str, Setting]:
+    if len(_flat) < sum(map(len, _common.values())):
+        _flat.clear()
+        _flat.update((name, x) for section in _common.values() for name, x in section.items())
+    return _flat
+
+
+def section_of(name: str) -> str:
+    return next(section for section, names in _common.items() if name in names)
+
+
+def get(kind: str, name: str, task: str | None = None) -> Part:
+    """The part of that name; of measures that differ by task the one of `task`.
+
+    Raises:
+        ConfigError: no such part is registered; names the nearest.
+    """
+    _load()
+    found = _parts[kind].get(f"{name} of {task}") or _parts[kind].get(name)
+    if found is None:
+        nearest = suggest(name, dict.fromkeys(part.name for part in all_of(kind)), 3)
+        raise ConfigError(f"no {kind} {name!r} is registered: {nearest} ({FROM_A_FILE})")
+    return found
+
+
+def all_of(kind: str) -> tuple[Part, ...]:
+    """All parts of a kind, in the order of their registration."""
+    _load()
+    return tuple(_parts[kind].values())
+
+
+def is_registered(kind: str, name: str) -> bool:
+    _load()
+    return name in _parts[kind]
+
+
+def check_value(setting: Setting, name: str, value: Any, hint: str = "") -> Any:
+    """The value as the setting stores it; names of parts are looked up.
+
+    Raises:
+        ConfigError: what is wrong, what is allowed and how to fix it, in one line.
+    """
+    if setting.part:
+        if isinstance(value, str):
+            return get(setting.part, value).name
+        hint = hint or f": choose from {', '.join(part.name for part in all_of(setting.part))}"
+    return setting.check(name, value, hint)
+
+
+def part_of(kind: str, function: Callable) -> Part:
+    """The part that a function is registered as, or an unregistered one for a plain function."""
+    _load()
+    for part in _parts[kind].values():
+        if part.function is function:
+            return part
+    return _make(kind, function, **defaults[kind])
+
+
+def register(kind: str, function: Callable | None = None, name: str = "", **about: Any) -> Any:
+    """Register a function as a part; with no function, a decorator that does.
+
+    Keywords that are `setting`s are the part's own; `uses`, `source`, `units`, `family` and what
+    the kind knows besides describe it. Returns the function itself.
+
+    Raises:
+        ConfigError: the name is taken by a part from another file, or is no name; or a part of
+            another kind has the name and a setting of the same name.
+    """
+    if function is None:
+        return lambda function: register(kind, function, name, **about)
+    part = _make(kind, function, name, **about)
+    if not part.builtin:  # so that no custom part takes a built-in part's name
+        _load()
+    key = part.name if not part.options.get("variant") else f"{part.name} of {part.options['task']}"
+    known = _parts[kind].get(key)
+    if known is not None and (known.file != part.file or known.builtin):
+        raise ConfigError(
+            f"{kind} {part.name!r} is registered twice, in {known.file} and in {part.file}: "
+            "give one of them another name"
+        )
+    if not part.name.isidentifier() or part.name in _reserved | _known_common().keys():
+        raise ConfigError(f"{part.name!r} cannot name a {kind}: choose a Python name of its own")
+    for other in (x for k in KINDS if k != kind for x in _parts[k].values() if x.name == part.name):
+        if shared := sorted(part.own.keys() & other.own.keys()):
+            raise ConfigError(
+                f"{other.kind} {part.name!r} has a setting {shared[0]} already: "
+                f"give the {kind} another name"
+            )
+    _parts[kind][key] = part
+    return function
+
+
+def _make(kind: str, function: Callable, name: str = "", **about: Any) -> Part:
+    own = {key: about.pop(key) for key in list(about) if isinstance(about[key], Setting)}
+    uses = about.pop("uses", None)
+    file = _file_of(function)
+    fields = {key: about.pop(key) for key in ("source", "units", "family") if key in about}
+    own = {key: with_role(kind, x, "draw" in about) for key, x in own.items()}
+    return Part(
+        kind=kind,
+        name=name or function.__name__,
+        function=function,
+        definition=" ".join((function.__doc__ or "").split()),
+        settings=own,
+        uses=None if uses is None else tuple(uses),
+        file=file,
+        builtin=_is_builtin(file),
+        fingerprint="" if _is_builtin(file) else _fingerprint(function),
+        options=about,
+        **fields,
+    )
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_SWEEPS = _PACKAGE + "sweeps" + os.sep  # where a wheel has them: parts in a config file are users'
+
+
+def _is_builtin(file: str) -> bool:
+    return file.startswith(_PACKAGE) and not file.startswith(_SWEEPS)
+
+
+def _file_of(function: Callable) -> str:
+    """Where a function was written; all of an interactive session counts as one place."""
+    target = inspect.unwrap(function) if inspect.isfunction(function) else function
+    if isinstance(target, partial):
+        target = target.func
+    if getattr(target, "__module__", None) == "__main__":
+        return "__main__"
+    code = getattr(target, "__code__", None) or getattr(target.__init__, "__code__", None)
+    return os.path.abspath(code.co_filename) if code else str(getattr(target, "__module__", "?"))
+
+
+def _fingerprint(function: Callable) -> str:
+    """Of a function's text as it is now: the file may be changed while the function is in use."""
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        text = _text(code) if code else repr(function)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _text(code: CodeType) -> str:
+    """What compiled code does, without the addresses of the functions within it."""
+    constants = [_text(x) if isinstance(x, CodeType) else repr(x) for x in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))

@@ -1,0 +1,116 @@
+"""Gaussian copulas: variables as ranks, ranks as normal quantiles, information by covariances.
+
+Of a set of variables with covariance S, in nats,
+
+    TC  = (sum_i log S_ii - log det S) / 2        DTC = (log det S + sum_i log (S^-1)_ii) / 2
+
+the total and the dual total correlation, and Omega = TC - DTC, the O-information: by one Cholesky
+decomposition. Double precision is wanted: S of hundreds of neurons is nearly singular.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jax.scipy.special import digamma, ndtri
+from jaxtyping import Bool, Float, Int
+
+from grokjax.core.types import Array
+
+RIDGE = 1e-6
+"""Added to the variances of 1: two neurons that are one and the same leave S singular."""
+MOST = 0.8
+"""Neurons to a training input from which on nothing is said: log det S is then mostly its bias."""
+
+
+class Copula(NamedTuple):
+    """Neurons as Gaussian variables; those that are dead are apart from all others."""
+
+    covariance: Float[Array, "m m"]
+    living: Bool[Array, " m"]
+    samples: Float[Array, ""]
+
+
+class Information(NamedTuple):
+    """Of a set of variables, in nats."""
+
+    total: Float[Array, "..."]
+    dual: Float[Array, "..."]
+
+    @property
+    def omega(self) -> Float[Array, "..."]:
+        return self.total - self.dual
+
+
+def normal_scores(
+    x: Float[Array, "m n"], valid: Bool[Array, " n"], ties: str = "average"
+) -> Float[Array, "m n"]:
+    """Normal quantiles of rank / (samples + 1) of each row, less their mean; 0 where not valid.
+
+    Equal values have the average of their ranks, or with ties="order" ranks in the order of the
+    inputs.
+    """
+    place = jnp.arange(x.shape[1])
+    order = jnp.argsort(jnp.where(valid, x, jnp.inf), axis=1, stable=True)
+    rank = jnp.broadcast_to(place, x.shape)
+    if ties == "average":
+        ascending = jnp.take_along_axis(x, order, 1)
+        new = jnp.pad(ascending[:, 1:] != ascending[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+        # The first input that is not valid ends the last tie.
+        new = new | (place == jnp.sum(valid))
+        last = jnp.pad(new[:, 1:], ((0, 0), (0, 1)), constant_values=True)
+        first_of = jax.lax.cummax(jnp.where(new, place, 0), axis=1)
+        last_of = jax.lax.cummin(jnp.where(last, place, x.shape[1]), axis=1, reverse=True)
+        rank = (first_of + last_of) / 2
+    rank = jnp.put_along_axis(jnp.zeros_like(x), order, rank.astype(x.dtype), 1, inplace=False)
+    scores = jnp.where(valid, ndtri((rank + 1) / (jnp.sum(valid) + 1)), 0.0)
+    mean = jnp.sum(scores, 1, keepdims=True) / jnp.sum(valid)
+    return jnp.where(valid, scores - mean, 0.0)
+
+
+def copula(neurons: Float[Array, "m n"], valid: Bool[Array, " n"], ties: str = "average") -> Copula:
+    """The covariance of the normal scores, of variance 1, over the inputs that are valid."""
+    samples = jnp.sum(valid).astype(neurons.dtype)
+    highest = jnp.max(jnp.where(valid, neurons, -jnp.inf), 1)
+    living = highest > jnp.min(jnp.where(valid, neurons, jnp.inf), 1)
+    scores = normal_scores(neurons, valid, ties)
+    norms = jnp.sqrt(jnp.sum(jnp.square(scores), 1, keepdims=True))
+    scores = jnp.where(living[:, None], scores / jnp.where(living[:, None], norms, 1.0), 0.0)
+    among = jnp.where(jnp.eye(len(neurons), dtype=bool), 1.0 + RIDGE, scores @ scores.T)
+    return Copula(among, living, samples)
+
+
+def information(covariance: Float[Array, "m m"], chosen: Bool[Array, " m"]) -> Information:
+    """Of the chosen variables if they are Gaussian, without regard to how few the samples were."""
+    unit = jnp.eye(len(covariance), dtype=covariance.dtype)
+    S = jnp.where(chosen[:, None] & chosen[None, :], covariance, unit)  # others: log 1 = 0
+    L = jnp.linalg.cholesky(S)
+    inverse_diagonal = jnp.sum(jnp.square(solve_triangular(L, unit, lower=True)), 0)
+    log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(L)))
+    total = (jnp.sum(jnp.log(jnp.diagonal(S))) - log_det) / 2
+    return Information(total, (log_det + jnp.sum(jnp.log(inverse_diagonal))) / 2)
+
+
+def bias(count: Int[Array, "..."], samples: Float[Array, ""], most: int) -> Information:
+    """What `count` independent variables, up to `most`, have in the mean with so few samples.
+
+    From the mean of the log-determinant of a Wishart matrix, a sum of digamma functions; NaN where
+    there are too many variables for the samples.
+    """
+    i = jnp.arange(1, most + 1)
+    each = digamma(jnp.maximum(samples - i, 1.0) / 2)
+    entropy = jnp.concatenate([jnp.zeros(1, each.dtype), jnp.cumsum(each) / 2])
+    one, n = entropy[1], count.astype(each.dtype)
+    all_, but_one = entropy[count], entropy[jnp.maximum(count - 1, 0)]
+    fits = n <= MOST * samples
+    total = jnp.where(fits, n * one - all_, jnp.nan)
+    return Information(total, jnp.where(fits, (1 - n) * all_ + n * but_one, jnp.nan))
+
+
+def unbiased(of: Copula, chosen: Bool[Array, " m"]) -> Information:
+    """Of the chosen living neurons, less the bias."""
+    chosen = chosen & of.living
+    found = information(of.covariance, chosen)
+    free = bias(jnp.sum(chosen), of.samples, len(chosen))
+    return Information(found.total - free.total, found.dual - free.dual)

@@ -1,0 +1,264 @@
+"""Attention of "=" to the operands as a sigmoid, and the heads' circuits (Nanda et al. 2023, C.1).
+
+One layer: the query at "=" is then one vector, and scores and what a head writes depend on
+(token, position) alone.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from grokjax.core import parts
+from grokjax.core.types import Array, IntLike, Params
+from grokjax.measures import fourier, grids, spectra
+from grokjax.measures.mechanism import neurons
+from grokjax.measures.network import Network
+from grokjax.tasks.modular import PAPER
+
+_of_heads = partial(
+    parts.measure,
+    dims=("head",),
+    family="mechanism",
+    task="modular",
+    padded=True,
+    source=PAPER,
+    applies=spectra.has_one_layer,
+)
+
+
+class Heads(NamedTuple):
+    """What the heads see and write, by operand position and token, and for "=" itself."""
+
+    scores: Float[Array, "2 h v"]  # before the softmax, 1/sqrt(d_head) included
+    outputs: Float[Array, "2 h d v"]  # into the residual stream, at full attention
+    equals_score: Float[Array, " h"]
+    equals_output: Float[Array, "h d"]
+    equals_residual: Float[Array, " d"]  # the stream at "=" before the heads add to it
+
+
+class AttentionFit(NamedTuple):
+    """A map over the pairs as constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b).
+
+    Of every head at the one frequency that explains most. Table 2 fits the attention of "=" to a,
+    the constant being 1/2; its argument, that this is the sigmoid of a score difference, makes the
+    same fit of the difference before the softmax, the constant being 0, another reading. The share
+    is about the mean; `fve_at` is what remains of it with the constant given.
+    """
+
+    frequency: Int[Array, " h"]
+    fve: Float[Array, " h"]
+    fve_at: Float[Array, " h"]
+    alpha: Float[Array, " h"]
+    beta: Float[Array, " h"]
+
+
+def heads(params: Params, equals: IntLike) -> Heads:
+    """The tables of a one-layer network; `equals` is the token of "=" and may be traced."""
+    W_E, W_pos = params["embed"]["W_E"], params["pos_embed"]["W_pos"]
+    attn = params["blocks"]["0"]["attn"]
+    x = jnp.swapaxes(W_E + W_pos[:2, None], -1, -2)  # [2 d v]
+    x_equals = jnp.asarray(W_E)[equals] + W_pos[2]
+    W_score = _score_directions(params, equals) / jnp.sqrt(attn["W_K"].shape[-1])
+    OV = jnp.einsum("hdk,hke->hed", attn["W_V"], attn["W_O"])
+    return Heads(
+        scores=jnp.einsum("hd,jdv->jhv", W_score, x),
+        outputs=jnp.einsum("hed,jdv->jhev", OV, x),
+        equals_score=W_score @ x_equals,
+        equals_output=OV @ x_equals,
+        equals_residual=x_equals,
+    )
+
+
+def score_difference(heads: Heads) -> Float[Array, "h p p"]:
+    """Score of a less that of b: without "=" attention to a is its sigmoid."""
+    first, second = heads.scores[..., :-1]
+    return first[:, :, None] - second[:, None, :]
+
+
+def linear_sigmoid(
+    difference: Float[Array, "h p p"], p: IntLike, constant: float | None = None
+) -> Float[Array, "h p p"]:
+    """The best line through the sigmoid of the score difference, over all pairs, for each head.
+
+    A fitted constant, or the one given.
+    """
+    mean = lambda x: grids.mean(x, p)[:, None, None]  # noqa: E731
+    sigmoid = jax.nn.sigmoid(difference)
+    centre = mean(difference) if constant is None else 0.0
+    level = mean(sigmoid) if constant is None else constant
+    x = difference - centre
+    slope = grids.share(mean(x * (sigmoid - level)), mean(x * x))
+    return level + slope * x
+
+
+def residual(heads: Heads, attention: Float[Array, "h s p p"], skip=1.0) -> Float[Array, "d p p"]:
+    """The stream behind the heads for any attention from "=" to the three positions."""
+    first, second = heads.outputs[..., :-1]
+    mixed = jnp.einsum("hab,hda->dab", attention[:, 0], first)
+    mixed += jnp.einsum("hab,hdb->dab", attention[:, 1], second)
+    mixed += jnp.einsum("hab,hd->dab", attention[:, 2], heads.equals_output)
+    return skip * heads.equals_residual[:, None, None] + mixed
+
+
+def between_operands(
+    first: Float[Array, "h p p"], equals: Float[Array, "h p p"] | float = 0.0
+) -> Float[Array, "h s p p"]:
+    """Attention that gives `equals` to "=", and of the rest a share `first` to a."""
+    equals = jnp.broadcast_to(equals, first.shape)
+    return jnp.stack([(1 - equals) * first, (1 - equals) * (1 - first), equals], 1)
+
+
+def fit(maps: Float[Array, "h p p"], p: IntLike, at: float = 0.5) -> AttentionFit:
+    """The fit of each head's map: its attention to a, or its score difference with `at` 0."""
+    terms = grids.terms(maps, p)
+    constant, root = terms[0, 0, :, 0], jnp.sqrt(jnp.float32(0.5))
+    variance = neurons.variance(maps, constant, p)
+    along = jnp.stack([terms[1, 0] - terms[0, 1], terms[2, 0] - terms[0, 2]]) * root
+    shares = grids.share(jnp.sum(jnp.square(along), 0), variance[:, None])
+    best = jnp.argmax(shares, -1)
+    pick = lambda x: jnp.take_along_axis(x, best[..., None], -1)[..., 0]  # noqa: E731
+    unpaired = fourier.is_unpaired(p, along.shape[-1])
+    alpha, beta = along / p * jnp.where(unpaired, root, 1.0)
+    missed = grids.share(jnp.square(constant - at * p), variance)
+    return AttentionFit(1 + best, pick(shares), pick(shares) - missed, pick(alpha), pick(beta))
+
+
+def fitted(fit: AttentionFit, p: IntLike, size: int) -> Float[Array, "h p p"]:
+    """The attention to a that the fit with the constant 1/2 says."""
+    cos, sin = fourier.wave(fit.frequency[:, None] * jnp.arange(size), p)
+    wave = fit.alpha[:, None] * cos + fit.beta[:, None] * sin
+    return 0.5 + wave[:, :, None] - wave[:, None, :]
+
+
+def _score_directions(params: Params, equals: IntLike) -> Float[Array, "h d"]:
+    """What a residual stream is multiplied with to be scored by "=", but for 1/sqrt(d_head)."""
+    attn = params["blocks"]["0"]["attn"]
+    x_equals = jnp.asarray(params["embed"]["W_E"])[equals] + params["pos_embed"]["W_pos"][2]
+    return jnp.einsum("d,hdk,hek->he", x_equals, attn["W_Q"], attn["W_K"])
+
+
+# --- Of a network ---------------------------------------------------------------------------------
+
+
+def fit_of(network: Network) -> AttentionFit:
+    """Of the attention to a, behind the softmax."""
+    return fit(network.trace.attention[:, 0], network.p)
+
+
+def score_fit_of(network: Network) -> AttentionFit:
+    """Of the score difference, before the softmax."""
+    difference = score_difference(network.once(heads_of))
+    return fit(difference, network.p, at=0.0)
+
+
+def _beta(network: Network, fit_of: Callable[[Network], AttentionFit]) -> Float[Array, " h"]:
+    found = network.once(fit_of)
+    return jnp.where(2 * found.frequency == network.p, jnp.nan, found.beta)
+
+
+def heads_of(network: Network) -> Heads:
+    return heads(network.params, network.p)
+
+
+@_of_heads
+def attention_fit_frequency(network: Network) -> Int[Array, " h"]:
+    """frequency at which constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) explains
+    most of the attention of = to a (Table 2)"""
+    return network.once(fit_of).frequency
+
+
+@_of_heads
+def attention_fit_fve(network: Network) -> Float[Array, " h"]:
+    """share of the variance of the attention of = to a that constant + alpha (cos w a - cos w b) +
+    beta (sin w a - sin w b) of its best frequency explains, the constant fitted (Table 2)"""
+    return network.once(fit_of).fve
+
+
+@_of_heads
+def attention_fit_fve_half(network: Network) -> Float[Array, " h"]:
+    "the same with the constant 1/2"
+    return network.once(fit_of).fve_at
+
+
+@_of_heads
+def attention_fit_alpha(network: Network) -> Float[Array, " h"]:
+    "alpha of that fit"
+    return network.once(fit_of).alpha
+
+
+@_of_heads
+def attention_fit_beta(network: Network) -> Float[Array, " h"]:
+    "beta of that fit; NaN at k = p/2, which has no sine"
+    return _beta(network, fit_of)
+
+
+@_of_heads
+def attention_score_fit_frequency(network: Network) -> Int[Array, " h"]:
+    """frequency at which constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) explains
+    most of the score of a less that of b, before the softmax (Table 2, read otherwise)"""
+    return network.once(score_fit_of).frequency
+
+
+@_of_heads
+def attention_score_fit_fve(network: Network) -> Float[Array, " h"]:
+    """share of the variance of the score of a less that of b, before the softmax, that the same sum
+    of its best frequency explains, the constant fitted (Table 2, read otherwise)"""
+    return network.once(score_fit_of).fve
+
+
+@_of_heads
+def attention_score_fit_fve_zero(network: Network) -> Float[Array, " h"]:
+    "the same with the constant 0"
+    return network.once(score_fit_of).fve_at
+
+
+@_of_heads(units="nats")
+def attention_score_fit_alpha(network: Network) -> Float[Array, " h"]:
+    "alpha of the fit of the score difference"
+    return network.once(score_fit_of).alpha
+
+
+@_of_heads(units="nats")
+def attention_score_fit_beta(network: Network) -> Float[Array, " h"]:
+    "beta of the fit of the score difference; NaN at k = p/2, which has no sine"
+    return _beta(network, score_fit_of)
+
+
+@_of_heads
+def equals_attention(network: Network) -> Float[Array, " h"]:
+    "mean weight that = gives itself"
+    return grids.mean(network.trace.attention[:, 2], network.p)
+
+
+@_of_heads(dims=("head", "other_head"))
+def pattern_correlation(network: Network) -> Float[Array, "h h"]:
+    """correlation over the pairs of every two heads' attention to a; -1 for heads of opposite
+    patterns, which together amplify the embedding (C.1)"""
+    maps = grids.centred(network.trace.attention[:, 0], network.p)
+    maps = maps.reshape(len(maps), -1)
+    norms = jnp.linalg.norm(maps, axis=1)
+    return grids.share(maps @ maps.T, norms[:, None] * norms)
+
+
+@_of_heads(dims=("head", "component"))
+def score_coefficients(network: Network) -> Float[Array, "h p"]:
+    """W_attn by Fourier component: the scores C_j that = gives each token, position left out and
+    without 1/sqrt(d_head), as the paper defines it"""
+    W_E = network.params["embed"]["W_E"]
+    scores = _score_directions(network.params, network.p) @ W_E[:-1].T
+    return fourier.transform(scores, network.p)
+
+
+@_of_heads(dims=("head", "component"))
+def ov_norms(network: Network) -> Float[Array, "h p"]:
+    "norm over the neurons of each Fourier component of W_neur = W_in W_O W_V W_E"
+    block = network.params["blocks"]["0"]
+    embedded = fourier.transform(network.params["embed"]["W_E"][:-1], network.p, axis=0)
+    OV = jnp.einsum(
+        "hdk,hke,em->hdm", block["attn"]["W_V"], block["attn"]["W_O"], block["mlp"]["W_in"]
+    )
+    return jnp.linalg.norm(jnp.einsum("pd,hdm->hpm", embedded, OV), axis=-1)

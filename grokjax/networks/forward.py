@@ -1,0 +1,55 @@
+"""Which evaluation of its network a program uses: a faster form where one serves it, or the plain.
+
+A form is a module with `serves(program)` and the three functions of `Form`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from grokjax.core.types import Data, Params, Program
+from grokjax.networks import by_name, fast_deep, fast_one_layer
+
+FASTER = (fast_one_layer, fast_deep)
+"""Forms of the same functions in less arithmetic; the first that serves a program is taken."""
+
+
+class Form(NamedTuple):
+    """Pure functions of parameters; logits are features first.
+
+    prepare(tokens [b s]) -> what `logits` reads, worth making once where batches stay
+    logits(params, prepared, scored, drop=None) -> [c b*q] at the last `scored` positions
+    scored(params, data) -> logits [c *n q] of all rows of the data
+    trace(params, data) -> Trace of all rows, at the last position
+    """
+
+    prepare: Callable
+    logits: Callable
+    scored: Callable
+    trace: Callable
+
+
+def form(program: Program) -> Form:
+    """The functions that evaluate the network of a program."""
+    for faster in FASTER:
+        if faster.serves(program):
+            return _at_the_last_position(faster, program)
+    return Form(
+        lambda tokens: tokens,
+        partial(by_name.logits, program=program),
+        partial(by_name.scored_logits, program=program),
+        partial(by_name.trace, program=program),
+    )
+
+
+def _at_the_last_position(faster, program: Program) -> Form:
+    trace = partial(faster.trace, program=program)
+
+    def logits(params: Params, prepared, scored: int, drop=None):
+        dropped = {} if drop is None else {"drop": drop}
+        return faster.logits(params, prepared, program, **dropped)
+
+    def scored(params: Params, data: Data):
+        return trace(params, data).logits[..., None]
+
+    return Form(partial(faster.prepare, program=program), logits, scored, trace)

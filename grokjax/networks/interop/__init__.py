@@ -1,0 +1,25 @@
+"""Networks that others trained, and ours for others: files, layouts and splits.
+
+A file is read by the names and shapes of its entries (`names`, `reading`): TransformerLens' layout,
+which is also ours, that of the paper's authors, and what people write with nn.Linear and
+nn.Embedding. What was read as what is said in one line; what there is no network for, and what
+could be read in two ways that shapes do not tell apart, is refused by name.
+
+Nothing in a file is executed: torch reads weights only, NumPy no objects.
+"""
+
+from grokjax.networks.interop.layouts import to_authors, to_transformer_lens
+from grokjax.networks.interop.loading import Read, load_network, read_network, save_network
+from grokjax.networks.interop.reading import from_state_dict
+from grokjax.networks.interop.splits import torch_split
+
+__all__ = [
+    "Read",
+    "from_state_dict",
+    "load_network",
+    "read_network",
+    "save_network",
+    "to_authors",
+    "to_transformer_lens",
+    "torch_split",
+]

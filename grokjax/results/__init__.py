@@ -1,0 +1,21 @@
+"""Opened sweeps and their labelled datasets."""
+
+from grokjax.results.dataset import (
+    at_end,
+    key_frequencies,
+    key_text,
+    load,
+    marked_frequencies,
+    save,
+    stand_out,
+)
+
+__all__ = [
+    "at_end",
+    "key_frequencies",
+    "key_text",
+    "load",
+    "marked_frequencies",
+    "save",
+    "stand_out",
+]

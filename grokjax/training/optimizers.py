@@ -1,0 +1,63 @@
+"""Optax transformations whose hyperparameters may be traced.
+
+An optimiser is a function of `hyper`, the run's hyperparameters as attributes: those that runs may
+differ in are traced numbers, the others Python's. `hyper.learning_rate` is a schedule that warms
+up; hand it to optax as it is.
+
+    @grokjax.optimizer
+    def my_lion(hyper):
+        return optax.lion(hyper.learning_rate, weight_decay=hyper.weight_decay)
+"""
+
+from typing import Any
+
+import optax
+
+from grokjax.core import parts
+from grokjax.core.hyperparameters import Settings
+from grokjax.core.parts import setting
+from grokjax.core.types import Hyper, Program
+from grokjax.networks.variants import rate_factor
+
+_ZERO_TO_ONE = lambda pair: all(0 <= x < 1 for x in pair)  # noqa: E731
+parts.common(
+    "optimizer",
+    learning_rate=setting(1e-3, "after warm-up", above=0, traced=True),
+    warmup_steps=setting(10, "steps of linear warm-up", low=0, traced=True),
+    betas=setting(
+        (0.9, 0.98),
+        "of AdamW: decay rates of both moments",
+        accepts=("a pair of numbers from 0 to below 1, such as (0.9, 0.98)", _ZERO_TO_ONE),
+        static=True,
+    ),
+    weight_decay=setting(1.0, "decoupled, times the learning rate", low=0, traced=True),
+)
+
+
+def make(hyper: Hyper, program: Program) -> optax.GradientTransformation:
+    """The program's optimiser for one run."""
+    values, factor = dict(program.settings), rate_factor(program)
+
+    def look_up(name: str) -> Any:
+        value = hyper[name] if name in hyper else values[name]
+        return factor * value if name == "learning_rate" and factor != 1 else value
+
+    return program.optimizer.function(Settings(program.optimizer, look_up))
+
+
+@parts.optimizer
+def adamw(hyper):
+    "AdamW as the authors run it: decoupled decay on every parameter, eps 1e-8."
+    # The betas are Python floats on purpose: 1 - beta2 taken in float32 is off by 1e-6.
+    return optax.adamw(hyper.learning_rate, *hyper.betas, eps=1e-8, weight_decay=hyper.weight_decay)
+
+
+@parts.optimizer(eps=setting(1e-8, "added to the root of the second moment", above=0))
+def adam(hyper):
+    """Adam; the weight decay is coupled, added to the gradient as an L2 penalty's would be. Prieto
+    et al. 2025 take eps of 1e-25 to 1e-30, as 1e-8 can stop training by itself"""
+    return optax.chain(
+        optax.add_decayed_weights(hyper.weight_decay),
+        optax.scale_by_adam(*hyper.betas, eps=hyper.eps),
+        optax.scale_by_learning_rate(hyper.learning_rate),
+    )

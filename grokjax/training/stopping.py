@@ -1,0 +1,85 @@
+"""Rules by which a run ends before its last step, so that what it leaves free goes to others.
+
+A rule is a function of what one run has recorded so far: NumPy arrays by name over its evaluations
+(`step`, `{split}_loss`, `{split}_accuracy`, `total_sum_squared_weights`). It is asked at
+checkpoints, so a run that it ends has its last checkpoint there. It sees that run alone: when a run
+ends does not depend on the others.
+
+    @grokjax.stop(below=grokjax.setting(1e-6, "test loss, in nats", above=0))
+    def low_test_loss(run, below): ...        # config.stop, config.low_test_loss.below
+
+A run whose loss is no longer finite ends by "diverged", whatever its rule.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from grokjax.core import parts
+from grokjax.core.errors import ConfigError
+from grokjax.core.parts import setting
+
+parts.common("training", stop=setting("never", "ends a run before its last step", part="stop"))
+
+Curves = Mapping[str, Shaped[np.ndarray, " t"]]
+
+DIVERGED = "diverged"
+
+ACCURACY_REACHED = 0.99
+"""The accuracy from which a run counts as having memorized (train) or grokked (test)."""
+
+
+def is_of_length(field: str) -> bool:
+    """Whether a field says how long a run is trained, and not what."""
+    rules = {part.name for part in parts.all_of("stop")}
+    return field in ("steps", "stop") or field.partition(".")[0] in rules
+
+
+def ends(run: Any, curves: Curves) -> bool:
+    """Whether a run's own rule, with its settings, ends it after these evaluations."""
+    rule = run.part("stop")
+    settings = {name: run[f"{rule.name}.{name}"] for name in rule.settings}
+    try:
+        return bool(rule.function(curves, **settings))
+    except KeyError as error:
+        raise ConfigError(
+            f"stop={rule.name!r} asks for {error}, which is not recorded of task {run['task']!r}: "
+            f"there are {', '.join(curves)}"
+        ) from error
+
+
+@parts.stop
+def never(run: Curves) -> bool:
+    "At its last step."
+    return False
+
+
+@parts.stop(
+    below=setting(1e-6, "test loss, in nats", above=0),
+    evaluations=setting(3, "in a row", low=1),
+)
+def low_test_loss(run: Curves, below: float, evaluations: int) -> bool:
+    "Once the test loss has been below a value at several evaluations in a row."
+    losses = run["test_loss"][-evaluations:]
+    return len(losses) == evaluations and bool(np.all(losses < below))
+
+
+@parts.stop(
+    share=setting(0.05, "of the fastest rate at which the weights have shrunk", above=0, below=1),
+    evaluations=setting(10, "in a row", low=1),
+)
+def cleanup_over(run: Curves, share: float, evaluations: int) -> bool:
+    """Once the run has grokked and its weights, summed over several evaluations, shrink at a small
+    share of their fastest rate since then."""
+    grokked = np.nonzero(run["test_accuracy"] >= ACCURACY_REACHED)[0]
+    first = grokked[0] if len(grokked) else len(run["step"])
+    steps, weights = run["step"][first:], run["total_sum_squared_weights"][first:]
+    if len(steps) <= 2 * evaluations:
+        return False
+    # Over windows, so that one evaluation decides nothing.
+    rate = (weights[:-evaluations] - weights[evaluations:]) / (
+        steps[evaluations:] - steps[:-evaluations]
+    )
+    return rate.max() > 0 and bool(rate[-1] < share * rate.max())

@@ -1,0 +1,182 @@
+"""One run: its initial state, one update, a stretch of updates, its scores.
+
+Knows no run axis, no disk and no task; every function is pure and vmap-safe.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Float, Int
+
+from grokjax.core import parts
+from grokjax.core.parts import setting
+from grokjax.core.types import Array, Batch, Data, Drop, Hyper, Params, Program
+from grokjax.networks.forward import form
+from grokjax.networks.matmul import EXACT
+from grokjax.tasks import minibatches
+from grokjax.training import losses, optimizers
+
+parts.common(
+    "training",
+    init_scale=setting(1.0, "factor on the initial weights", above=0, static=False),
+    steps=setting(40_000, "optimiser updates", low=1, traced=True),
+    loss=setting("exact", "what is minimised", part="loss"),
+    dropout=setting(0.0, "probability of dropping a neuron", low=0, below=1, traced=True, off=0.0),
+    l1=setting(0.0, "L1 penalty on the parameters", low=0, traced=True, off=0.0),
+)
+
+DRAWS = 0x6472  # sets the keys of batches apart from those of dropout
+
+
+class State(NamedTuple):
+    """All that a run carries from one update to the next."""
+
+    params: Params
+    opt_state: Any
+    step: Int[Array, ""]  # updates done
+    diverged_at: Int[Array, ""]  # the update whose loss was not finite, -1 if none
+
+
+def initial_state(params: Params, hyper: Hyper, program: Program) -> State:
+    """The state before the first update."""
+    opt_state = optimizers.make(hyper, program).init(params)
+    return State(params, opt_state, jnp.int32(0), jnp.int32(-1))
+
+
+def train(
+    state: State,
+    hyper: Hyper,
+    data: Data,
+    batch: Batch | None,
+    num_steps,
+    program: Program,
+    inner: int = 1,
+) -> State:
+    """`num_steps` (may be traced) updates, fewer where the run ends or has diverged.
+
+    Every update is on `batch`, or on `batch_size` rows of it, or where it is None on one that the
+    task draws. A run whose loss is not finite keeps the state it had and is marked with the step.
+
+    Whether a run goes on is asked before every `inner` updates, and those that follow its end leave
+    it as it is. An accelerator's host waits for each answer, and knows how long `inner` updates
+    are; on a CPU an answer costs nothing.
+    """
+    optimizer = optimizers.make(hyper, program)
+    prepare = form(program).prepare
+    whole, in_parts = batch, minibatches.size_of(program) > 0
+    kept_batch = None if batch is None or in_parts else (prepare(batch.tokens), batch)
+
+    def update(carry):
+        i, state = carry
+        prepared, batch = kept_batch or _drawn(state.step, hyper, data, program, whole)
+        loss, grads = jax.value_and_grad(objective)(
+            state.params, state.step, hyper, prepared, batch, data, program
+        )
+        finite = jnp.isfinite(loss)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        moved = (optax.apply_updates(state.params, updates), opt_state, state.step + 1)
+        kept = jax.tree.map(partial(jnp.where, finite), moved, state[:3])
+        return i + 1, State(*kept, jnp.where(finite, state.diverged_at, state.step))
+
+    def goes_on(carry):
+        i, state = carry
+        return (i < num_steps) & (state.step < hyper.steps) & (state.diverged_at < 0)
+
+    def update_if_it_goes_on(_, carry):
+        return jax.tree.map(partial(jnp.where, goes_on(carry)), update(carry), carry)
+
+    def updates(carry):
+        return jax.lax.fori_loop(0, inner, update_if_it_goes_on, carry)
+
+    return jax.lax.while_loop(goes_on, update if inner == 1 else updates, (0, state))[1]
+
+
+def _drawn(
+    step, hyper: Hyper, data: Data, program: Program, whole: Batch | None
+) -> tuple[Any, Batch]:
+    if whole is None:
+        batch = draw(step, hyper, data, program)
+    else:
+        batch = minibatches.take(whole, minibatches.size_of(program), step, hyper.split_seed)
+    return form(program).prepare(batch.tokens), batch
+
+
+def draw(step, hyper: Hyper, data: Data, program: Program) -> Batch:
+    """The batch of one update, of a task that draws them."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(hyper.split_seed), step), DRAWS)
+    return program.task.draw(program, data, key)
+
+
+def objective(
+    params: Params, step, hyper: Hyper, prepared, batch: Batch, data: Data, program: Program
+) -> Float[Array, ""]:
+    """What an update lowers: the mean loss of a batch, and penalties on the parameters."""
+    drop = dropout(hyper, step) if "dropout" in program.on else None
+    logits = form(program).logits(params, prepared, batch.targets.shape[-1], drop=drop)
+    loss = loss_function(program, hyper)(logits, batch.targets.reshape(-1), data.num_classes)
+    loss = jnp.matmul(loss, batch.weights.reshape(-1), precision=EXACT)
+    if "l1" in program.on:
+        # The derivative of jnp.abs at 0 is 1: it would move padding and biases off 0.
+        absolute = lambda x: x * jax.lax.stop_gradient(jnp.sign(x))  # noqa: E731
+        loss += hyper.l1 * sum(absolute(x).sum() for x in jax.tree.leaves(params))
+    return loss
+
+
+def loss_function(program: Program, hyper: Hyper):
+    """(logits, targets, num_classes) -> losses; a loss with settings of its own is handed them."""
+    part = program.loss
+    if not part.settings:
+        return part.function
+    values = dict(program.settings) | dict(hyper)
+    own = {name: values[f"{part.name}.{name}"] for name in part.settings}
+    return partial(part.function, **own)
+
+
+def scores(params: Params, hyper: Hyper, data: Data, program: Program) -> dict[str, Array]:
+    """Mean loss, as the run trains on, and accuracy over each split: `{split}_loss`, ...; and the
+    sum of the squares of all parameters."""
+    logits = squeezed(form(program).scored(params, data))
+    targets = squeezed(data.targets)
+    loss = loss_function(program, hyper)(logits, targets, data.num_classes)
+    correct = losses.accuracy(logits, targets, data.num_classes)
+    found = {}
+    for name, values in (("loss", loss), ("accuracy", correct)):
+        for split, mask in data.splits.items():
+            found[f"{split}_{name}"] = losses.masked_mean(values, squeezed(mask))
+    squares = (jnp.sum(jnp.square(x)) for x in jax.tree.leaves(params))
+    return found | {"total_sum_squared_weights": sum(squares)}
+
+
+def score_names(splits) -> tuple[str, ...]:
+    """The names of `scores`, sorted as JAX sorts a dict."""
+    of_splits = (f"{split}_{name}" for split in splits for name in ("loss", "accuracy"))
+    return tuple(sorted((*of_splits, "total_sum_squared_weights")))
+
+
+def squeezed(x: Array) -> Array:
+    """Without its last axis where only one position is scored."""
+    return x[..., 0] if x.shape[-1] == 1 else x
+
+
+def dropout(hyper: Hyper, step) -> Drop:
+    """Inverted dropout of the MLP's neurons; the mask is drawn from (seed, step, layer).
+
+    Half a random word decides on a neuron: it stays with the nearest multiple of 2^-16 to
+    1 - dropout, and is divided by that, so that the mean of what is left is the neuron itself.
+    """
+    key = jax.random.fold_in(jax.random.key(hyper.seed), step)
+    of_65536 = jnp.maximum(jnp.round((1 - hyper.dropout) * 65536), 1)
+
+    def drop(neurons, layer: int, features: int = -1):
+        count, *rows = jnp.moveaxis(neurons, features, 0).shape
+        # A key for each two features: the mask of a row does not depend on how many there are.
+        keys = jax.random.split(jax.random.fold_in(key, layer), -(-count // 2))
+        words = jax.vmap(lambda key: jax.random.bits(key, rows))(keys)
+        halves = jnp.concatenate([words >> 16, words & 0xFFFF])[:count]
+        stays = jnp.moveaxis(halves, 0, features) < of_65536.astype(words.dtype)
+        return jnp.where(stays, neurons * (65536 / of_65536), 0.0)
+
+    return drop

@@ -1,0 +1,323 @@
+"""The registry: names, settings and their limits, what a part uses, fingerprints."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import optax
+import pytest
+from configs import message_of
+
+from grokjax.config.sweep import RunConfig
+from grokjax.core import parts
+from grokjax.core.parts import setting
+from grokjax.training import optimizers
+
+pytestmark = pytest.mark.usefixtures("registry")
+
+
+def defined(text: str, name: str, file: str):
+    """The function of that name in the text of a file, which is not on disk."""
+    names = {"__name__": "elsewhere"}
+    exec(compile(text, file, "exec"), names)
+    return names[name]
+
+
+# --- Registering ----------------------------------------------------------------------------------
+
+
+def test_a_part_is_its_function_its_definition_and_its_settings():
+    @parts.task("three_bits", bits=setting(20, "length of the input", low=2), uses=("modulus",))
+    def made(run):
+        """The parity
+        of three bits."""
+
+    part = parts.get("task", "three_bits")
+    assert part.function is made and part is parts.part_of("task", made)
+    assert part.definition == "The parity of three bits."
+    assert part.settings["bits"].meaning == "length of the input"
+    assert list(part.own) == ["three_bits.bits"] and part.uses == ("modulus",)
+    assert part.file == __file__ and not part.builtin and part.fingerprint
+    assert repr(part) == "<task three_bits>" and parts.is_registered("task", "three_bits")
+    assert parts.all_of("task")[-1] is part
+    assert parts.get("task", "modular").builtin and part != parts.get("task", "modular")
+
+
+def test_a_decorator_gives_the_function_back_and_takes_what_its_kind_knows():
+    @parts.operation
+    def difference(a, b, p):
+        "a - b, again"
+        return a - b
+
+    assert difference(5, 3, 7) == 2
+    assert parts.get("operation", "difference").sign == 1
+    parts.operation("reversed", sign=-1)(difference)
+    assert parts.get("operation", "reversed").sign == -1
+    with pytest.raises(AttributeError, match="operation reversed has no 'sing'"):
+        parts.get("operation", "reversed").sing  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", parts.KINDS)
+def test_every_kind_has_a_decorator(kind):
+    getattr(parts, kind)("novel", source="a paper")(lambda *args: args)
+    part = parts.get(kind, "novel")
+    assert (part.kind, part.source, part.definition) == (kind, "a paper", "")
+
+
+def test_a_plain_function_is_an_unregistered_part():
+    def share(network):
+        "A share."
+
+    part = parts.part_of("measure", share)
+    assert (part.name, part.definition) == ("share", "A share.")
+    assert not parts.is_registered("measure", "share")
+
+
+def test_a_name_may_not_be_taken_twice_from_two_files():
+    text = "def twice(a, b, p):\n    return a\n"
+    parts.operation(defined(text, "twice", "/first/parts.py"))
+    message = message_of(parts.operation, defined(text, "twice", "/second/parts.py"))
+    assert "operation 'twice' is registered twice" in message
+    assert "/first/parts.py and in /second/parts.py" in message and "another name" in message
+    parts.loss(defined(text, "twice", "/second/parts.py"))  # of another kind
+
+
+def test_a_built_in_part_cannot_be_replaced():
+    with_its_name = defined("def add(a, b, p):\n    return a\n", "add", "/mine/parts.py")
+    message = message_of(parts.operation, with_its_name)
+    assert "modular.py and in /mine/parts.py" in message
+    assert parts.get("operation", "add").builtin
+
+
+@pytest.mark.parametrize("module, file", [("elsewhere", "/one/parts.py"), ("__main__", "<cell 2>")])
+def test_the_same_file_and_a_session_may_register_a_name_again(module, file):
+    found = []
+    for n in (1, 2):
+        names = {"__name__": module}
+        exec(
+            compile(f"def again(a, b, p):\n    return {n}\n", file.replace("2", str(n)), "exec"),
+            names,
+        )
+        parts.operation(names["again"])
+        found.append(parts.get("operation", "again"))
+    assert found[1].function(0, 0, 7) == 2 and parts.all_of("operation").count(found[1]) == 1
+    assert found[0] != found[1] and found[0].fingerprint != found[1].fingerprint
+
+
+def test_a_class_is_from_the_file_it_was_written_in():
+    text = "class Net:\n    pass\n\nclass Made(Net):\n    def __init__(self): pass\n"
+    for name in ("Net", "Made"):
+        parts.network(defined(text, name, "/first/parts.py"))
+        parts.network(defined(text, name, "/first/parts.py"))
+
+
+@pytest.mark.parametrize(
+    "name", ["modulus", "seed", "task", "axes", "precision", "max_block", "two words", "3d", ""]
+)
+def test_names_that_a_config_has_for_something_else_are_refused(name):
+    function = defined("def f(run): pass", "f", "/one/parts.py")
+    function.__name__ = name
+    message = message_of(parts.register, "task", function)
+    assert repr(name) in message and "choose a Python name of its own" in message
+
+
+def test_parts_of_two_kinds_may_share_a_name_but_no_setting():
+    function = lambda run: None  # noqa: E731
+    parts.task("novel", width=setting(3, "of the input"))(function)
+    parts.loss("novel", slope=setting(1.0, "of the loss"))(function)
+    again = parts.network("novel", width=setting(4, "hidden units"))
+    message = message_of(again, function)
+    assert "task 'novel' has a setting novel.width" in message and "another name" in message
+    parts.task("novel", width=setting(5, "of the input"))(function)
+
+
+@pytest.mark.parametrize(
+    "kind, name, nearest",
+    [
+        ("task", "modula", "did you mean 'modular'?"),
+        ("operation", "substract", "did you mean 'subtract'?"),
+        ("operation", "divid", "did you mean 'divide'?"),
+        ("optimizer", "lion", "choose from adamw, adam, muon"),
+        ("loss", "mse", "choose from exact, low_precision"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest_and_where_ones_own_come_from(kind, name, nearest):
+    message = message_of(parts.get, kind, name)
+    assert f"no {kind} {name!r} is registered: {nearest}" in message
+    assert "--config FILE" in message
+    if kind != "operation":
+        assert message_of(RunConfig, **{kind: name}) == message
+
+
+def test_a_part_can_be_copied_and_asked_for_private_names():
+    part = parts.get("task", "modular")
+    assert copy.copy(part).name == "modular" and not hasattr(part, "__array__")
+
+
+# --- Settings -------------------------------------------------------------------------------------
+
+LIMITS = [
+    (setting(3, ""), "an integer", (-5, 0, np.int64(7), 2**31 - 1), (0.5, "3", None, True, 2**31)),
+    (setting(3, "", low=1), "an integer of at least 1", (1, 9), (0, 1.0)),
+    (setting(3, "", high=9), "an integer of at most 9", (-1, 9), (10,)),
+    (setting(3, "", low=1, high=9), "an integer from 1 to 9", (1, 9), (0, 10)),
+    (setting(3, "", above=0), "an integer greater than 0", (1,), (0,)),
+    (setting(3, "", above=0, high=9), "an integer greater than 0 and at most 9", (9,), (0, 10)),
+    (setting(0.5, ""), "a number", (-1, 1e300), (float("nan"), float("inf"), "x", 1j, None)),
+    (setting(0.5, "", low=0), "a number of at least 0", (0, 0.1), (-0.1,)),
+    (setting(0.5, "", above=0), "a number greater than 0", (1e-300,), (0,)),
+    (setting(0.5, "", below=0), "a number less than 0", (-1,), (0,)),
+    (setting(0.5, "", low=0, below=1), "a number from 0 to below 1", (0, 0.9), (1,)),
+    (setting(0.5, "", low=0, high=1), "a number from 0 to 1", (0, 1), (1.1,)),
+    (setting(0.5, "", high=1), "a number of at most 1", (-3, 1), (1.1,)),
+    (setting(0.5, "", above=0, below=1), "a number between 0 and 1, both excluded", (0.1,), (0, 1)),
+    (setting("a", ""), "a word", ("b", ""), (3, ("a",))),
+    (setting(True, ""), "True or False", (False,), (0, 1, "True")),
+    (setting("a", "", choices=("a", "b")), "one of 'a', 'b'", ("b",), ("c", 1)),
+    (setting(1, "", choices=(1, 2)), "one of 1, 2", (2,), (3, "1")),
+    (setting((1, 2), ""), "2 values such as (1, 2)", ((3, 4),), ((1,), (1, 2.5), [1, 2], 3)),
+    (setting(0, "", accepts=("even", lambda x: x % 2 == 0)), "even", (4,), (3,)),
+    (setting(None, "", low=0, follows="seed"), "at least 0, or None: as seed", (3, None), (-1,)),
+]
+
+
+@pytest.mark.parametrize("made, words, right, wrong", LIMITS, ids=[x[1] for x in LIMITS])
+def test_limits_are_checked_and_told_in_words(made, words, right, wrong):
+    assert made.allowed.endswith(words)
+    for value in right:
+        assert made.check("name", value) == value
+        assert value is None or type(made.check("name", value)) in (int, float, str, bool, tuple)
+    for value in wrong:
+        message = message_of(made.check, "name", value)
+        assert f"name must be {made.allowed}, got " in message
+
+
+def test_a_value_is_stored_in_the_type_of_the_default():
+    assert type(setting(0.5, "").check("x", 1)) is float
+    assert type(setting(3, "").check("x", np.int32(1))) is int
+    assert type(setting("a", "").check("x", np.str_("b"))) is str
+    assert list(map(type, setting((1, 0.5), "").check("x", (np.int64(2), 3)))) == [int, float]
+
+
+@pytest.mark.parametrize(
+    "made, value, remedy",
+    [
+        (setting(3, ""), 4.0, "write 4"),
+        (setting(3, ""), 2**31, "the largest is 2147483647"),
+        (setting((1, 2), ""), [1, 2], "write a tuple, (1, 2)"),
+        (setting("add", "", part="operation"), 3, "choose from add, subtract"),
+        (setting("add", "", part="operation"), "ad", "did you mean 'add'?"),
+    ],
+)
+def test_a_wrong_value_is_told_how_to_mend_it(made, value, remedy):
+    assert remedy in message_of(made.check, "name", value)
+
+
+def test_what_a_setting_does_to_a_program_follows_from_its_kind():
+    def roles(kind, default, **about):
+        getattr(parts, kind)("novel", **about, own=setting(default, ""))(lambda *args: args)
+        made = parts.get(kind, "novel").settings["own"]
+        del parts.registry._parts[kind]["novel"]
+        return made.traced, made.static
+
+    for kind in ("optimizer", "loss"):
+        assert roles(kind, 0.5) == (True, False) and roles(kind, 3) == (False, True)
+    assert roles("network", 0.5) == roles("network", 3) == (False, True)
+    assert roles("task", 0.5) == roles("task", 3) == (False, False)
+    assert roles("task", 3, draw=lambda *args: args) == (False, True)
+
+
+# --- What a part uses -----------------------------------------------------------------------------
+
+
+def test_a_part_that_uses_an_unknown_setting_is_told_the_nearest():
+    parts.task("novel", uses=("modulos",))(lambda run: None)
+    message = message_of(RunConfig, task="novel")
+    assert "task 'novel' uses 'modulos', which is no shared setting" in message
+    assert "did you mean 'modulus'?" in message
+
+
+def test_what_an_optimizer_uses_is_found_by_making_one():
+    @parts.optimizer(rho=setting(0.05, "radius"))
+    def novel(hyper):
+        assert hyper.rho == 0.05
+        return optax.sgd(hyper.learning_rate, momentum=hyper.momentum)
+
+    found = optimizers.used(parts.get("optimizer", "novel"))
+    assert found == ("learning_rate", "warmup_steps", "momentum")
+    run = RunConfig(**{"optimizer": "novel", "momentum": 0.5, "novel.rho": 1})
+    assert run["novel.rho"] == 1.0 and "betas" not in run and "weight_decay" not in run
+    sgd, adamw = (optimizers.used(parts.get("optimizer", x)) for x in ("sgd", "adamw"))
+    assert set(sgd) == {"learning_rate", "warmup_steps", "weight_decay", "momentum"}
+    assert set(adamw) == {"learning_rate", "warmup_steps", "weight_decay", "betas"}
+
+
+def test_an_optimizer_that_asks_for_an_undeclared_name_is_told_how_to_declare_it():
+    @parts.optimizer
+    def novel(hyper):
+        return optax.sgd(hyper.learning_rate * hyper.slowness)
+
+    message = message_of(RunConfig, optimizer="novel")
+    assert message.startswith("optimizer 'novel' asks for slowness, which is no setting")
+    assert "slowness=grokjax.setting(...)" in message
+
+
+def test_a_mistake_in_an_optimizer_is_not_taken_for_a_setting():
+    parts.optimizer("novel")(lambda hyper: optax.no_such_optimizer(hyper.learning_rate))
+    with pytest.raises(AttributeError, match="optax.*no_such_optimizer"):
+        RunConfig(optimizer="novel")
+
+
+def test_a_part_of_ones_own_is_named_among_those_that_use_a_setting():
+    message_of(RunConfig, optimizer="sgd", betas=(0.5, 0.5))
+    parts.optimizer("novel")(lambda hyper: optax.adam(hyper.learning_rate, *hyper.betas))
+    message = message_of(RunConfig, optimizer="sgd", betas=(0.5, 0.5))
+    assert "used by optimizer adamw and optimizer adam" in message
+    assert "and optimizer novel)" in message
+
+
+# --- Fingerprints ---------------------------------------------------------------------------------
+
+
+def test_a_fingerprint_changes_with_the_text(tmp_path):
+    def fingerprint(text):
+        path = tmp_path / f"{len(text)}.py"
+        path.write_text(text)
+        return parts.part_of("measure", defined(text, "f", str(path))).fingerprint
+
+    text = "def f(network):\n    return network.step + 1\n"
+    assert fingerprint(text) == fingerprint(text)
+    assert fingerprint(text) == fingerprint("import os\n" + text)
+    for other in (text.replace("1", "12"), text.replace("step", "steps")):
+        assert fingerprint(text) != fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    "one, other", [("x + 1", "x + 2"), ("x.sin", "x.cos"), ("(lambda: x)()", "(lambda: 2)()")]
+)
+def test_a_function_without_a_file_has_a_fingerprint_of_what_it_does(one, other):
+    def fingerprint(expression):
+        made = defined(f"def f(x):\n    return {expression}\n", "f", "<no file>")
+        return parts.part_of("measure", made).fingerprint
+
+    assert fingerprint(one) == fingerprint(one) != fingerprint(other)
+
+
+def test_the_fingerprint_is_that_of_the_text_that_was_registered(tmp_path):
+    path = tmp_path / "measures.py"
+    path.write_text("def f(network):\n    return 1\n")
+    part = parts.part_of("measure", defined(path.read_text(), "f", str(path)))
+    path.write_text("def f(network):\n    return 12\n")
+    again = parts.part_of("measure", defined(path.read_text(), "f", str(path)))
+    assert part.fingerprint != again.fingerprint
+
+
+def test_a_partial_and_a_callable_object_can_be_parts():
+    class Scaled:
+        def __call__(self, a, b, p):
+            return 2 * a
+
+    parts.operation("scaled")(Scaled())
+    parts.operation("halved")(partial(pow, 2))
+    assert parts.get("operation", "scaled").function(3, 0, 7) == 6
+    assert isinstance(parts.get("operation", "halved").file, str)

@@ -1,0 +1,179 @@
+import copy
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import data_fraction, evidence, lab, mainline
+from experiments.losses import losses_figure
+from experiments.paper_page import drawn, recorded
+from grokjax.config.axes import resolve
+from grokjax.config.sweep import default
+from grokjax.training.stopping import is_of_length
+
+SCRIPTS = [
+    path.stem
+    for path in Path(lab.__file__).parent.glob("*.py")
+    if "lab.run(" in path.read_text() and path.stem != "lab"
+]
+
+
+def presets_of(name):
+    module = importlib.import_module(f"experiments.{name}")
+    return getattr(module, "PRESETS", {"paper": module.paper, "laptop": module.laptop})
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_preset_of_every_experiment_is_a_sweep(name):
+    for preset in presets_of(name).values():
+        assert lab.swept(preset).runs
+
+
+@pytest.mark.parametrize("name", [x for x in SCRIPTS if "three_seeds" in presets_of(x)])
+def test_three_seeds_of_everything_at_the_papers_setting(name):
+    runs = lab.swept(presets_of(name)["three_seeds"]).runs
+    kinds = {}
+    for run in runs:
+        fields = tuple((k, v) for k, v in run.to_dict().items() if k != "seed")
+        kinds.setdefault(str(fields), set()).add(run.seed)
+        assert run.modulus in (113, 53, 109)
+        assert run.train_fraction == 0.3 or name == "data_fraction"
+    assert set(map(tuple, kinds.values())) == {(0, 1, 2)}
+
+
+def test_controls_differ_in_what_they_control_alone():
+    of = lambda name: lab.swept(presets_of(name)["three_seeds"]).runs  # noqa: E731
+    for name, treated in (
+        ("regularizers", ({"dropout": 0.2}, {"dropout": 0.5}, {"l1": 1e-5})),
+        ("low_precision", ({"loss": "low_precision"},)),
+        ("weight_decay", ({"weight_decay": 0.0}, {"weight_decay": 3.0})),
+    ):
+        control = {"dropout": 0.0, "l1": 0.0, "loss": "exact"}
+        control |= {"weight_decay": 1.0} if name == "weight_decay" else {}
+        for change in treated:
+            for seed in range(3):
+                chosen = [
+                    [
+                        run.to_dict()
+                        for run in of(name)
+                        if run.seed == seed and all(run[k] == v for k, v in wanted.items())
+                    ]
+                    for wanted in (control, control | change)
+                ]
+                (a,), (b,) = chosen
+                differing = {k for k in a if k in b and a[k] != b[k]}
+                assert {k for k in differing if not is_of_length(k)} == set(change)
+
+
+def test_an_experiment_writes_what_its_runs_measured(tmp_path, monkeypatch):
+    def tiny():
+        config = default()
+        config.modulus, config.train_fraction, config.steps = 7, 0.6, 30
+        config.d_model, config.num_heads, config.d_mlp = 8, 2, 16
+        config.eval_every = config.checkpoint_every = 10
+        config.axes.weight_decay = (0.0, 1.0)
+        return config
+
+    monkeypatch.setattr(lab.runner, "set_up_jax", lambda: None)
+    options = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", ["tiny", *options])
+    more = dict(measure=lambda sweep: {"more": np.nan}, mechanism=evidence.at_the_end, limit=1)
+    with pytest.raises(SystemExit) as stop:
+        lab.run("tiny", "A tiny sweep.", {"laptop": tiny}, **more)
+    assert stop.value.code == 0
+    report = json.loads((tmp_path / "out" / "tiny.json").read_text())
+    assert report["experiment"] == "A tiny sweep." and report["more"] is None
+    assert report["made_with"]["jax"] and report["config"]["runs"] == 2
+    measures = lab.open_sweep(tmp_path / "runs").measures()
+    for number, row in enumerate(report["runs"]):
+        assert row["weight_decay"] == float(number)
+        assert row["last"]["step"] == 30
+        assert row["last"]["test_loss"] == pytest.approx(measures["test_loss"][number, -1].item())
+        assert row["steps_to_grok"] is None
+    assert report["setting"]["modulus"] == 7 and "weight_decay" not in report["setting"]
+    for number, found in enumerate(report["mechanism"]):
+        loss = measures["restricted_loss"][number, -1].item()
+        assert found["restricted_loss"]["all"] == pytest.approx(loss, rel=1e-4)
+        assert found["key_frequencies"] == report["runs"][number]["key_frequencies"]
+        assert found["inputs"] == {"modulus": 7, "run": number, "step": 30}
+    experiment = recorded.load("tiny", tmp_path / "out")
+    assert [run.fields["weight_decay"] for run in experiment.runs] == [0.0, 1.0]
+    assert all(run.fields["d_model"] == 8 for run in experiment.runs)
+    figures_are_held_to_their_record(experiment, tmp_path / "out" / "tiny", monkeypatch)
+
+
+def figures_are_held_to_their_record(experiment, folder, monkeypatch):
+    monkeypatch.setattr(drawn, "drawing", lambda name: losses_figure)
+    assert {"losses", "curves"} <= set(experiment.figures)
+    assert drawn.faults(experiment, folder) == []
+    changed = copy.deepcopy(experiment.figures)
+    changed["losses"]["axes"][0][1] = "epoch"
+    (fault,) = drawn.faults(experiment._replace(figures=changed), folder)
+    assert "losses.png has another title" in fault
+    (folder / "curves.png").write_bytes((folder / "losses.png").read_bytes())
+    (folder / "old.png").touch()
+    faults = drawn.faults(experiment, folder)
+    assert len(faults) == 2 and "old.png" in faults[0] and "curves.png" in faults[1]
+
+
+def test_a_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
+    def tiny():
+        config = default()
+        config.modulus, config.steps, config.d_model, config.d_mlp = 7, 20, 8, 16
+        config.num_heads, config.train_fraction = 2, 0.5
+        return config
+
+    monkeypatch.setattr(lab.runner, "set_up_jax", lambda writing: None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["tiny", "--dry-run"])
+    with pytest.raises(SystemExit) as stop:
+        lab.run("tiny", "A tiny sweep.", {"laptop": tiny})
+    assert stop.value.code == 0 and "1 (" in capsys.readouterr().out.replace("runs       1", "1 (")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_evidence_of_two_layers_lacks_what_only_one_layer_has(tmp_path):
+    config = default()
+    config.modulus, config.train_fraction, config.steps, config.num_layers = 7, 0.6, 20, 2
+    config.d_model, config.num_heads, config.d_mlp = 8, 2, 16
+    config.eval_every = config.checkpoint_every = 10
+    lab.runner.run_sweep(resolve(config), tmp_path, say=lambda text: None, figures="none")
+    sweep = lab.open_sweep(tmp_path)
+    (found,) = evidence.at_the_end(sweep, sweep.measures())
+    assert found["attention_fit_fve"] == {} and found["ablations"]["attention_linearised"] is None
+    assert 0 <= found["logit_fve"] <= 1 and found["loss"]["test"] > 0
+    json.dumps(found, allow_nan=False)
+    (short,) = evidence.in_short(sweep, sweep.measures())
+    for name, value in short.items():
+        assert found[name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_the_mainline_experiment_draws_its_first_run(tmp_path):
+    config = default()
+    config.modulus, config.train_fraction, config.steps = 7, 0.6, 20
+    config.d_model, config.num_heads, config.d_mlp = 8, 2, 16
+    config.eval_every = config.checkpoint_every = 10
+    config.axes.train_fraction, config.axes.seed = (0.5, 0.6), (0,)
+    lab.runner.run_sweep(resolve(config), tmp_path, say=lambda text: None)
+    sweep = lab.open_sweep(tmp_path)
+    measures, curves = sweep.measures(), sweep.curves()
+    report = mainline.measure(sweep)
+    over_training = report["logit_fve_over_training"]
+    assert np.shape(over_training["by_run"]) == (2, len(over_training["step"]))
+    stems = [stem for stem, _ in mainline.draw(sweep, measures, curves)]
+    assert "figure_6_frequencies_ablated" in stems
+    (_, figure), *_ = data_fraction.draw(sweep, measures, curves)
+    assert len(figure.axes[0].lines) >= 4  # neither loss is reached, and that is shown
+
+
+def test_slingshots_are_sudden_rises_after_memorizing():
+    assert lab.slingshots(np.array([4.0, 50.0, 1e-4, 1e-6, 2e-5, 1e-6, 5e-6])) == 1
+    assert lab.slingshots(np.array([4.0, 1e-4, 1e-6, 2e-5, 1.0, 1e-5, 1e-4, 1e-2])) == 2
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(lab.ConfigError, match="not writable"):
+        lab._writable(tmp_path / "file" / "out")

@@ -1,0 +1,221 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from grokjax.core import parts
+from grokjax.measures.paper.phases import half_width, phase_ends, running_median
+from grokjax.measures.paper.steps import first_step
+
+PAPER = (1_400, 9_400, 14_000)
+LATE = 20_000
+NAMES = ("train_accuracy", "test_accuracy", "test_loss", "excluded_loss", "sum_squared_weights")
+
+
+def a_run(memorized=200, lowest=1_400, formed=9_400, slow=14_000, grokked=10_000, end=LATE, by=100):
+    """Series of the shape of the paper's Figure 7, with the given turning points.
+
+    Test loss peaks at 25 and falls below ln 113 at `formed`; excluded loss has its minimum at
+    `lowest` and a plateau from `formed` on; weights shrink slowly, from `formed` on fast, from
+    `slow` on hardly.
+    """
+    steps = np.arange(0, end + 1, by)
+    t = steps.astype(float)
+    excluded = np.where(
+        t <= lowest,
+        4.7 - 4.2 * t / lowest,
+        0.5 + 7 * np.clip((t - lowest) / (formed - lowest), 0, 1),
+    )
+    test_loss = (
+        25 * (1 - np.exp(-t / 300)) * np.where(t < formed, 1.0, 0.18 * np.exp(-(t - formed) / 60))
+    )
+    test_loss += 4.75 * np.exp(-t / 300)
+    shrunk = 0.01 * t + 0.2 * np.clip(t - formed, 0, slow - formed)
+    return dict(
+        steps=steps,
+        train_accuracy=np.where(t >= memorized, 1.0, 0.5),
+        test_accuracy=np.where(t >= grokked, 1.0, 0.02),
+        test_loss=test_loss,
+        excluded_loss=excluded,
+        sum_squared_weights=3_000 - shrunk,
+    )
+
+
+def with_noise(run, seed, size=0.05):
+    rng = np.random.default_rng(seed)
+    for name in ("test_loss", "excluded_loss"):
+        run[name] = run[name] * np.exp(size * rng.normal(size=len(run["steps"])))
+    run["sum_squared_weights"] += 0.5 * rng.normal(size=len(run["steps"]))
+    return run
+
+
+@pytest.mark.parametrize("by, within", [(10, 200), (50, 200), (100, 200), (200, 400), (400, 800)])
+def test_the_ends_are_where_they_were_put_at_any_spacing(by, within):
+    assert phase_ends(**a_run(by=by), p=113) == pytest.approx(PAPER, abs=within)
+
+
+def test_steps_need_not_be_even():
+    spaced = np.unique(np.round(np.geomspace(1, LATE, 300)).astype(int))
+    run = a_run(by=1)
+    kept = np.union1d(spaced, np.arange(0, LATE + 1, 200))
+    assert phase_ends(**{k: x[kept] for k, x in run.items()}, p=113) == pytest.approx(
+        PAPER, abs=400
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_moves_the_ends_by_a_few_checkpoints(seed):
+    ends = phase_ends(**with_noise(a_run(), seed), p=113)
+    assert ends == pytest.approx(PAPER, abs=500)
+
+
+# One or two checkpoints at these steps, far from where the value belongs.
+WHEREVER = (500, 3_000, 7_000, 9_300, 9_500, 11_000, 13_900, 18_000, 19_900, 20_000)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("at", WHEREVER)
+@pytest.mark.parametrize("by", [50, 100])
+def test_spikes_and_dips_are_survived(at, width, by):
+    for name, value in {
+        "test_loss": 30.0,
+        "excluded_loss": 1e-4,
+        "sum_squared_weights": 4_000.0,
+        "train_accuracy": 0.2,
+    }.items():
+        run = a_run(by=by)
+        place = min(at // by, len(run["steps"]) - width)
+        run[name][place : place + width] = value
+        ends = phase_ends(**run, p=113)
+        assert ends == pytest.approx(PAPER, abs=4 * by), (name, at)
+    run = a_run(by=by)
+    run["excluded_loss"][at // by] = 1e4
+    assert phase_ends(**run, p=113) == pytest.approx(PAPER, abs=4 * by)
+
+
+def test_many_checkpoints_survive_longer_spikes():
+    run = a_run(by=10)
+    for at in (3_000, 12_000, 18_000):
+        place = at // 10
+        run["test_loss"][place : place + 12] = 40.0  # 120 steps of a slingshot
+        run["excluded_loss"][place : place + 12] = 0.0
+        run["sum_squared_weights"][place : place + 12] += 300
+    assert phase_ends(**run, p=113) == pytest.approx(PAPER, abs=200)
+
+
+def random_run(rng):
+    """Whatever: levels, spikes and lengths without sense."""
+    count = int(rng.integers(2, 200))
+    steps = np.cumsum(rng.integers(1, 200, count))
+    walk = lambda scale: np.abs(np.cumsum(rng.normal(size=count)) * scale)  # noqa: E731
+    accuracy = lambda: np.clip(np.cumsum(rng.normal(0.01, 0.05, count)), 0, 1)  # noqa: E731
+    spiky = walk(1) * np.where(rng.random(count) < 0.1, 20, 1)
+    return dict(
+        zip(
+            ("steps", *NAMES), (steps, accuracy(), accuracy(), spiky, walk(1), walk(9)), strict=True
+        )
+    )
+
+
+def test_the_order_holds_for_any_series():
+    rng, seen = np.random.default_rng(0), np.zeros(3, int)
+    for _ in range(500):
+        run = random_run(rng)
+        ends = np.array(phase_ends(**run, p=int(rng.integers(3, 200))))
+        known = ends[np.isfinite(ends)]
+        seen += np.isfinite(ends)
+        assert np.all(np.diff(known) >= 0)
+        memorized, grokked = (
+            first_step(run["steps"], run[f"{split}_accuracy"][None])[0]
+            for split in ("train", "test")
+        )
+        if np.isfinite(ends[0]):
+            assert ends[0] >= memorized
+        assert np.isfinite(ends[1]) == (np.isfinite(grokked) and np.isfinite(memorized))
+        if np.isfinite(ends[1]):  # reached by all that grok, not after grokking but for the order
+            assert np.isfinite(ends[0]) and ends[1] <= max(grokked, memorized)
+        if np.isfinite(ends[2]):
+            assert ends[2] >= grokked
+    assert (seen > 50).all()
+
+
+def test_what_a_run_has_not_reached_is_not_a_number():
+    cut = phase_ends(**a_run(end=12_000), p=113)
+    assert cut[:2] == pytest.approx(PAPER[:2], abs=200) and np.isnan(cut.cleanup_end)
+    unformed = phase_ends(**a_run(end=8_000), p=113)
+    assert unformed.memorization_end == pytest.approx(1_400, abs=200)
+    assert np.isnan(unformed[1:]).all()
+    # The test loss has fallen below chance, but the run has not grokked yet.
+    assert np.isnan(phase_ends(**a_run(end=9_800), p=113)[1:]).all()
+
+
+def test_a_run_whose_excluded_loss_never_rises_has_not_left_memorization():
+    run = a_run(end=8_000)
+    run["excluded_loss"] = 4 * np.exp(-run["steps"] / 500)
+    assert np.isnan(phase_ends(**run, p=113)).all()
+    run["excluded_loss"][-1] = 9.0  # a spike at the last checkpoint is no rise
+    assert np.isnan(phase_ends(**run, p=113)).all()
+
+
+def test_an_excluded_loss_that_never_falls_shows_no_memorization_unless_the_run_groks():
+    run = a_run(end=8_000)
+    run["excluded_loss"] = np.log(113) + run["steps"] / 2_000
+    assert np.isnan(phase_ends(**run, p=113)).all()
+    run = a_run()
+    run["excluded_loss"] = np.log(113) + run["steps"] / 2_000
+    assert phase_ends(**run, p=113).memorization_end == 200  # where it has memorized
+
+
+def test_a_run_that_never_memorizes_has_no_ends():
+    run = a_run(end=8_000)
+    run["train_accuracy"] = np.full(len(run["steps"]), 0.3)
+    assert np.isnan(phase_ends(**run, p=113)).all()
+
+
+def test_phases_of_a_run_that_generalizes_at_once_take_no_time():
+    run = a_run(memorized=1_000, lowest=300, formed=500, grokked=900, slow=5_000)
+    assert phase_ends(**run, p=113)[:2] == (1_000, 1_000)
+
+
+def test_cleanup_does_not_end_before_the_run_groks():
+    late = a_run(formed=9_400, slow=11_000, grokked=15_000)
+    assert phase_ends(**late, p=113).cleanup_end == 15_000
+
+
+def test_a_run_that_diverges_after_it_has_memorized_has_no_later_ends():
+    run = a_run()
+    late = run["steps"] > 5_000
+    for name in NAMES[1:]:
+        run[name][late] = np.nan
+    ends = phase_ends(**run, p=113)
+    assert ends.memorization_end == pytest.approx(1_400, abs=200) and np.isnan(ends[1:]).all()
+
+
+def test_the_running_median_is_that_of_every_window():
+    x = np.random.default_rng(0).normal(size=40)
+    x[[7, 8, 30]] = np.nan
+    found = running_median(x, 3)
+    for i, value in enumerate(x):
+        start = min(max(i - 3, 0), 33)
+        expected = np.nanmedian(x[start : start + 7]) if np.isfinite(value) else np.nan
+        np.testing.assert_equal(found[i], expected)
+    np.testing.assert_array_equal(running_median(np.arange(3.0), 5), [1, 1, 1])
+    assert [half_width(n) for n in (1, 200, 400, 1_000)] == [2, 2, 4, 10]
+
+
+def test_summaries_are_taken_of_what_was_recorded_of_a_run():
+    series = a_run()
+    steps = series.pop("steps")
+    series["total_sum_squared_weights"] = series.pop("sum_squared_weights")
+    run = xr.Dataset({k: ("step", x) for k, x in series.items()}, {"step": steps, "modulus": 113})
+    found = {}
+    for part in (x for x in parts.all_of("summary") if not any(x.families)):
+        assert part.units == "steps" and set(part.needs) <= set(run.data_vars)
+        found[part.name] = part.function(run)
+    ends = phase_ends(**a_run(), p=113)
+    assert found == ends._asdict() | {"steps_to_memorize": 200.0, "steps_to_grok": 10_000.0}
+
+
+def test_the_first_step_of_an_accuracy_is_that_of_each_run():
+    accuracy = np.array([[0.1, 0.995, 0.2], [0.99, 1.0, 1.0], [0.5, 0.5, np.nan]])
+    np.testing.assert_array_equal(first_step(np.arange(3) * 10, accuracy), [10, 0, np.nan])
+    assert np.isnan(first_step(np.zeros(0, int), np.zeros((2, 0)))).all()

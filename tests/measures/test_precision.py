@@ -1,0 +1,150 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from measured import MLP, in_float64, measured, network, weights
+
+from grokjax.core import parts
+from grokjax.measures.field import precision
+from grokjax.measures.network import Network
+from grokjax.networks import by_name
+from grokjax.results.measuring import compiled
+from grokjax.training import blocks
+from grokjax.training import update as training
+from grokjax.training.blocks import block_of, program_of
+
+LOW = MLP.replace(loss="low_precision")
+
+
+def logits_of(run, params):
+    """[n c] of the training batch in float64, by hand, and the answers."""
+    seen = network(run, params)
+    one_hot = np.eye(8)[seen.batch.tokens]
+    W_in, b_in, W_out = (np.asarray(params[name], np.float64) for name in ("W_in", "b_in", "W_out"))
+    neurons = np.maximum(np.einsum("bsv,svm->bm", one_hot, W_in) + b_in, 0)
+    return neurons @ W_out, np.asarray(seen.batch.targets)[:, 0]
+
+
+def test_margins_are_those_of_a_float64_forward_pass():
+    params = weights(MLP, 3.0)
+    logits, answers = logits_of(MLP, params)
+    rows = np.arange(len(answers))
+    others = logits.copy()
+    others[rows, answers] = -np.inf
+    margins = logits[rows, answers] - others.max(1)
+    functions = (precision.mean_margin, precision.least_margin, precision.largest_logit)
+    expected = (margins.mean(), margins.min(), logits.max())
+    np.testing.assert_allclose(measured(functions, MLP, params), expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 30.0, 300.0])
+def test_collapse_is_a_sum_of_exactly_one(scale):
+    """As NumPy says in each dtype, whose sums of seven terms round alike."""
+    params = weights(MLP, 2.0)
+    params["W_out"] *= scale
+    seen = network(MLP, params)
+    z = np.asarray(jax.jit(lambda p: network(MLP, p).once(precision._trained)[0])(seen.params))
+    found = measured(precision.softmax_collapse_by_dtype, MLP, params)
+    for share, dtype in zip(found, (np.float16, jnp.bfloat16, np.float32), strict=True):
+        with np.errstate(over="ignore", under="ignore"):
+            e = np.exp((z.astype(dtype) - z.astype(dtype).max(0)).astype(np.float32)).astype(dtype)
+        sums = e.astype(np.float32).sum(0).astype(dtype)
+        np.testing.assert_allclose(share, (sums == 1).mean(), rtol=1e-6)
+    whole = measured(precision.softmax_collapse, MLP, params)
+    assert whole == found[2] and (scale > 1 or whole == 0) and (scale < 100 or whole > 0.7)
+
+
+@pytest.mark.parametrize("z, collapsed, exactly_zero", [(16, 0, 0), (19, 1, 0), (110, 1, 1)])
+def test_a_collapsed_softmax_has_no_loss_left_but_by_the_exact_formula(z, collapsed, exactly_zero):
+    """Logits (z, 0, ..., 0): a sum of 1 + 7 exp(-z), of which float32 keeps 1 from z = 18.6 on."""
+    for run, zero in ((LOW, collapsed), (MLP, exactly_zero)):
+        seen = network(run)
+        answers = seen.batch.targets[:, 0]
+        logits = jnp.where(jnp.arange(8)[:, None] == answers, float(z), 0.0)
+        seen._made[precision._trained] = logits, answers, seen.batch.weights[:, 0]
+        assert precision.softmax_collapse(seen) == pytest.approx(collapsed, abs=1e-6)
+        assert precision.zero_loss(seen) == pytest.approx(zero, abs=1e-6)
+        assert precision.least_margin(seen) == z
+
+
+def test_collapse_in_float64_is_later():
+    params = weights(MLP, 2.0)
+    params["W_out"] *= 60
+    block = block_of([MLP], [0])
+    given = (jax.tree.map(lambda x: x[None], params), np.full(1, 3, np.int32))
+    found = []
+    for name in ("softmax_collapse", "softmax_collapse_float64"):
+        compute = compiled(program_of(MLP), (parts.get("measure", name),))
+        found.append(compute((given, (blocks.block_data(block), None, {})))[name][0])
+    logits, _ = logits_of(MLP, params)
+    total = np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    np.testing.assert_allclose(found[1], (total == 1).mean(), rtol=1e-6)
+    assert 0 < found[1] < found[0] < 1
+
+
+def test_zero_loss_is_by_the_runs_own_loss():
+    params = weights(MLP, 2.0)
+    params["W_out"] *= 40
+    z, answers = (np.asarray(x) for x in logits_of(MLP, params))
+    by_hand = -jax.nn.log_softmax(jnp.asarray(z, jnp.float32), axis=1)[np.arange(len(z)), answers]
+    low, exact = (measured(precision.zero_loss, run, params) for run in (LOW, MLP))
+    np.testing.assert_allclose(low, np.mean(np.asarray(by_hand) == 0))
+    assert 0 < low < 1 and exact == 0
+
+
+def test_the_cosine_is_of_minus_the_gradient_and_the_weights():
+    """By the derivative of a float64 loss along the weights of each matrix."""
+    params, eps = weights(MLP), 1e-4
+    cosines, total = measured((precision.nlm_cosine, precision.total_nlm_cosine), MLP, params)
+    with jax.enable_x64(True):
+        seen = network(MLP, in_float64(params))
+        seen.hyper, seen._batch = in_float64(seen.hyper), in_float64(seen.batch)
+        loss = jax.jit(seen.loss)
+        gradient = jax.device_get(jax.jit(jax.grad(seen.loss))(seen.params))
+        names = sorted(params)
+        for name, cosine in zip(names, cosines, strict=True):
+            x = seen.params[name]
+            ends = [float(loss(seen.params | {name: x * factor})) for factor in (1 + eps, 1 - eps)]
+            slope = (ends[0] - ends[1]) / (2 * eps)
+            norms = np.linalg.norm(x) * np.linalg.norm(gradient[name])
+            np.testing.assert_allclose(cosine, -slope / norms, atol=2e-5)
+    flat = lambda tree: np.concatenate([np.ravel(tree[name]) for name in names])  # noqa: E731
+    g, w = flat(gradient), flat(seen.params)
+    np.testing.assert_allclose(total, -(g @ w) / np.linalg.norm(g) / np.linalg.norm(w), atol=1e-5)
+
+
+def test_growing_logits_are_along_the_weights_of_a_homogeneous_network():
+    """All answers right: scaling the weights up lowers the loss, so the cosine is positive; and it
+    does not depend on how small the gradient is."""
+    params = jax.device_get(by_name.init(jax.random.key(0), program_of(MLP)))
+    state = training.initial_state(params, network(MLP).hyper, program_of(MLP))
+    hyper = network(MLP).hyper.replace(learning_rate=np.float32(1e-2), weight_decay=np.float32(0))
+    hyper = hyper.replace(steps=np.int32(10**6))
+    given = network(MLP)
+    train = jax.jit(
+        lambda s, n: training.train(s, hyper, given.data, given.batch, n, given.program)
+    )
+    state = train(state, 300)
+    total, zero = measured((precision.total_nlm_cosine, precision.zero_loss), MLP, state.params)
+    assert total > 0.3 and zero == 0
+    scaled = {name: 3 * x for name, x in state.params.items()}
+    assert np.isfinite(measured(precision.total_nlm_cosine, MLP, scaled))
+    assert abs(measured(precision.total_nlm_cosine, MLP)) < 0.3  # random weights
+
+
+def test_rows_that_are_padding_count_for_nothing():
+    larger = MLP.replace(modulus=11, train_fraction=0.6)
+    block = block_of([MLP, larger], [0, 1])
+    together = (precision.softmax_collapse, precision.mean_margin, precision.least_margin)
+    together += (precision.largest_logit, precision.total_nlm_cosine)
+    own = measured(together, MLP)
+    padded = by_name.pad(weights(MLP), block.program)
+    first = lambda x: jnp.asarray(np.asarray(x)[0])  # noqa: E731
+    hyper, data, batch = jax.tree.map(first, tuple(blocks.block_data(block)))
+
+    @jax.jit
+    def compute(params):
+        seen = Network(params, data, block.program, hyper, batch, jnp.int32(3))
+        return [function(seen) for function in together]
+
+    np.testing.assert_allclose(compute(padded), own, rtol=2e-5, atol=1e-6)

@@ -1,0 +1,372 @@
+import itertools
+import json
+import math
+import re
+from pathlib import Path
+
+import browser
+import numpy as np
+import pytest
+from synthetic_sweeps import other_task, sweep
+
+from grokjax.core.errors import ConfigError
+from grokjax.plots import page
+from grokjax.plots.page import arrays, intervals, prose, tables
+
+MADE_WITH = {"jax": "0.10.2", "device": "cpu", "command": ["grokjax", "sweep", "--config", "x"]}
+STEPS = np.arange(0, 40_001, 400)
+
+
+def with_spectra(ds):
+    """Norms over the steps, which grow as the network sparsifies."""
+    late = np.nan_to_num(ds["gini_embedding"].values)[:, :, None]
+    for name in ("embedding_norm", "neuron_logit_map_norm"):
+        values, about = ds[name].values, ds[name].attrs
+        ds[name] = (("run", "step", "frequency"), 0.3 + late * values[:, None])
+        ds[name].attrs = about
+    return ds
+
+
+def curves_of(ds):
+    return ds[["train_loss", "test_loss", "train_accuracy", "test_accuracy"]].copy(deep=True)
+
+
+def text_of(ds, **made_with):
+    return page.render([(ds, curves_of(ds), MADE_WITH | made_with)])
+
+
+def text_of_measures(ds):
+    """Of a sweep of which nothing was recorded while training."""
+    return page.render([(ds, ds[["test_loss"]].isel(step=[]), MADE_WITH)])
+
+
+def data_in(text: str, number: int = 0) -> dict:
+    """What the scripts of a page are handed."""
+    found = re.findall(r'<script type="application/json" class="data">(.*?)</script>', text)
+    return json.loads(found[number])
+
+
+@pytest.fixture(scope="module")
+def grid():
+    """Two axes and seeds: three runs never grok, one diverges."""
+    ds = sweep(
+        steps=STEPS,
+        never={0, 1, 2},
+        diverged={5},
+        weight_decay=(0.3, 1.0, 3.0),
+        train_fraction=(0.3, 0.5),
+        seed=(0, 1, 2),
+    )
+    return with_spectra(ds)
+
+
+# --- Numbers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_coverage_is_that_of_all_ways_to_fall_around_the_median(count):
+    """Every value is below the median or above it with the same chance."""
+    for k in range(1, count // 2 + 1):
+        ways = list(itertools.product((0, 1), repeat=count))
+        held = sum(k <= sum(way) <= count - k for way in ways)
+        assert intervals.coverage(count, k) == pytest.approx(held / len(ways), abs=1e-12)
+
+
+def test_the_interval_is_the_narrowest_that_covers_95_percent():
+    assert [intervals.rank(n) for n in (1, 2, 5, 6, 8, 9, 12, 20)] == [1, 1, 1, 1, 1, 2, 3, 6]
+    five = intervals.of_median(np.array([9.0, 5.0, 7.0, math.inf, 6.0]))
+    assert five[:3] == (7.0, 5.0, math.inf) and five.coverage == 0.9375
+    assert intervals.of_median(np.array([4.0, math.inf])).median == math.inf
+    assert intervals.of_median(np.array([4.0]))[:] == (4.0, 4.0, 4.0, 0.0)
+
+
+def test_quantised_values_come_back_to_a_part_in_65_thousand():
+    values = np.random.default_rng(0).normal(size=(3, 4, 5)) * [[[1]], [[10]], [[0]]]
+    values[0, 1, 2] = np.nan
+    codes, low, high = arrays.quantised(values)
+    back = low[:, None, None] + codes * ((high - low)[:, None, None] / 65_534)
+    assert codes[0, 1, 2] == 65_535
+    known = np.isfinite(values)
+    spans = np.broadcast_to((high - low)[:, None, None], values.shape)
+    assert (np.abs(back - values)[known] <= spans[known] / 65_534 / 2 + 1e-12).all()
+
+
+def test_thinned_steps_have_both_ends_and_are_denser_at_the_start():
+    assert arrays.thinned(7, 100).tolist() == list(range(7))
+    chosen = arrays.thinned(10_000, 100)
+    assert chosen[0] == 0 and chosen[-1] == 9_999 and 60 < len(chosen) <= 102
+    assert (chosen < 5_000).sum() > (chosen >= 5_000).sum()
+    assert arrays.thinned(10_000, 0).tolist() == [0, 9_999]
+
+
+def test_margin_is_of_the_weakest_key_and_the_strongest_other():
+    keys = np.array([True, False, True, False])
+    assert tables.margin(keys, np.array([10.0, 2.0, 8.0, np.nan])) == (0.8, 0.2)
+    assert np.isnan(tables.margin(~keys & keys, np.ones(4))).all()
+
+
+def test_values_in_the_page_are_those_of_the_dataset(grid):
+    data = data_in(text_of(grid))
+    ds = grid
+    for variable in data["curves"]["variables"]:
+        name = variable["key"].split()[0]
+        values = np.frombuffer(arrays.base64.b64decode(variable["values"]), "<f4")
+        expected = ds[name].values.astype("<f4")
+        np.testing.assert_array_equal(values.reshape(expected.shape), expected)
+    assert data["curves"]["groups"][0]["steps"] == STEPS.tolist()
+    assert data["curves"]["variables"][0]["key"] == "test_loss recorded while training"
+    keys = data["spectra"]["keys"]
+    assert keys == [ds["frequency"].values[row].tolist() for row in ds["key_frequency"].values]
+
+
+# --- Tables ---------------------------------------------------------------------------------------
+
+
+def cell(table, heading, row):
+    return table.rows[row][[name for name, _ in table.columns].index(heading)]
+
+
+def test_censored_runs_are_shown_as_such(grid):
+    runs = tables.runs_table(grid, curves_of(grid))
+    assert cell(runs, "steps to grok", 0)[::2] == ("> 40,000", "not reached")
+    assert cell(runs, "steps to grok", 5)[0] == "diverged"
+    step = int(grid["steps_to_grok"][12])
+    assert cell(runs, "steps to grok", 12).small == f"({step - 400:,}, {step:,}]"
+    groups = tables.groups_table(grid)
+    assert [x.text for x in groups.rows[0][:4]] == ["0.3", "0.3", "0 of 3", "> 40,000"]
+    assert groups.rows[0][4].text == "> 40,000"
+    steps = np.sort(grid["steps_to_grok"].values[12:15])
+    assert cell(groups, "median steps to grok", 4).text == f"{steps[1]:,.0f}"
+    assert cell(groups, "interval", 4).text == f"{steps[0]:,.0f} to {steps[2]:,.0f}"
+    assert cell(groups, "interval", 4).small == "75 % confidence"
+    assert tables.groups_table(grid.isel(run=[0, 3])) is None
+
+
+def test_runs_that_are_not_at_their_end_are_no_failures(grid):
+    ds = grid.isel(run=[0, 12]).assign_coords(steps=("run", [90_000, 90_000]))
+    assert "1 may yet, seen up to step 40,000" in prose.outcome(ds)
+    assert [run["outcome"] for run in prose.runs_data(ds)] == ["unfinished", "grokked"]
+
+
+def test_runs_that_a_rule_has_ended_are_told_from_those_still_training(grid):
+    ds = grid.isel(run=[3, 12, 13]).assign_coords(steps=("run", [90_000] * 3))
+    ds = ds.assign_coords(ended_by=("run", ["", "grokked", "grokked"]))
+    found = prose.warnings(ds, {})
+    assert "2 of 3 runs ended early by a rule: grokked." in found
+    assert any(x.startswith("1 of 3 runs are measured up to step 40,000 of 90,000") for x in found)
+    assert not any("ended" in name for name, _ in prose.settings(ds))
+
+
+def test_sorting_puts_runs_that_did_not_grok_last(grid):
+    runs = tables.runs_table(grid, curves_of(grid))
+    orders = [cell(runs, "steps to grok", i).order for i in range(grid.sizes["run"])]
+    grokked = np.isfinite(grid["steps_to_grok"].values)
+    assert max(np.array(orders)[grokked]) < min(np.array(orders)[~grokked])
+
+
+def test_the_words_of_a_page(grid):
+    text = text_of(grid, warnings=["something <odd>"])
+    count = int(np.isfinite(grid["steps_to_grok"]).sum())
+    ends = grid["diverged_at"].values[[5]]
+    assert (
+        f"{count} of 18 runs grokked, at step" in text
+        and f"1 diverged at step {ends[0]:,.0f}." in text
+    )
+    assert "something &lt;odd&gt;" in text and "grokjax sweep --config x" in text
+    assert "Diverged, and measured up to then: run 5." in text
+    assert "http" not in re.sub(r"<script>.*?</script>", "", text, flags=re.S)  # nothing is loaded
+
+
+def test_text_of_a_measure_cannot_end_the_data():
+    ds = sweep(steps=STEPS, seed=(0, 1))
+    ds["test_loss"].attrs["definition"] = "</script><script>alert(1)</script>"
+    data = data_in(text_of(ds))
+    found = [x for x in data["curves"]["variables"] if x["key"] == "test_loss at checkpoints"]
+    assert found[0]["definition"].startswith("</script>")
+
+
+def test_a_page_is_written_whole_and_of_several_sweeps(tmp_path, monkeypatch):
+    ds = sweep(steps=STEPS, seed=(0, 1))
+    monkeypatch.setattr(page.write.__globals__["_datasets"], "__code__", (lambda x: x.all).__code__)
+
+    class Opened(page.write.__globals__["Sweep"]):
+        def __init__(self, name):
+            self.all = (ds.assign_attrs(name=name), curves_of(ds), MADE_WITH)
+
+    path = page.write([Opened("one"), Opened("two")], tmp_path / "new" / "both.html")
+    text = path.read_text()
+    assert text.count('role="tab"') == 2 and "<h1>two</h1>" in text
+    assert [x.name for x in path.parent.iterdir()] == ["both.html"]
+    assert data_in(text, 1)["runs"][1]["name"] == "run 1: seed 1"
+    with pytest.raises(ConfigError, match="name at least one workdir"):
+        page.write([], tmp_path / "x.html")
+    with pytest.raises(ConfigError, match="name another file"):
+        page.write(Opened("one"), path / "below-a-file.html")
+
+
+def test_any_task_has_a_page():
+    ds = other_task().drop_vars("steps_to_grok")
+    text = text_of_measures(ds)
+    data = data_in(text)
+    assert data["spectra"]["variables"] == [] and "Spectra over training" not in text
+    labels = [x["label"] for x in data["curves"]["variables"]]
+    assert "share of the attention on relevant bits, head 3" in labels
+    assert data["runs"][3]["name"] == "run 3: sparse parity bits 20, seed 1"
+    assert not data["known"] and "grokked" not in re.sub(
+        r"<script>.*?</script>", "", text, flags=re.S
+    )
+
+
+def test_a_random_operation_has_no_spectra():
+    ds = with_spectra(sweep(steps=STEPS, operation=("random",), seed=(0, 1)))
+    text = text_of(ds)
+    assert data_in(text)["spectra"]["variables"] == [] and "key frequencies" not in text
+
+
+def test_300_runs_stay_below_15_mb():
+    axes = {"weight_decay": np.linspace(0.1, 3, 10).tolist(), "train_fraction": (0.3, 0.5, 0.7)}
+    ds = with_spectra(sweep(steps=np.arange(0, 40_001, 133), **axes, seed=range(10)))
+    text = text_of(ds)
+    assert ds.sizes["run"] == 300 and 8e6 < len(text.encode()) < 15e6
+    assert "steps are in this page" in text and "checkpoints are in this page" in text
+
+
+# --- In a browser ---------------------------------------------------------------------------------
+
+needs_browser = pytest.mark.skipif(
+    not (browser.DRIVER and browser.BINARY), reason="no chromium with chromedriver"
+)
+
+
+@pytest.fixture(scope="module")
+def opened(grid, tmp_path_factory):
+    path: Path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(text_of(grid))
+    with browser.Browser() as found:
+        found.open(path)
+        found.wait("return document.querySelectorAll('.curves .main-svg').length > 0")
+        yield found
+
+
+def test_plotly_is_the_only_script_of_others_and_is_whole(grid):
+    assert text_of(grid).count("plotly.js v") == 1
+
+
+@needs_browser
+def test_it_opens_without_errors_and_fits_a_phone(opened):
+    assert opened.log() == []
+    for width in (420, 1400):
+        opened.resize(width, 1000)
+        opened.wait(f"return document.documentElement.scrollWidth <= {width}")
+
+
+def points(browser_, css):
+    return browser_.run(f"return document.querySelector('{css}').data.map(t => t.y.length)")
+
+
+@needs_browser
+def test_hovering_a_curve_tells_its_run(opened):
+    opened.run("document.querySelector('.grid .plot').scrollIntoView({block: 'center'})")
+    x, y, name = opened.run(
+        """const plot = document.querySelector('.grid .plot'), at = plot.getBoundingClientRect();
+        const {xaxis, yaxis} = plot._fullLayout, trace = plot.data[0], i = 40;
+        return [at.left + xaxis._offset + xaxis.d2p(trace.x[i]),
+                at.top + yaxis._offset + yaxis.d2p(trace.y[i]), trace.text[i]]"""
+    )
+    opened.move(x - 4, y)
+    opened.move(x, y)
+    shown = opened.wait(
+        "return [...document.querySelectorAll('.grid .hoverlayer text')]"
+        ".map(t => t.textContent).join(' ')"
+    )
+    assert re.search(r"run \d+: weight decay", shown), (shown, name)
+    assert "step" in shown
+
+
+@needs_browser
+def test_the_slider_moves_a_spectrum(opened):
+    opened.run(
+        """const menu = document.querySelector('.spectrum-run');
+        menu.value = '12'; menu.dispatchEvent(new Event('change'))"""
+    )
+    heights = "return document.querySelector('.spectrum-plots .plot').data[0].y"
+    at_end = opened.run(heights)
+    opened.run(
+        """const slider = document.querySelector('.spectrum-step');
+        slider.value = 2; slider.dispatchEvent(new Event('input'))"""
+    )
+    opened.wait("return document.querySelector('output').textContent === '800'")
+    assert max(opened.run(heights)) < 0.5 * max(at_end)
+
+
+@needs_browser
+def test_rows_menus_and_headings_choose_and_sort(opened, grid):
+    opened.click("table.runs tbody tr:nth-child(4)")
+    assert opened.run("return document.querySelector('.count').textContent") == "1 of 18 in sight"
+    assert len(points(opened, ".grid .plot")) == 1
+    assert opened.run("return document.querySelector('.spectrum-run').value") == "3"
+    opened.click('[data-do="all"]')
+    assert len(points(opened, ".grid .plot")) == 3  # one trace for each weight decay
+    opened.run(
+        """const menu = document.querySelector('[data-filter="outcome"]');
+        menu.value = 'never'; menu.dispatchEvent(new Event('change'))"""
+    )
+    never = opened.run(
+        "return [...document.querySelectorAll('.runs tbody tr:not([hidden])')].length"
+    )
+    assert never == 3
+    opened.click('[data-do="all"]')
+    column = [name for name, _ in tables.runs_table(grid, curves_of(grid)).columns]
+    place = column.index("steps to grok") + 1
+    opened.run(f"document.querySelector('table.runs th:nth-child({place})').click()")
+    shown = opened.run(
+        "return [...document.querySelectorAll('.runs tbody tr')].map(r => r.cells[0].textContent)"
+    )
+    steps = grid["steps_to_grok"].values[[int(x) for x in shown]]
+    found = steps[np.isfinite(steps)]
+    assert (np.diff(found) >= 0).all() and np.isnan(steps[len(found) :]).all()
+
+
+@needs_browser
+def test_a_cell_of_the_diagram_opens_its_runs(opened):
+    opened.run(
+        """const plot = document.querySelector('.diagram-plot');
+        plot.emit('plotly_click', {points: [{x: 1, y: 0}]})"""
+    )
+    assert opened.run("return document.querySelector('.count').textContent") == "3 of 18 in sight"
+    names = opened.run(
+        "return [...new Set(document.querySelector('.grid .plot').data.flatMap(t => t.text))]"
+    )
+    chosen = [name for name in names if name]
+    assert len(chosen) == 3 and all("weight decay 1, train fraction 0.3" in x for x in chosen)
+    opened.click('[data-do="all"]')
+
+
+@needs_browser
+def test_medians_have_bands_and_a_zoom_reaches_all_charts(opened):
+    opened.run(
+        """const menu = document.querySelector('.mode');
+        menu.value = 'median'; menu.dispatchEvent(new Event('change'))"""
+    )
+    assert len(points(opened, ".grid .plot")) == 3 * 6  # an edge, an edge, a median for each cell
+    opened.run("Plotly.relayout(document.querySelector('.grid .plot'), {'xaxis.range': [0, 8000]})")
+    opened.wait(
+        "return [...document.querySelectorAll('.grid .plot')]"
+        ".every(p => Math.round(p.layout.xaxis.range[1]) === 8000)"
+    )
+    assert opened.log() == []
+
+
+@needs_browser
+def test_a_tab_shows_the_other_sweep(grid, tmp_path):
+    two = sweep(steps=STEPS, seed=(0, 1)).assign_attrs(name="two")
+    triples = [(ds, curves_of(ds), MADE_WITH) for ds in (grid, two)]
+    (tmp_path / "both.html").write_text(page.render(triples))
+    with browser.Browser() as found:
+        found.open(tmp_path / "both.html")
+        found.click('[data-tab="1"]')
+        found.wait("return document.querySelectorAll('#sweep-1 .curves .main-svg').length > 0")
+        shown = (
+            "return [...document.querySelectorAll('main:not([hidden]) h1')].map(x => x.innerText)"
+        )
+        assert found.run(shown) == ["two"] and found.log() == []

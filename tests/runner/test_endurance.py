@@ -1,0 +1,246 @@
+"""Workdirs that were damaged, mixed up or have lost parts: named, mended, or as they were."""
+
+import json
+import shutil
+
+import pytest
+
+import grokjax
+from grokjax.config.sweep import SweepConfig
+from grokjax.core.errors import ConfigError, DamagedError
+from grokjax.results import workdir
+from grokjax.runner import run as runner
+from grokjax.runner import verify
+from grokjax.storage import checkpoints
+from tests.small_sweeps import assert_same, contents, runs_of, train
+
+
+def small_sweep(**fields):
+    runs = runs_of(seed=(0, 1), weight_decay=(1.0, 0.0))
+    every = {"eval_every": 5, "checkpoint_every": 10, "resume_every": 15, "max_block": 2}
+    return SweepConfig(runs, **{**every, **fields})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "sweep"
+    train(small_sweep(), folder)
+    return folder, contents(folder)
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    return shutil.copytree(whole[0], tmp_path / "copy")
+
+
+def largest(folder, pattern="*"):
+    return max((x for x in folder.rglob(pattern) if x.is_file()), key=lambda x: x.stat().st_size)
+
+
+def flip(path, at=0.5):
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * at)] ^= 16
+    path.write_bytes(bytes(content))
+
+
+# --- What is lost is trained again ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "blocks/0/trajectory/20",
+        "blocks/0/trajectory",
+        "blocks/0/trajectory/40",
+        "blocks/1/resume",
+        "blocks/1/resume/40",
+        "blocks/1",
+        "blocks/0/metrics.jsonl",
+        "measures.nc",
+        "blocks",
+    ],
+)
+def test_what_was_deleted_is_made_again_with_the_same_bits(whole, folder, lost):
+    path = folder / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    said = train(small_sweep(), folder)
+    assert "is finished" not in said
+    if lost == "blocks/0/trajectory/20":
+        assert "blocks/0 lacks the checkpoints of step 20: trained again" in said
+    assert_same(contents(folder), whole[1])
+
+
+def test_analyze_names_what_is_lost_and_measures_the_rest(folder):
+    shutil.rmtree(folder / "blocks/0/trajectory/20")
+    with pytest.raises(DamagedError, match="what is there was measured, but .*blocks/0 lacks"):
+        runner.analyze(folder, lambda text: None, figures="none")
+    measures = grokjax.open_sweep(folder).measures()
+    assert measures["restricted_loss"].isnull().sum("run").values.tolist() == [0, 0, 2, 0, 0]
+
+
+def test_a_gap_is_not_filled_from_another_trajectory(whole, folder, tmp_path):
+    other = tmp_path / "other"
+    train(small_sweep().replace(runs=runs_of(seed=(5, 6), weight_decay=(1.0, 0.0))), other)
+    shutil.rmtree(folder / "blocks/0/trajectory/10")
+    # As a machine that rounds in another way would have left it.
+    wrong = checkpoints.read(other / "blocks/0", 20)
+    shutil.rmtree(folder / "blocks/0/trajectory/20")
+    identity = checkpoints.identity_of(folder / "blocks/0")
+    with checkpoints.Writer(folder / "blocks/0", identity) as writer:
+        writer.save_params(20, wrong)
+    with pytest.raises(DamagedError, match="training it again leads elsewhere .at step 20"):
+        train(small_sweep(), folder)
+    assert (folder / "blocks/0/trajectory/30").is_dir()
+
+
+def test_measures_of_other_checkpoints_are_not_taken_for_current(whole, folder):
+    path = folder / "blocks/0/metrics.jsonl"
+    path.write_text(path.read_text())
+    assert grokjax.open_sweep(folder).saved_measures() is not None
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert grokjax.open_sweep(folder).saved_measures() is None
+
+
+# --- What is damaged is named ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["trajectory", "resume"])
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
+def test_a_flipped_bit_is_found(folder, kind, at, capsys):
+    flip(largest(folder / "blocks/1" / kind / "40", "*/d/*"), at)
+    with pytest.raises(DamagedError, match="1 faults in 14 checkpoints"):
+        verify.verify(folder)
+    assert f"{kind}: the checkpoint of step 40 is damaged" in capsys.readouterr().out
+    if kind == "trajectory":
+        (folder / "measures.nc").unlink()
+        with pytest.raises(DamagedError, match="step 40 is damaged.*delete"):
+            train(small_sweep(), folder)
+
+
+def test_a_sound_workdir_verifies(folder, capsys):
+    verify.verify(folder)
+    assert "14 checkpoints in 2 blocks are what was written" in capsys.readouterr().out
+
+
+def test_checkpoints_under_another_number_or_of_another_block_are_no_such(folder):
+    for there, here in (
+        ("0/trajectory/10", "0/trajectory/20"),
+        ("1/trajectory/30", "0/trajectory/30"),
+    ):
+        shutil.rmtree(folder / "blocks" / here)
+        shutil.copytree(folder / "blocks" / there, folder / "blocks" / here)
+    for step in (20, 30):
+        with pytest.raises(DamagedError, match="not what was written"):
+            checkpoints.read(folder / "blocks/0", step, 0)
+
+
+def test_measures_that_are_damaged_are_made_anew(whole, folder):
+    for at in (0.3, 0.6, 0.9):
+        flip(folder / "measures.nc", at)
+        assert_same(contents(folder), whole[1])
+    (folder / "measures.nc").write_text("junk")
+    train(small_sweep(), folder)
+    assert_same(contents(folder), whole[1])
+
+
+@pytest.mark.parametrize("damage", ["digit", "cut", "junk"])
+def test_records_that_are_damaged_are_recorded_again(whole, folder, damage):
+    path = folder / "blocks/0/metrics.jsonl"
+    text = path.read_text()
+    lines = {"cut": text[: len(text) // 2], "junk": text + "{]\n"}
+    at = text.index(".") + 1
+    digit = text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :]
+    path.write_text(lines.get(damage, digit))
+    if damage != "cut":  # as a kill leaves it
+        with pytest.raises(DamagedError, match="metrics.jsonl is damaged"):
+            grokjax.open_sweep(folder).curves()
+    train(small_sweep(), folder)
+    assert_same(contents(folder), whole[1])
+
+
+# --- What does not belong together is refused -----------------------------------------------------
+
+
+def test_one_digit_of_the_config(folder):
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace('"d_mlp": 16', '"d_mlp": 17'))
+    with pytest.raises(DamagedError, match="changed after it was written: restore it from a copy"):
+        grokjax.open_sweep(folder)
+    with pytest.raises(DamagedError, match="changed after it was written"):
+        train(small_sweep(), folder)
+
+
+def test_the_config_of_another_sweep(folder, tmp_path):
+    sweep = small_sweep().replace(runs=runs_of(seed=(0, 1), weight_decay=(1.0, 0.5)))
+    blocks = [block.indices for block in grokjax.open_sweep(folder).blocks]
+    workdir.write_config(folder, sweep, blocks, {})
+    with pytest.raises(DamagedError, match="checkpoints of other runs than config.json names"):
+        grokjax.open_sweep(folder)
+    with pytest.raises(DamagedError, match="checkpoints of other runs"):
+        train(sweep, folder)
+
+
+def test_blocks_without_their_config(folder):
+    (folder / "config.json").unlink()
+    for use in (grokjax.open_sweep, lambda folder: train(small_sweep(), folder)):
+        with pytest.raises(DamagedError, match="has blocks but no config.json"):
+            use(folder)
+
+
+def test_blocks_that_have_changed_places(folder):
+    blocks = folder / "blocks"
+    (blocks / "0").rename(blocks / "2")
+    (blocks / "1").rename(blocks / "0")
+    (blocks / "2").rename(blocks / "1")
+    with pytest.raises(DamagedError, match="checkpoints of other runs"):
+        grokjax.open_sweep(folder)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "3", "", '{"format": 4}', '{"format": 99}'])
+def test_configs_that_are_none(folder, text):
+    (folder / "config.json").write_text(text)
+    with pytest.raises((DamagedError, ConfigError)) as error:
+        grokjax.open_sweep(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_blocks_that_are_not_those_of_the_runs(folder):
+    saved = json.loads((folder / "config.json").read_text())
+    del saved["checksum"]
+    saved["blocks"] = [[0, 1], [1, 2]]
+    saved["checksum"] = workdir._checksum(saved)
+    (folder / "config.json").write_text(json.dumps(saved))
+    with pytest.raises(DamagedError, match="its blocks are not those of its runs"):
+        grokjax.open_sweep(folder)
+
+
+def test_numbers_that_are_no_steps_are_passed_over(whole, folder):
+    (folder / "blocks/0/trajectory/0020").mkdir()
+    (folder / "blocks/0/trajectory/³").mkdir()
+    assert_same(contents(folder), whole[1])
+
+
+def test_a_workdir_stays_where_it_is_when_the_process_goes_elsewhere(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    opened = grokjax.open_sweep(folder.name)
+    monkeypatch.chdir("/")
+    assert opened.params(0, 20)
+
+
+def test_only_damage_is_called_damage(folder, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to open: Too many open files")
+
+    monkeypatch.setattr(checkpoints.ts, "open", refuse)
+    with pytest.raises(OSError, match="could not be read: RESOURCE_EXHAUSTED"):
+        checkpoints.read(folder / "blocks/0", 20)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gs://", "gs:///x", "gs://bucket/a[0]", "gs://b", "s3://bucket/x", "a[0]", "a\\b", "a\nb"],
+)
+def test_workdirs_that_could_not_be_one(tmp_path, name):
+    with pytest.raises(ConfigError, match="--workdir"):
+        train(small_sweep(), name if "://" in name else tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,88 @@
+"""The table after a sweep: in 80 columns, a line a run, or a swept value."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_sweeps import sweep
+
+from grokjax.runner import console
+
+
+def lines_of(ds):
+    return console.outcome(ds, "runs/x").splitlines()
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"seed": range(4)},
+        {"weight_decay": (0.1, 1.0, 3.0), "seed": range(3)},
+        {"train_fraction": (0.3, 0.5), "learning_rate": (1e-3, 3e-4), "init_scale": (1.0, 2.0)},
+        {
+            "train_fraction": (0.3,),
+            "learning_rate": (1e-3, 3e-4),
+            "weight_decay": (1.0, 2.0),
+            "init_scale": (1.0, 2.0),
+            "seed": range(10, 12),
+            "modulus": (113, 97),
+        },
+    ],
+)
+def test_the_table_has_a_line_for_each_run_in_80_columns(axes):
+    ds = sweep(**axes)
+    lines = lines_of(ds)
+    assert max(map(len, lines)) <= 80
+    (first,) = [i for i, x in enumerate(lines) if x.split()[:1] == ["run"]]
+    rows = lines[first + 1 : first + 1 + ds.sizes["run"]]
+    assert [row.split()[0] for row in rows] == [str(i) for i in range(ds.sizes["run"])]
+    for row, i in zip(rows, ds["run"].values, strict=True):
+        step = ds["steps_to_grok"].values[i]
+        assert ("-" if np.isnan(step) else f"{step:.0f}") in row.split()
+        last = ds["test_loss"].values[i, -1]
+        assert f"{last:.1e}" in row.split()
+    assert "train_fraction" not in "".join(lines) and "report     runs/x/report.html" in lines
+
+
+def test_what_did_not_come_to_pass_is_said():
+    ds = sweep(seed=range(3), weight_decay=(0.5,), never=(1,), diverged=(2,))
+    lines = lines_of(ds)
+    rows = {x.split()[0]: x.split() for x in lines if x.split()[:1] and x.split()[0] in "012"}
+    grokked = lines[[x.split()[:1] for x in lines].index(["run"])].split().index("grokked")
+    assert rows["0"][grokked].isdecimal() and rows["1"][grokked] == "-"
+    assert rows["2"][grokked] == "diverged" and "-: not reached" in lines
+
+
+def test_key_frequencies_are_cut_between_numbers():
+    ds = sweep(seed=range(2), weight_decay=(0.1, 1.0), learning_rate=(1e-3, 2e-3))
+    assert console._cut("none stands out (9 of 0.70 of W_L)", 16) == "none stands out"
+    assert console._cut("4 8 10 11 12 13 19", 16) == "4 8 10 11 12 ..."
+    assert console._cut("4 8 10", 16) == "4 8 10"
+    keys = ds["frequency"].values[ds["key_frequency"].values[0]]
+    row = next(x for x in lines_of(ds) if x.split()[:1] == ["0"])
+    shown = [x for x in row.split()[-5:] if x != "..."]
+    assert shown == [str(x) for x in keys][: len(shown)] or len(shown) == 5
+
+
+def test_many_runs_are_summed_up_by_each_swept_value():
+    decays = (0.1, 1.0, 3.0)  # of the first most do not grok
+    ds = sweep(weight_decay=decays, train_fraction=(0.3, 0.5), seed=range(20), never=(0, 1))
+    lines = lines_of(ds)
+    assert lines[0] == "120 runs, by each swept value:" and len(lines) < 25
+    assert max(map(len, lines)) <= 80
+    later = ds["steps_to_grok"].fillna(np.inf)
+    for value in decays:
+        row = next(x.split() for x in lines if x.split()[:1] == [f"{value:g}"])
+        of = later.sel(run=ds["weight_decay"] == value)
+        assert row[1:4] == ["40", "40", str(int(np.isfinite(of).sum()))]
+        middle = np.median(of)
+        assert row[4] == ("-" if np.isinf(middle) else f"{middle:.0f}")
+    values = sweep(init_scale=np.linspace(1, 2, 101).tolist())
+    assert "and 81 more values, see the report" in lines_of(values)
+
+
+def test_the_rest_of_a_run_is_in_a_table_of_numbers():
+    ds = sweep(seed=range(3), never=(2,))
+    table = console.every_run(pd.DataFrame({"seed": range(3)}).rename_axis("run"), ds)
+    assert list(table.index) == [0, 1, 2] and np.isnan(table.loc[2, "steps_to_grok"])
+    np.testing.assert_allclose(table["final_test_loss"], ds["test_loss"].isel(step=-1))
+    assert {"cleanup_end", "final_restricted_loss", "key_frequencies"} <= set(table.columns)

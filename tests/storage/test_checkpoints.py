@@ -1,0 +1,360 @@
+"""Checkpoints: round trips, one run alone, kills, other devices, damage."""
+
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tensorstore as ts
+
+from grokjax.storage import checkpoints
+
+RUNS = 3
+ROOT = Path(checkpoints.__file__).parents[2]
+
+
+class State(NamedTuple):
+    params: Any
+    optimizer: Any
+    step: Any
+    key: Any
+
+
+def make_params(seed=0, runs=RUNS, width=16):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    return {
+        "W_E": jax.random.normal(keys[0], (runs, 7, width)),
+        "blocks": {
+            "0": {
+                "attn": {"W_Q": jax.random.normal(keys[1], (runs, 2, width, 4))},
+                "mlp": {"b_in": jax.random.normal(keys[2], (runs, 9))},
+            }
+        },
+    }
+
+
+def make_state(seed=0):
+    params = make_params(seed)
+    optimizer = optax.chain(optax.clip(1.0), optax.adamw(1e-3))
+    return State(
+        params=params,
+        optimizer=jax.vmap(optimizer.init)(params),
+        step=jnp.int32(7),
+        key=jax.random.split(jax.random.key(seed), RUNS),
+    )
+
+
+def assert_same(tree, expected):
+    assert jax.tree.structure(tree) == jax.tree.structure(expected)
+    for got, want in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
+        assert got.dtype == want.dtype
+        if jax.dtypes.issubdtype(want.dtype, jax.dtypes.prng_key):
+            got, want = jax.random.key_data(got), jax.random.key_data(want)
+        np.testing.assert_array_equal(got, want)
+
+
+def save_params(directory, *steps):
+    with checkpoints.Writer(directory) as writer:
+        for step in steps:
+            writer.save_params(step, make_params(step))
+
+
+def run_script(script, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_params_round_trip_as_numpy(tmp_path):
+    directory = tmp_path / "a block, 100%#1"
+    save_params(directory, 0, 5)
+    assert checkpoints.steps(directory) == (0, 5)
+    params = checkpoints.read(directory, 5)
+    assert_same(params, make_params(5))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(params))
+
+
+def test_every_asked_step_is_kept_when_saves_come_fast(tmp_path):
+    asked = (10, *range(100, 106), 3)
+    save_params(tmp_path, *asked)
+    assert checkpoints.steps(tmp_path) == tuple(sorted(asked))
+    for step in asked:
+        assert_same(checkpoints.read(tmp_path, step), make_params(step))
+
+
+def test_a_step_on_disk_is_not_written_again(tmp_path):
+    save_params(tmp_path, 1)
+    with checkpoints.Writer(tmp_path) as writer:
+        writer.save_params(1, make_params(seed=2))
+    assert_same(checkpoints.read(tmp_path, 1), make_params(1))
+
+
+def test_buffers_may_be_donated_right_after_a_save(tmp_path):
+    scramble = jax.jit(lambda tree: jax.tree.map(lambda x: x * 2 + 1, tree), donate_argnums=0)
+    params = make_params(width=4096)
+    expected = jax.device_get(jax.tree.map(jnp.copy, params))
+    with checkpoints.Writer(tmp_path) as writer:
+        writer.save_params(0, params)
+        for _ in range(5):
+            params = jax.block_until_ready(scramble(params))
+    assert_same(checkpoints.read(tmp_path, 0), expected)
+
+
+def test_one_run_is_read_without_the_others(tmp_path):
+    save_params(tmp_path, 0)
+    for run in range(RUNS):
+        expected = jax.tree.map(lambda leaf, run=run: leaf[run], make_params(0))
+        assert_same(checkpoints.read(tmp_path, 0, run), expected)
+    for store in checkpoints._open(tmp_path / "trajectory" / "0").values():
+        assert store.chunk_layout.read_chunk.shape == (1, *store.shape[1:])
+
+
+def test_reading_one_run_moves_the_bytes_of_one_run(tmp_path):
+    params = make_params(runs=8, width=2048)
+    with checkpoints.Writer(tmp_path) as writer:
+        writer.save_params(0, params)
+    before = bytes_read_from_disk()
+    checkpoints.read(tmp_path, 0, run=5)
+    one_run = checkpoints.bytes_per_step(params) / 8
+    assert one_run / 2 < bytes_read_from_disk() - before < 2 * one_run
+
+
+def bytes_read_from_disk():
+    (metric,) = ts.experimental_collect_matching_metrics("/tensorstore/kvstore/file/bytes_read")
+    return sum(value["value"] for value in metric["values"])
+
+
+def test_bytes_per_step_counts_all_runs():
+    params = make_params(runs=2, width=16)
+    assert checkpoints.bytes_per_step(params) == 4 * 2 * (7 * 16 + 2 * 16 * 4 + 9)
+    assert checkpoints.bytes_per_step(jax.eval_shape(lambda: params)) == 4 * 2 * 249
+
+
+def test_state_round_trips_with_its_own_types(tmp_path):
+    state = make_state()
+    with checkpoints.Writer(tmp_path) as writer:
+        writer.save_state(40, state)
+    for like in (state, jax.eval_shape(make_state)):
+        assert_same(checkpoints.restore(tmp_path, 40, like), state)
+    as_numpy = checkpoints.restore(tmp_path, 40)
+    assert_same(as_numpy["params"], state.params)
+    np.testing.assert_array_equal(as_numpy["key"], jax.random.key_data(state.key))
+
+
+def test_restore_refuses_a_state_of_another_shape(tmp_path):
+    state = make_state()
+    with checkpoints.Writer(tmp_path) as writer:
+        writer.save_state(40, state)
+    with pytest.raises(ValueError, match=r"params\.W_E was saved as float32\[3, 7, 16\], wanted"):
+        checkpoints.restore(tmp_path, 40, state._replace(params=make_params(runs=4)))
+    with pytest.raises(ValueError, match=r"another structure: optimizer\."):
+        checkpoints.restore(tmp_path, 40, state._replace(optimizer=()))
+
+
+def test_the_latest_two_states_are_kept(tmp_path):
+    with checkpoints.Writer(tmp_path) as writer:
+        for step in (10, 20, 30):
+            writer.save_state(step, {"x": jnp.full(RUNS, step)})
+            writer.save_params(step, make_params())
+    assert checkpoints.state_steps(tmp_path) == (20, 30)
+    assert checkpoints.steps(tmp_path) == (10, 20, 30)
+
+
+def test_a_run_that_went_back_replaces_the_later_states(tmp_path):
+    with checkpoints.Writer(tmp_path) as writer:
+        for step in (10, 20):
+            writer.save_state(step, {"x": jnp.full(RUNS, step)})
+        writer.save_state(15, {"x": jnp.full(RUNS, 15)})
+    assert checkpoints.state_steps(tmp_path) == (10, 15)
+
+
+def test_rewind_removes_what_comes_after(tmp_path):
+    save_params(tmp_path, 1, 2, 3)
+    checkpoints.rewind(tmp_path, 2)
+    assert checkpoints.steps(tmp_path) == (1, 2)
+
+
+def test_nothing_saved_yet(tmp_path):
+    assert checkpoints.steps(tmp_path / "block") == ()
+    assert checkpoints.state_steps(tmp_path / "block") == ()
+    with pytest.raises(ValueError, match="no checkpoint of step 3; it holds none"):
+        checkpoints.read(tmp_path / "block", 3)
+
+
+def test_asking_for_what_is_not_there_says_what_is(tmp_path):
+    save_params(tmp_path, 1, 2, 4)
+    with pytest.raises(ValueError, match="no checkpoint of step 3; it holds 3 from 1 to 4"):
+        checkpoints.read(tmp_path, 3)
+    with pytest.raises(ValueError, match="no run 3 in a block of 3 runs"):
+        checkpoints.read(tmp_path, 1, run=3)
+    with pytest.raises(ValueError, match="no run -1"):
+        checkpoints.read(tmp_path, 1, run=-1)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "removed"])
+@pytest.mark.parametrize("part", ["_METADATA", "manifest.ocdbt", "d/*", "ocdbt.process_0/d/*"])
+def test_damage_is_a_one_line_error_that_names_the_step(tmp_path, part, damage):
+    with checkpoints.Writer(tmp_path) as writer:
+        writer.save_params(8, make_params(width=512))  # Values under 1 kB lie in the index.
+        writer.save_state(8, make_params(width=512))
+    for kind in ("trajectory", "resume"):
+        file = max((tmp_path / kind / "8" / "state").glob(part), key=lambda x: x.stat().st_size)
+        if damage == "removed":
+            file.unlink()
+        else:
+            os.truncate(file, file.stat().st_size // 2)
+    for load in (checkpoints.read, checkpoints.restore):
+        with pytest.raises(ValueError, match=r"the checkpoint of step 8 is damaged \(") as error:
+            load(tmp_path, 8)
+        assert str(tmp_path) in str(error.value)
+        assert "\n" not in str(error.value) and len(str(error.value)) < 1000
+
+
+def test_a_failed_save_is_raised_once_and_can_be_repeated(tmp_path):
+    writer = checkpoints.Writer(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # Stands in for a full disk.
+    try:
+        writer.save_params(1, make_params(width=4096))
+        with pytest.raises(OSError, match="a checkpoint was not saved: .*File too large"):
+            writer.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoints.steps(tmp_path) == ()
+    writer.save_params(1, make_params(1))
+    writer.wait()
+    assert_same(checkpoints.read(tmp_path, 1), make_params(1))
+
+
+def test_what_was_rewound_is_saved_anew(tmp_path):
+    with checkpoints.Writer(tmp_path) as writer:
+        for step in (0, 10, 20):
+            writer.save_params(step, make_params(1))
+    with checkpoints.Writer(tmp_path) as writer:
+        writer.rewind(0)
+        assert checkpoints.steps(tmp_path) == (0,)
+        for step in (0, 10):
+            writer.save_params(step, make_params(2))
+    assert_same(checkpoints.read(tmp_path, 0), make_params(1))
+    assert_same(checkpoints.read(tmp_path, 10), make_params(2))
+
+
+def test_a_directory_that_cannot_be_made_fails_at_once(tmp_path):
+    writer = checkpoints.Writer(tmp_path)
+    (tmp_path / "trajectory").rmdir()
+    (tmp_path / "trajectory").write_text("in the way")
+    with pytest.raises(OSError, match="trajectory"):
+        writer.save_params(1, make_params())
+
+
+KILLED = """
+import sys, jax.numpy as jnp
+from grokjax import checkpoints
+with checkpoints.Writer(sys.argv[1]) as writer:
+    for step in range(1000):
+        params = {"W_E": jnp.full((4, 500_000), step, jnp.float32) + jnp.arange(500_000)}
+        writer.save_params(step, params)
+        writer.save_state(step, params)
+"""
+
+
+def stop_during_a_save(process, directory):
+    """Halts the process once it has two whole steps and a third half written."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.01)
+        unfinished = list((directory / "trajectory").glob("*-tmp"))
+        if unfinished and len(checkpoints.steps(directory)) >= 2:
+            return unfinished[0]
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+    raise AssertionError("no save was caught in the middle")
+
+
+def test_a_killed_save_leaves_only_whole_steps(tmp_path):
+    process = run_script(KILLED, tmp_path)
+    try:
+        unfinished = stop_during_a_save(process, tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert unfinished.exists()
+    whole = checkpoints.steps(tmp_path)
+    assert whole == tuple(range(len(whole)))
+    for step in whole:
+        assert checkpoints.read(tmp_path, step, run=3)["W_E"][0] == step
+    last = checkpoints.state_steps(tmp_path)[-1]
+    assert checkpoints.restore(tmp_path, last)["W_E"][0, 0] == last
+
+    interrupted = len(whole)
+    with checkpoints.Writer(tmp_path) as writer:
+        assert not list(tmp_path.glob("*/*-tmp"))
+        writer.save_params(interrupted, {"W_E": jnp.ones((4, 3))})
+    assert checkpoints.steps(tmp_path) == (*whole, interrupted)
+
+
+FOUR_DEVICES = """
+import sys, jax, jax.numpy as jnp, numpy as np
+from absl import app
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from grokjax import checkpoints
+
+def main(argv):
+    runs = NamedSharding(Mesh(np.array(jax.devices()), ("run",)), PartitionSpec("run"))
+    state = {"x": jax.device_put(jnp.arange(24.0).reshape(8, 3), runs), "step": jnp.int32(7)}
+    with checkpoints.Writer(argv[1]) as writer:
+        writer.save_params(7, {"x": state["x"]})
+        writer.save_state(7, state)
+    back = checkpoints.restore(argv[1], 7, state)
+    assert len(jax.devices()) == 4 and back["x"].sharding == runs
+    np.testing.assert_array_equal(back["x"], state["x"])
+
+app.run(main)
+"""
+
+
+def test_four_devices_to_one_and_no_chatter(tmp_path):
+    process = run_script(FOUR_DEVICES, tmp_path, JAX_NUM_CPU_DEVICES="4")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert not [line for line in stderr.splitlines() if "xla_bridge" not in line], stderr
+
+    like = {"x": jax.ShapeDtypeStruct((8, 3), jnp.float32), "step": np.zeros((), np.int32)}
+    state = checkpoints.restore(tmp_path, 7, like)
+    assert state["x"].devices() == {jax.devices()[0]}
+    assert isinstance(state["step"], np.ndarray) and state["step"] == 7
+    np.testing.assert_array_equal(state["x"], np.arange(24.0).reshape(8, 3))
+    np.testing.assert_array_equal(checkpoints.read(tmp_path, 7, run=6)["x"], [18, 19, 20])
+    for store in checkpoints._open(tmp_path / "trajectory" / "7").values():
+        assert store.chunk_layout.read_chunk.shape == (1, *store.shape[1:])
+
+
+def test_only_orbax_is_quietened(tmp_path, caplog):
+    checkpoints.Writer(tmp_path)
+    checkpoints.Writer(tmp_path)
+    logger = logging.getLogger("absl")
+    assert logger.filters.count(checkpoints._is_not_chatter) == 1
+    orbax, own = f"{os.sep}orbax{os.sep}x.py", f"{os.sep}own.py"
+    shown = [
+        (level, path)
+        for level in (logging.INFO, logging.WARNING)
+        for path in (orbax, own)
+        if logger.filter(logging.LogRecord("absl", level, path, 1, "text", None, None))
+    ]
+    assert shown == [(logging.INFO, own), (logging.WARNING, orbax), (logging.WARNING, own)]
