@@ -4,13 +4,18 @@ BIN = $(VENV)/bin
 CONFIG ?= sweeps/quickstart.py
 TINY = --config.modulus=7 --config.d_model=8 --config.num_heads=2 --config.d_mlp=16 --config.steps=100
 
-.PHONY: sweep test lint format docs package bench clean
+.PHONY: sweep test test-all lint format docs package bench clean
 
 # Train, measure and plot: make sweep CONFIG=sweeps/weight_decay.py ARGS="--config.steps=5000"
 sweep: $(VENV)/ready
 	$(BIN)/python -m grokjax.sweep --config $(CONFIG) $(ARGS)
 
+# What to run after each change: at most five minutes on two cores.
 test: $(VENV)/ready-dev
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+# All tests, those marked slow too.
+test-all: $(VENV)/ready-dev
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/ready-dev

@@ -1,14 +1,12 @@
-import atexit
 import importlib
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    # Most of the time of the tests is compilation; their processes share what they compile.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="grokjax-tests-")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+# Most of the time of the tests is compilation: processes and later sessions share all programs.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "programs")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
     # A core to each process of tests, or their programs' threads would wait for each other.
