@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import lab
-from grokjax.config.sweep import axis, default, product
+from grokjax.config import axis, default, product
 from grokjax.measures.field import information_phases
 from grokjax.measures.field.crossings import first_above
 from grokjax.results.sweep import Sweep

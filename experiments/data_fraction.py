@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import evidence, lab
-from grokjax.config.sweep import axis, default, product, zipped
+from grokjax.config import axis, default, product, zipped
 from grokjax.results.sweep import Sweep
 
 

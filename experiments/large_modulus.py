@@ -7,7 +7,7 @@ good at 5 % and 10 %, and generalizes at once at 20 %.
 from ml_collections import ConfigDict
 
 from experiments import evidence, lab
-from grokjax.config.sweep import axis, chain, default, product
+from grokjax.config import axis, chain, default, product
 
 
 def paper() -> tuple[ConfigDict, list[dict]]:

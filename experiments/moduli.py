@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from experiments import evidence, lab
-from grokjax.config.sweep import axis, chain, default, product
+from grokjax.config import axis, chain, default, product
 
 
 def paper() -> tuple[ConfigDict, list[dict]]:

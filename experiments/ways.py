@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from experiments import lab
 from experiments.losses import losses_figure
 from grokjax.config.runs import run_settings
-from grokjax.config.sweep import axis, chain, default, product
+from grokjax.config import axis, chain, default, product
 from grokjax.results.sweep import Sweep
 
 SEEDS = (0, 1, 2)

@@ -7,7 +7,7 @@ is slower; these numbers are almost certainly in the wrong order (paper notes, 7
 from ml_collections import ConfigDict
 
 from experiments import evidence, lab
-from grokjax.config.sweep import axis, default, product, zipped
+from grokjax.config import axis, default, product, zipped
 
 
 def paper() -> ConfigDict:

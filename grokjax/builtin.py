@@ -5,8 +5,8 @@ from grokjax.training import losses
 import grokjax.measures
 from grokjax.tasks import minibatches
 from grokjax.networks import transformer
-from grokjax.training import muon, optimizers
+from grokjax.training import optimizers
 from grokjax.networks import mlp
-from grokjax.training import sgd, stablemax, stopping
+from grokjax.training import stopping
 import grokjax.tasks
 from grokjax.training import optimizer_wrappers, update

@@ -5,8 +5,8 @@ import numpy as np
 import xarray as xr
 
 import grokjax
+from grokjax.config import axis, product
 from grokjax.config.runs import RunConfig
-from grokjax.config.sweep import axis, product
 from grokjax.runner import run as runner
 from grokjax.storage import checkpoints
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from grokjax.config.axes import resolve
-from grokjax.config.sweep import SweepConfig, axis, chain, default, product
+from grokjax.config import SweepConfig, axis, chain, default, product
 
 GROK = [
     product(

@@ -1,6 +1,6 @@
 """Configs: fields, axes and the runs they make."""
 
-from grokjax.config.combine import axis, chain, product, zipped
+from grokjax.config.axes import axis, chain, product, zipped
 from grokjax.config.runs import RunConfig, used_settings
 from grokjax.config.sweep import ConfigDict, SweepConfig, default
 from grokjax.core.errors import ConfigError

@@ -9,24 +9,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from grokjax.config.combine import axis, chain, product, zipped
-from grokjax.config.runs import RunConfig, check_field, run_settings, used_settings
+from grokjax.config.runs import RunConfig, check_field, run_settings
 from grokjax.config.steps import Steps
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, show, suggest
 from grokjax.core.parts import Setting, setting
-
-__all__ = [
-    "ConfigError",
-    "RunConfig",
-    "SweepConfig",
-    "axis",
-    "chain",
-    "default",
-    "product",
-    "used_settings",
-    "zipped",
-]
 
 PRECISIONS = {
     "float32": "float32",

@@ -12,6 +12,7 @@ settings that parts share (`common`) are named in `uses`.
 """
 
 from grokjax.core.decorators import (
+    Show,
     loss,
     measure,
     network,
@@ -46,6 +47,7 @@ __all__ = [
     "SECTIONS",
     "Part",
     "Setting",
+    "Show",
     "all_of",
     "check_value",
     "common",

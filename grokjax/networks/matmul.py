@@ -74,7 +74,7 @@ _over_examples.defvjp(_forward, _backward)
 
 
 def layers_over_examples(
-    weights: Float[Array, "d+1 n"], features: Float[Array, "d b"], sizes: tuple[int, ...]
+    weights: Float[Array, "d_and_1 n"], features: Float[Array, "d b"], sizes: tuple[int, ...]
 ) -> tuple[Float[Array, "_ b"], ...]:
     """weights^T features, the last row of the weights being biases; rows in parts of so many."""
     return _layers(_contracts[-1], sizes, weights, features)

@@ -1,7 +1,7 @@
-"""What networks are trained on: one file a task, and what all tasks share.
+"""Tasks: the data that networks are trained on.
 
-A task is a function of a run that returns its `Data`: vocabulary, output classes, inputs, answers
-and splits, as NumPy arrays.
+A task is a function of a run that returns `Data`: vocabulary, output classes, inputs, answers and
+splits, as NumPy arrays.
 
     @grokjax.task(bits=grokjax.setting(20, "length of the input", low=2))
     def sparse_parity(run):
@@ -11,16 +11,16 @@ and splits, as NumPy arrays.
         train = np.arange(1000)[:, None] < 500
         return grokjax.Data(2, 2, tokens, answers, {"train": train, "test": ~train})
 
-The split "train" is what every update trains on, unless the task draws its batches: with
-`draw=function`, function(program, data, key) -> Batch is traced into the training loop, and the
-task's own settings are attributes of `program`. What the decorator takes besides:
+Every update trains on the split "train", unless the task draws its batches: with `draw=function`,
+function(program, data, key) -> Batch is traced into the training loop, and the task's own settings
+are attributes of `program`. The decorator also takes:
 
-    defaults   fields that differ from the mainline run's: config.default("sparse_parity")
+    defaults   fields that differ from the mainline run: config.default("sparse_parity")
     uses       names of settings shared with other tasks
-    family     the measures that a sweep of it takes by default
-    padded     its answers may be padded: runs of different vocabularies may share a program
-    sizes      run -> Sizes, where making the data to learn them would be slow
-    check      run -> None, raising a ConfigError for what single settings cannot tell
+    family     the family of measures that a sweep of this task computes by default
+    padded     whether answers may be padded, so that runs of different vocabularies share a program
+    sizes      run -> Sizes, if it is slow to make the data for its sizes
+    check      run -> None; raises a ConfigError for invalid combinations of settings
 """
 
 from grokjax.tasks import (
@@ -28,9 +28,8 @@ from grokjax.tasks import (
     five_digit_addition,
     groups,
     modular,
-    multiplication,
     noise,
-    polynomials,
+    operations,
     repeated_subsequence,
     skip_trigram,
 )

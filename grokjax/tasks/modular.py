@@ -1,9 +1,4 @@
-"""Binary operations on Z_p over all pairs (a, b), with the authors' split (Nanda et al. 2023).
-
-An operation is a part of its own: from a and b, arrays of all pairs, and p it gives the answers,
-which are then taken mod p. With `partial` answers below 0 are pairs that do not exist. `sign` says
-that the waves of the circuit are functions of a + sign b.
-"""
+"""A binary operation modulo p over all pairs (a, b), with the split of Nanda et al. 2023."""
 
 import inspect
 import random
@@ -14,8 +9,9 @@ from jaxtyping import Bool, Int
 
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
-from grokjax.core.parts import operation, setting
+from grokjax.core.parts import setting
 from grokjax.core.types import Data, Sizes
+from grokjax.tasks import minibatches, operations  # noqa: F401 - register what a run uses
 from grokjax.tasks.noise import with_noise
 
 PAPER = "Nanda et al., Progress measures for grokking via mechanistic interpretability, ICLR 2023"
@@ -25,45 +21,25 @@ parts.common(
     modulus=setting(
         113, "p: operands and answers are integers modulo p", low=3, high=1000, static=False
     ),
-    operation=setting("add", "what to compute", part="operation", static=False),
+    operation=setting("add", "the binary operation", part="operation", static=False),
     train_fraction=setting(
-        0.3, "share of the pairs that is trained on", above=0, below=1, static=False
+        0.3, "share of the pairs used for training", above=0, below=1, static=False
     ),
     held_out=setting(
         "random",
-        "pairs never trained on: a random share alone, or also the square or strip of all pairs "
-        "of which both, or the first, operand is below held_out_size",
+        "pairs never used for training: a random share only, or also the square (strip) of pairs "
+        "with both operands (the first operand) below held_out_size",
         choices=("random", "square", "strip"),
         static=False,
     ),
     held_out_size=setting(
-        0, "side of the held-out square, or rows of the strip", low=0, high=999, static=False
+        0,
+        "side of the held-out square, or number of rows of the strip",
+        low=0,
+        high=999,
+        static=False,
     ),
 )
-
-
-@operation
-def add(a, b, p):
-    "a + b"
-    return a + b
-
-
-@operation(sign=-1)
-def subtract(a, b, p):
-    "a - b"
-    return a - b
-
-
-@operation
-def x2_xy_y2(a, b, p):
-    "a^2 + a b + b^2"
-    return a * a + a * b + b * b
-
-
-@operation("random")
-def random_table(a, b, p, seed):
-    "One fixed random table of answers, drawn from the run's split_seed."
-    return np.random.default_rng(seed).integers(p, size=a.shape)
 
 
 def modular(
@@ -74,9 +50,9 @@ def modular(
     held_out: str = "random",
     held_out_size: int = 0,
 ) -> Data:
-    """An operation mod p on the tokens a, b, "=" (which is p), with the authors' split of a seed.
+    """Data of an operation mod p on the tokens a, b, "=" (token p), with the authors' split.
 
-    Rows are listed along (a, b); trained over p + 1 classes and analysed over p, as in the paper.
+    Rows are indexed by (a, b). Training uses p + 1 classes and analysis p, as in the paper.
     """
     for name, value in (("modulus", p), ("train_fraction", train_fraction)):
         parts.check_value(parts.common_settings()[name], name, value)
@@ -97,7 +73,7 @@ def modular(
 
 
 def labels(p: int, operation: str = "add", seed: int = 0) -> Int[np.ndarray, "p p"]:
-    """The class of every pair (a, b); below 0 where the operation has none."""
+    """Answers to all pairs (a, b); -1 where the operation is undefined."""
     part = parts.get("operation", operation)
     seeded = {"seed": seed} if "seed" in inspect.signature(part.function).parameters else {}
     answers = np.asarray(part.function(*np.indices((p, p)), p, **seeded))
@@ -106,9 +82,9 @@ def labels(p: int, operation: str = "add", seed: int = 0) -> Int[np.ndarray, "p 
 
 
 def held_out_region(p: int, held_out: str, size: int) -> Bool[np.ndarray, "p p"]:
-    """The pairs that no seed trains on: none, both operands below `size`, or the first.
+    """Pairs that no seed trains on: none, or those with both (the first) operands below `size`.
 
-    Gu et al. 2025 (table 1). Their squares 0..k and strips 0..t hold out k + 1 and t + 1 rows.
+    Gu et al. 2025, table 1. Their squares 0..k and strips 0..t hold out k + 1 and t + 1 rows.
     """
     a, b = np.indices((p, p))
     kinds = {"random": np.zeros_like(a, bool), "square": (a < size) & (b < size), "strip": a < size}
@@ -122,11 +98,11 @@ def shuffled_split(
     exists: Bool[np.ndarray, "p p"] | None = None,
     held_out: Bool[np.ndarray, "p p"] | None = None,
 ) -> Bool[np.ndarray, "p p"]:
-    """The authors' training set: the first int(fraction p^2) pairs after Python's own shuffle.
+    """The authors' training set: the first int(fraction p^2) pairs after Python's `shuffle`.
 
-    Pairs are listed in lexicographic order before the shuffle (paper notes, section 1), so the same
-    seed gives the same split as the published code. Pairs that do not exist are not listed, nor are
-    held-out ones; the fraction is of all that exist (as in the code of Gu et al. 2025).
+    Pairs are in lexicographic order before the shuffle, so a seed gives the split of the published
+    code. Pairs that do not exist and held-out pairs are left out before the shuffle; the fraction
+    refers to all pairs that exist, as in the code of Gu et al. 2025.
     """
     exists = np.ones((p, p), bool) if exists is None else exists
     count = int(train_fraction * np.count_nonzero(exists))
@@ -143,7 +119,7 @@ def _sizes(run: Any) -> Sizes:
 
 
 def _pairs(run: Any) -> int:
-    """How many exist."""
+    """The number of pairs that exist."""
     if parts.get("operation", run.operation).options.get("partial"):
         return int((labels(run.modulus, run.operation, run.split_seed) >= 0).sum())
     return run.modulus**2
@@ -160,7 +136,7 @@ def _check(run: Any) -> None:
     if run.held_out == "random":
         if run.held_out_size:
             raise ConfigError(
-                f"held_out_size={run.held_out_size} is the size of nothing with "
+                f"held_out_size={run.held_out_size} has no effect with "
                 'held_out="random": choose "square" or "strip", or leave the size out'
             )
         return

@@ -1,14 +1,15 @@
-"""Lanes: runs that one program trains side by side, and the threads that train them.
+"""Lanes, which are runs that one program trains side by side, and the threads that train them.
 
-A place (see `devices`) takes the lane that is least far, trains it to its next stop, and takes
-another: no place waits for one that is slower. A lane may be a little ahead of what its block has
-written; what it leaves at a stop stays until the block has no more use for it. Knows no disk.
+A device (see `devices`) takes the lane that has trained the fewest steps, trains it to its next
+boundary, and takes another: no device waits for a slower one. A lane may be a little ahead of what
+its block has written; its snapshots stay until the block has written them. Nothing here uses files.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
@@ -24,51 +25,56 @@ from grokjax.training.blocks import Block, BlockData, block_part
 from grokjax.training.update import State
 
 SECONDS_PER_CALL = 2.0
-"""The longest stretch of training between two looks at signals and the progress bar."""
+"""The longest training call, so that signals and progress are handled in time."""
 
 
-class Left(NamedTuple):
-    """What a lane leaves at a stop, run axis first, where it was made."""
+class Snapshot(NamedTuple):
+    """What a lane leaves at a boundary, run axis first, on its device."""
 
-    stop: int  # its number
-    places: tuple[int, ...]  # of its runs, in the block that is written
+    boundary: int  # its number
+    indices: tuple[int, ...]  # of the runs in their block
     state: State
     scores: dict[str, Array] | None
     measures: dict[str, Array] | None
 
 
+@dataclass(eq=False)
 class Lane:
-    """Runs of a block that are trained by one program, and how far they are.
+    """Runs of a block that one program trains, and how far they are.
 
     Attributes:
-        block: of these runs; its `indices` are their places in the block that is written.
-        at: the number of the last stop that it has left, -1 before the first.
-        reached: the step that it has reached, where no run has ended before.
-        limit: the number of the last stop that it may reach for now.
+        block: the runs; its `indices` are those in the block that is written.
+        boundaries: the steps at which the lane leaves a snapshot, ascending.
+        scored, measured: those with scores, and those with measures.
+        measure: computes the measures.
+        number: of the block in the sweep; lower ones go first.
+        waits: whether the last snapshot must be taken before the lane goes on, as a rule may end
+            one of its runs there.
+        unseen: whether it is waiting for that.
+        at: the number of the last boundary passed, -1 before the first.
+        reached: the step reached, unless a run has ended before.
+        limit: the number of the last boundary that it may pass for now.
+        ended: the indices of runs of the block that have ended.
     """
 
-    def __init__(
-        self,
-        block: Block,
-        precision: str,
-        stops: Sequence[int],
-        scored: frozenset[int] = frozenset(),
-        measured: frozenset[int] = frozenset(),
-        measure: Callable[[State, BlockData], dict[str, Array]] | None = None,
-        waits: bool = False,
-        order: int = 0,
-    ):
-        """`scored` and `measured` are steps; with `waits`, what it leaves is looked at before it
-        goes on. `order` is that of its block in the sweep."""
-        self.block, self.precision, self.stops = block, precision, stops
-        self.scored, self.measured, self.measure = scored, measured, measure
-        self.waits, self.order = waits, order
-        self.at, self.reached, self.limit = -1, 0, 0
-        self.busy = self.unseen = False
-        self.ended: set[int] = set()  # by their places in the block that is written
-        self.state: State | None = None
-        self.place: jax.Device | None = None
-        self._data, self._pace = None, 1
+    block: Block
+    precision: str
+    boundaries: Sequence[int]
+    scored: frozenset[int] = frozenset()
+    measured: frozenset[int] = frozenset()
+    measure: Callable[[State, BlockData], dict[str, Array]] | None = None
+    number: int = 0
+    waits: bool = False
+    unseen: bool = False
+    busy: bool = False
+    at: int = -1
+    reached: int = 0
+    limit: int = 0
+    ended: set[int] = field(default_factory=set)
+    state: State | None = None
+    device: jax.Device | None = None
+    _data: BlockData | None = None
+    _pace: int = 1  # updates in one call
 
     @property
     def done(self) -> bool:
@@ -79,30 +85,31 @@ class Lane:
         return not (self.busy or self.done or self.unseen) and self.at < self.limit
 
     def restore(self, state: State, at: int) -> None:
-        """Goes on from a state at stop `at`, or between it and the next."""
-        self.state, self.at, self.reached = state, at, self.stops[at]
+        """Continue from a state at boundary number `at`, or between it and the next."""
+        self.state, self.at, self.reached = state, at, self.boundaries[at]
         ends = np.array([run.steps for run in self.block.runs])
         goes_on = (np.asarray(state.diverged_at) < 0) & (np.asarray(state.step) < ends)
-        if goes_on.any() and at + 1 < len(self.stops):
+        if goes_on.any() and at + 1 < len(self.boundaries):
             slowest = int(np.asarray(state.step)[goes_on].min())
-            self.reached = min(max(slowest, self.reached), self.stops[at + 1])
+            self.reached = min(max(slowest, self.reached), self.boundaries[at + 1])
 
-    def advance(self, place: jax.Device, halted: Callable[[], bool], tell: Callable) -> Left | None:
-        """Trains to the next stop; None where it was halted before."""
-        self._move(place)
+    def advance(
+        self, device: jax.Device, halted: Callable[[], bool], on_progress: Callable[[], Any]
+    ) -> Snapshot | None:
+        """Train to the next boundary; None if halted before."""
+        self._move(device)
         trainer = blocks.trainer(self.block, self.precision)
-        target = self.stops[self.at + 1]
-        behind = self.at >= 0  # a state that was saved between stops may lie behind the last one
+        target = self.boundaries[self.at + 1]
+        behind = self.at >= 0  # a state saved between boundaries may lie behind the last one
         while behind and not halted():
             until = min(target, self.reached + self._pace)
-            clock, count = time.monotonic(), max(until - self.reached, 1)
+            began, count = time.monotonic(), max(until - self.reached, 1)
             self.state = trainer.train(self.state, self._data, np.int32(until))
             jax.block_until_ready(self.state.step)
-            elapsed = max(time.monotonic() - clock, 1e-3)
-            # Grows until a call takes some seconds: short enough to see signals in time.
+            elapsed = max(time.monotonic() - began, 1e-3)
             self._pace = max(1, min(2 * self._pace, int(count * SECONDS_PER_CALL / elapsed)))
             self.reached, behind = until, until < target
-            tell()
+            on_progress()
         if behind:
             return None
         self.at += 1
@@ -111,28 +118,28 @@ class Lane:
             scores = trainer.scores(self.state.params, self._data)
         if target in self.measured:
             measures = self.measure(self.state, self._data)
-        return Left(self.at, self.block.indices, _copy(self.state), scores, measures)
+        return Snapshot(self.at, self.block.indices, _copy(self.state), scores, measures)
 
-    def _move(self, place: jax.Device) -> None:
-        """Makes what it needs at a place, without the runs that have ended, if these are many."""
-        keep, count = self._alive(), len(self.block.indices)
-        if len(keep) < count:
-            self.block = block_part(self.block, keep)
+    def _move(self, device: jax.Device) -> None:
+        """Move state and data to a device; drop runs that have ended once half of them have."""
+        kept = self._kept()
+        if len(kept) < len(self.block.indices):
+            self.block = block_part(self.block, kept)
             if self.state is not None:
-                self.state = jax.tree.map(lambda x: np.asarray(x)[keep], self.state)
-            self._data = self.place = None
-        if place is self.place:
+                self.state = jax.tree.map(lambda x: np.asarray(x)[kept], self.state)
+            self._data = self.device = None
+        if device is self.device:
             return
         if self._data is None:
             self._data = blocks.block_data(self.block)
         if self.state is None:
             self.state = blocks.initial_states(self.block)
-        self.state, self._data = jax.device_put((self.state, self._data), place)
-        self.place = place
+        self.state, self._data = jax.device_put((self.state, self._data), device)
+        self.device = device
 
-    def _alive(self) -> list[int]:
-        """Which of its runs it keeps: half of them, or a quarter, once all others have ended."""
-        alive = [j for j, x in enumerate(self.block.indices) if x not in self.ended]
+    def _kept(self) -> list[int]:
+        """The positions of the runs to keep: half of them, or a quarter, once no other goes on."""
+        alive = [j for j, index in enumerate(self.block.indices) if index not in self.ended]
         size = len(self.block.indices)
         while size > 1 and len(alive) <= size // 2:
             size //= 2
@@ -144,15 +151,15 @@ _copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
 
 
 class Event(NamedTuple):
-    """Something that the thread that owns the lanes must see."""
+    """A snapshot or an error; neither after a call that ended between boundaries."""
 
     lane: Lane
-    left: Left | None = None  # None: a stretch was trained
+    snapshot: Snapshot | None = None
     error: BaseException | None = None
 
 
-class Places:
-    """A thread for each place, while the context is open, that trains lanes and tells `events`."""
+class Workers:
+    """A thread for each device, which trains lanes while the context is open and fills `events`."""
 
     def __init__(self, cores: int):
         self.devices = devices.places(cores)
@@ -161,11 +168,11 @@ class Places:
         self._changed = threading.Condition()
         self._halted = False
         self._threads = [
-            threading.Thread(target=self._work, args=(place,), daemon=True, name=f"place {i}")
-            for i, place in enumerate(self.devices)
+            threading.Thread(target=self._work, args=(device,), daemon=True, name=f"device {i}")
+            for i, device in enumerate(self.devices)
         ]
 
-    def __enter__(self) -> "Places":
+    def __enter__(self) -> "Workers":
         for thread in self._threads:
             thread.start()
         return self
@@ -174,7 +181,7 @@ class Places:
         self.halt()
 
     def halt(self) -> None:
-        """Lanes stop where they are, after the stretch that they are in; waits for it."""
+        """Stop all lanes after the call that they are in, and wait for it."""
         with self._changed:
             self._halted = True
             self._changed.notify_all()
@@ -183,7 +190,7 @@ class Places:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """While no lane is being taken; then places look again for one that is free."""
+        """A context in which no lane is taken; afterwards idle devices look for one again."""
         with self._changed:
             yield
             self._changed.notify_all()
@@ -196,28 +203,28 @@ class Places:
         with self.changing():
             self._lanes = [lane for lane in self._lanes if lane not in lanes]
 
-    def _work(self, place: jax.Device) -> None:
-        with devices.at(place):
-            while (lane := self._take(place)) is not None:
-                tell = partial(self.events.put, Event(lane))
+    def _work(self, device: jax.Device) -> None:
+        with devices.at(device):
+            while (lane := self._take(device)) is not None:
+                snapshot = error = None
+                on_progress = partial(self.events.put, Event(lane))
                 try:
-                    left, error = lane.advance(place, lambda: self._halted, tell), None
-                except BaseException as reason:  # told to the thread that owns the lanes
-                    left, error = None, reason
+                    snapshot = lane.advance(device, lambda: self._halted, on_progress)
+                except BaseException as reason:  # raised by the thread that reads the events
+                    error = reason
                 with self._changed:
-                    lane.busy, lane.unseen = False, lane.waits and left is not None
+                    lane.busy, lane.unseen = False, lane.waits and snapshot is not None
                     self._changed.notify_all()
-                if left or error:
-                    self.events.put(Event(lane, left, error))
+                if snapshot or error:
+                    self.events.put(Event(lane, snapshot, error))
 
-    def _take(self, place: jax.Device) -> Lane | None:
-        """The free lane that is least far, once there is one; None when all is to end."""
-        least = lambda lane: (lane.order, lane.at, lane.place is not place, lane.reached)  # noqa: E731
+    def _take(self, device: jax.Device) -> Lane | None:
+        """The free lane with the fewest steps, once there is one; None when halted."""
+        order = lambda lane: (lane.number, lane.at, lane.device is not device, lane.reached)  # noqa: E731
         with self._changed:
             while not self._halted:
-                free = [lane for lane in self._lanes if lane.is_free()]
-                if free:
-                    lane = min(free, key=least)
+                if free := [lane for lane in self._lanes if lane.is_free()]:
+                    lane = min(free, key=order)
                     lane.busy = True
                     return lane
                 self._changed.wait()

@@ -1,7 +1,7 @@
 import pytest
 from configs import message_of
 
-from grokjax.config.combine import axis, chain, product, zipped
+from grokjax.config.axes import axis, chain, product, zipped
 
 
 def test_combinators():

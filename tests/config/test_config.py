@@ -15,6 +15,7 @@ from grokjax.config.axes import resolve
 from grokjax.config.steps import Steps
 from grokjax.config.sweep import SWEEP_SETTINGS, RunConfig, SweepConfig, run_settings
 from grokjax.core import parts
+from grokjax.core import registry as registry_module
 from grokjax.networks.transformer import width_of_head
 from grokjax.training.blocks import program_of
 
@@ -397,7 +398,7 @@ def test_a_run_whose_task_is_not_registered_can_be_read(sparse_parity):
     run = RunConfig(**{"task": "sparse_parity", "sparse_parity.bits": 8, "seed": 5, "steps": 3})
     sweep = SweepConfig(runs=(SMALL, run), axes=("task", "sparse_parity.bits"))
     saved = json.loads(json.dumps(sweep.to_dict()))
-    del parts.registry._parts["task"]["sparse_parity"]
+    del registry_module._parts["task"]["sparse_parity"]
     read = SweepConfig.from_dict(saved)
     found = read.runs[1]
     assert (found.task, found["sparse_parity.bits"], found.steps) == ("sparse_parity", 8, 3)

@@ -5,8 +5,7 @@ import pytest
 from configs import config_with, message_of
 
 from grokjax.config import sweep as config_lib
-from grokjax.config.axes import check_axis, resolve
-from grokjax.config.combine import axis, product
+from grokjax.config.axes import axis, check_axis, product, resolve
 
 
 def test_axes_multiply_in_field_order_with_the_seed_fastest():

@@ -9,9 +9,9 @@ import pytest
 from configs import message_of
 
 from grokjax.config.sweep import RunConfig
-from grokjax.core import parts
+from grokjax.core import hyperparameters, parts
+from grokjax.core import registry as registry_module
 from grokjax.core.parts import setting
-from grokjax.training import optimizers
 
 pytestmark = pytest.mark.usefixtures("registry")
 
@@ -85,7 +85,7 @@ def test_a_name_may_not_be_taken_twice_from_two_files():
 def test_a_built_in_part_cannot_be_replaced():
     with_its_name = defined("def add(a, b, p):\n    return a\n", "add", "/mine/parts.py")
     message = message_of(parts.operation, with_its_name)
-    assert "modular.py and in /mine/parts.py" in message
+    assert "operations.py and in /mine/parts.py" in message
     assert parts.get("operation", "add").builtin
 
 
@@ -137,7 +137,7 @@ def test_parts_of_two_kinds_may_share_a_name_but_no_setting():
         ("task", "modula", "did you mean 'modular'?"),
         ("operation", "substract", "did you mean 'subtract'?"),
         ("operation", "divid", "did you mean 'divide'?"),
-        ("optimizer", "lion", "choose from adamw, adam, muon"),
+        ("optimizer", "lion", "choose from adamw, adam, sgd"),
         ("loss", "mse", "choose from exact, low_precision"),
     ],
 )
@@ -185,10 +185,16 @@ LIMITS = [
 def test_limits_are_checked_and_told_in_words(made, words, right, wrong):
     assert made.allowed.endswith(words)
     for value in right:
-        assert made.check("name", value) == value
-        assert value is None or type(made.check("name", value)) in (int, float, str, bool, tuple)
+        assert parts.check_value(made, "name", value) == value
+        assert value is None or type(parts.check_value(made, "name", value)) in (
+            int,
+            float,
+            str,
+            bool,
+            tuple,
+        )
     for value in wrong:
-        message = message_of(made.check, "name", value)
+        message = message_of(parts.check_value, made, "name", value)
         assert f"name must be {made.allowed}, got " in message
 
 
@@ -210,14 +216,14 @@ def test_a_value_is_stored_in_the_type_of_the_default():
     ],
 )
 def test_a_wrong_value_is_told_how_to_mend_it(made, value, remedy):
-    assert remedy in message_of(made.check, "name", value)
+    assert remedy in message_of(parts.check_value, made, "name", value)
 
 
 def test_what_a_setting_does_to_a_program_follows_from_its_kind():
     def roles(kind, default, **about):
         getattr(parts, kind)("novel", **about, own=setting(default, ""))(lambda *args: args)
         made = parts.get(kind, "novel").settings["own"]
-        del parts.registry._parts[kind]["novel"]
+        del registry_module._parts[kind]["novel"]
         return made.traced, made.static
 
     for kind in ("optimizer", "loss"):
@@ -243,11 +249,11 @@ def test_what_an_optimizer_uses_is_found_by_making_one():
         assert hyper.rho == 0.05
         return optax.sgd(hyper.learning_rate, momentum=hyper.momentum)
 
-    found = optimizers.used(parts.get("optimizer", "novel"))
+    found = hyperparameters.used(parts.get("optimizer", "novel"))
     assert found == ("learning_rate", "warmup_steps", "momentum")
     run = RunConfig(**{"optimizer": "novel", "momentum": 0.5, "novel.rho": 1})
     assert run["novel.rho"] == 1.0 and "betas" not in run and "weight_decay" not in run
-    sgd, adamw = (optimizers.used(parts.get("optimizer", x)) for x in ("sgd", "adamw"))
+    sgd, adamw = (hyperparameters.used(parts.get("optimizer", x)) for x in ("sgd", "adamw"))
     assert set(sgd) == {"learning_rate", "warmup_steps", "weight_decay", "momentum"}
     assert set(adamw) == {"learning_rate", "warmup_steps", "weight_decay", "betas"}
 

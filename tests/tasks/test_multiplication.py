@@ -27,7 +27,7 @@ def test_quotients_times_b_are_a_and_those_by_zero_do_not_exist(p):
 @pytest.mark.parametrize("p", [4, 6, 9, 15, 1000])
 def test_division_by_a_composite_modulus_is_refused(p):
     message = message_of(RunConfig, operation="divide", modulus=p)
-    assert f"division modulo {p}" in message and "take a prime modulus" in message
+    assert f"division modulo {p}" in message and "use a prime modulus" in message
     assert RunConfig(operation="multiply", modulus=p).modulus == p
 
 

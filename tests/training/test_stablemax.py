@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax.training.stablemax import growth, stablemax
+from grokjax.training.losses import growth, stablemax
 
 CLASSES, PADDED, COUNT = 7, 9, 50
 

@@ -9,9 +9,14 @@ Nothing in a file is executed: torch reads weights only, NumPy no objects.
 """
 
 from grokjax.networks.interop.layouts import to_authors, to_transformer_lens
-from grokjax.networks.interop.loading import Read, load_network, read_network, save_network
+from grokjax.networks.interop.loading import (
+    Read,
+    load_network,
+    read_network,
+    save_network,
+    torch_split,
+)
 from grokjax.networks.interop.reading import from_state_dict
-from grokjax.networks.interop.splits import torch_split
 
 __all__ = [
     "Read",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from grokjax.core.errors import ConfigError
 from grokjax.core.types import Params
@@ -206,3 +207,22 @@ def _pick(checkpoints: Any, checkpoint: int | None, path: str) -> Mapping[str, A
 
 def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+def torch_split(p: int, train_fraction: float, seed: int) -> Bool[np.ndarray, "p p"]:
+    """The training set of TransformerLens' demo, computed without torch.
+
+    The first int(fraction p^2) pairs a p + b of `torch.manual_seed(seed); torch.randperm(p * p)` on
+    a CPU: a Mersenne twister seeded like NumPy's legacy generator, and a shuffle that swaps index i
+    with a random index from i on.
+    """
+    size = p * p
+    generator = np.random.RandomState(seed & 0xFFFFFFFF)
+    words = generator.randint(0, 2**32, size, dtype=np.uint32).tolist()
+    order, count = list(range(size)), int(size * train_fraction)
+    for i in range(min(count, size - 1)):
+        j = i + words[i] % (size - i)
+        order[i], order[j] = order[j], order[i]
+    train = np.zeros(size, bool)
+    train[order[:count]] = True
+    return train.reshape(p, p)
