@@ -1,1 +1,1 @@
-"""The tables of the docs that stand for what was run: `python -m experiments.paper_page`."""
+"""Command: the generated parts of the docs pages that report results."""

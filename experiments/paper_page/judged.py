@@ -1,134 +1,116 @@
-"""From statements and runs to the lines of a table: n, median, range, and whether it agrees."""
+"""Statements compared with runs: n, median, range, and whether they agree."""
 
 from collections.abc import Mapping, Sequence
 from math import inf
+from statistics import median
 from typing import Any, NamedTuple
 
 from experiments.paper_page.recorded import Experiment, Run
-from experiments.paper_page.statements import Order, Statement
-from experiments.paper_tables.agreement import values_of
+from experiments.paper_page.statements import Statement
+from experiments.paper_tables.checks import at, values_of
 
 ENOUGH = 3
-"""Seeds that a row rests on; with fewer it says so."""
+"""A row with fewer runs says so."""
 
 NOT_MEASURED, NOT_RUN, OPEN = "not measured on these runs", "not run here", "unresolved"
 
-SETTING = ("modulus", "train_fraction", "d_model", "num_heads", "d_mlp", "learning_rate")
-PAPERS = dict(zip(SETTING, (113, 0.3, 128, 4, 512, 1e-3), strict=True))
+PAPERS = {
+    "modulus": 113,
+    "train_fraction": 0.3,
+    "d_model": 128,
+    "num_heads": 4,
+    "d_mlp": 512,
+    "learning_rate": 1e-3,
+}
+"""The paper's setting. A row names the fields in which its runs differ from it."""
+
+MISSING = object()
+HEAD = ("", "paper", "agrees where", "n", "median", "range", "agrees")
 
 
 class Line(NamedTuple):
-    """A row of a table as text, and what its verdict rests on."""
+    """A row of a table, and whether each of its runs agrees."""
 
     says: str
     paper: str
     tolerance: str
-    n: int
-    median: str
-    range: str
-    agrees: str
+    n: int = 0
+    median: str = ""
+    range: str = ""
+    agrees: str = NOT_RUN
     met: tuple[bool | None, ...] = ()
     claim: str = ""
 
     @property
-    def cells(self) -> tuple[str, ...]:
-        n = f"{self.n}" if self.n else ""
-        return (self.says, self.paper, self.tolerance, n, self.median, self.range, self.agrees)
+    def cells(self) -> list[str]:
+        return [str(x or "") for x in self[: len(HEAD)]]
 
 
-HEAD = ("", "paper", "agrees where", "n", "median", "range", "agrees")
-
-
-def judged(statements: Sequence[Statement | Order], experiment: Experiment | None) -> list[Line]:
-    """A line for each statement; a claim of several readings that none meets is unresolved."""
-    lines = [(order if isinstance(one, Order) else line)(one, experiment) for one in statements]
-    readings: dict[str, list[Line]] = {}
-    for one in lines:
-        if one.claim and one.met:
-            readings.setdefault(one.claim, []).append(one)
-    open_claims = {
-        claim
-        for claim, of_claim in readings.items()
-        if len(of_claim) > 1 and not any(any(x.met) for x in of_claim)
-    }
+def judged(statements: Sequence[Statement], experiment: Experiment | None) -> list[Line]:
+    """A line for each statement. A claim is unresolved if none of its several readings agrees."""
+    lines = [(line if one.check else order)(one, experiment) for one in statements]
     return [
         one._replace(agrees=one.agrees.replace("no", OPEN, 1))
-        if one.claim in open_claims and one.agrees.startswith("no") and one.met
+        if one.met and one.agrees.startswith("no") and _is_open(one.claim, lines)
         else one
         for one in lines
     ]
 
 
+def _is_open(claim: str, lines: Sequence[Line]) -> bool:
+    readings = [x.met for x in lines if claim and x.claim == claim and x.met]
+    return len(readings) > 1 and not any(map(any, readings))
+
+
 def line(one: Statement, experiment: Experiment | None) -> Line:
     runs = experiment.having(**one.runs) if experiment else []
-    about = Line(one.says, one.paper, one.check.words, 0, "", "", NOT_RUN, claim=one.claim)
+    blank = Line(one.says, one.paper, one.check.words, claim=one.claim)
     if not runs:
-        return about
-    values = [at(run.numbers, (*one.place.split("/"), *one.of)) for run in runs]
-    reached = one.place.startswith("steps_to_")
-    known = [(run, x) for run, x in zip(runs, values, strict=True) if x not in (None, {}, [])]
-    if not known and not (reached and _has(runs[0], one.place)):
-        return about._replace(agrees=NOT_MEASURED)
-    if reached:
-        known = list(zip(runs, values, strict=True))
-    met = tuple(_met(one, run, x, reached) for run, x in known)
-    middle, spread = summary([x for _, x in known], [run.numbers["trained"] for run, _ in known])
+        return blank
+    is_step = one.path.startswith("steps_to_")  # None: the run did not reach it
+    absent = (MISSING,) if is_step else (MISSING, None, {}, [])
+    pairs = [(run, at(run.numbers, one.path, MISSING)) for run in runs]
+    pairs = [(run, x) for run, x in pairs if x not in absent]
+    if not pairs:
+        return blank._replace(agrees=NOT_MEASURED)
+    met = tuple(False if x is None else one.check.met(x, _all_of(run, one)) for run, x in pairs)
+    middle, spread = summary([x for _, x in pairs], [run.numbers["trained"] for run, _ in pairs])
     agrees = verdict(met, other_setting(one.runs, runs))
-    return about._replace(
-        n=len(known), median=middle, range=spread, agrees=agrees, met=met, claim=one.claim
-    )
+    return blank._replace(n=len(pairs), median=middle, range=spread, agrees=agrees, met=met)
 
 
-def order(one: Order, experiment: Experiment | None) -> Line:
+def _all_of(run: Run, one: Statement) -> Mapping[str, Any]:
+    """The numbers that the check of a statement may use."""
+    return run.numbers["mechanism"] if one.path.startswith("mechanism/") else run.numbers
+
+
+def order(one: Statement, experiment: Experiment | None) -> Line:
     """Whether all runs of each group grok later than all of the next."""
-    groups = [experiment.having(**{one.field: x}) if experiment else [] for x in one.values]
-    tolerance = "all seeds of each after all of the next"
-    about = Line(one.says, one.paper, tolerance, 0, "", "", NOT_RUN)
+    ((field, values),) = one.runs.items()
+    groups = [experiment.having(**{field: x}) if experiment else [] for x in values]
+    blank = Line(one.says, one.paper, "all seeds of each after all of the next")
     if not all(groups):
-        return about
-    steps = [[x.numbers["steps_to_grok"] for x in group] for group in groups]
-    every = [[inf if x is None else x for x in group] for group in steps]
-    apart = all(min(a) > max(b) for a, b in zip(every, every[1:], strict=False))
+        return blank
+    steps = [[run.numbers["steps_to_grok"] for run in group] for group in groups]
+    late = [[inf if x is None else x for x in group] for group in steps]
+    apart = all(min(a) > max(b) for a, b in zip(late, late[1:], strict=False))
     texts = [
         summary(x, [run.numbers["trained"] for run in group])
         for x, group in zip(steps, groups, strict=True)
     ]
     n = min(map(len, groups))
-    return about._replace(
-        n=n,
-        median="; ".join(middle for middle, _ in texts),
-        range="; ".join(spread for _, spread in texts),
-        agrees=verdict((apart,) * n, other_setting({one.field: 0}, sum(groups, []))),
-        met=(apart,) * n,
-    )
-
-
-def at(numbers: Any, path: Sequence[str]) -> Any:
-    for part in path:
-        numbers = numbers.get(part) if isinstance(numbers, Mapping) else None
-    return numbers
-
-
-def _has(run: Run, place: str) -> bool:
-    """Whether a step was looked for, so that None says that it was not reached."""
-    *above, last = place.split("/")
-    found = at(run.numbers, above)
-    return isinstance(found, Mapping) and last in found
-
-
-def _met(one: Statement, run: Run, value: Any, reached: bool) -> bool | None:
-    if value is None and reached:
-        return False
-    of_network = one.place.startswith("mechanism/")
-    return one.check.met(value, run.numbers["mechanism"] if of_network else run.numbers)
+    middle, spread = ("; ".join(x) for x in zip(*texts, strict=True))
+    agrees = verdict((apart,) * n, other_setting(one.runs, sum(groups, [])))
+    return blank._replace(n=n, median=middle, range=spread, agrees=agrees, met=(apart,) * n)
 
 
 def verdict(met: Sequence[bool | None], setting: str = "") -> str:
-    """Over the runs: yes, no, or how many; and what there is to say against it."""
+    """Yes, no, or the number of runs that agree; with the reservations there are."""
     yes, short = sum(x is True for x in met), sum(x is None for x in met)
-    if short:
-        told = f"{yes} of {len(met) - short}, {short}" if short < len(met) else "runs"
-        text = f"{OPEN}: {told} too short"
+    if short == len(met):
+        text = f"{OPEN}: runs too short"
+    elif short:
+        text = f"{OPEN}: {yes} of {len(met) - short}, {short} too short"
     else:
         text = "yes" if yes == len(met) else f"{yes} of {len(met)}" if yes else "no"
     notes = [f"{len(met)} run{'s' * (len(met) > 1)} only"] * (len(met) < ENOUGH)
@@ -137,13 +119,15 @@ def verdict(met: Sequence[bool | None], setting: str = "") -> str:
 
 
 def other_setting(chosen: Mapping[str, Any], runs: Sequence[Run]) -> str:
-    """In what the runs differ from the paper's setting, beside what a statement is about."""
+    """Fields, other than the chosen ones, in which the runs differ from the paper's setting."""
+    if "modulus" not in runs[0].fields:
+        return ""
     words = []
-    for name, papers in PAPERS.items():
+    for name, paper in PAPERS.items():
         values = {run.fields[name] for run in runs if name in run.fields}
-        if "modulus" in runs[0].fields and name not in chosen and values - {papers}:
-            said = ", ".join(f"{x:g}" for x in sorted(values))
-            words.append(f"{'p' if name == 'modulus' else name.replace('_', ' ')} = {said}")
+        if name not in chosen and values - {paper}:
+            text = ", ".join(f"{x:g}" for x in sorted(values))
+            words.append(f"{'p' if name == 'modulus' else name.replace('_', ' ')} = {text}")
     return ", ".join(words)
 
 
@@ -151,41 +135,26 @@ def other_setting(chosen: Mapping[str, Any], runs: Sequence[Run]) -> str:
 
 
 def summary(values: Sequence[Any], trained: Sequence[int]) -> tuple[str, str]:
-    """Median and range; of lists and dicts of numbers those of the least and of the greatest.
+    """Median and range of a number of each run.
 
-    A step that was not reached (None) is later than all that the run was trained for.
+    Of a dict of numbers they are those of its least and of its greatest, of a list those of its
+    length. A step that is None was not reached: it is later than the run's last.
     """
     if all(isinstance(x, bool) for x in values):
         return f"{sum(values)} of {len(values)}", ""
-    if any(isinstance(x, list) for x in values):
-        values = [len(x) for x in values]
-    if any(isinstance(x, Mapping) for x in values):
-        ends = [(min(y), max(y)) for y in map(values_of, values)]
-        low, high = zip(*ends, strict=True)
-        middle = f"{number(_median(low))} to {number(_median(high))}" if low != high else ""
-        middle = middle or number(_median(low))
-        return middle, _spread(number(min(low)), number(max(high)))
-    steps = [inf if x is None else x for x in values]
-    limit = max(trained)
-    text = lambda x: f"> {limit:,}" if x == inf else number(x)  # noqa: E731
-    return text(_median(steps)), _spread(text(min(steps)), text(max(steps)))
+    values = [len(x) if isinstance(x, list) else inf if x is None else x for x in values]
+    low = [min(values_of(x)) for x in values]
+    high = [max(values_of(x)) for x in values]
+    text = lambda x: f"> {max(trained):,}" if x == inf else number(x)  # noqa: E731
+    middle = dict.fromkeys((text(median(low)), text(median(high))))
+    spread = dict.fromkeys((text(min(low)), text(max(high))))
+    return " to ".join(middle), " to ".join(spread)
 
 
 def in_short(values: Sequence[Any], trained: Sequence[int]) -> str:
-    """Median, and the range where there is one."""
+    """Median, and the range if there is one."""
     middle, spread = summary(values, trained)
     return middle if middle == spread else f"{middle} ({spread})"
-
-
-def _median(values: Sequence[float]) -> float:
-    """Infinite where it falls on a value that is."""
-    ordered = sorted(values)
-    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
-    return inf if high == inf else (low + high) / 2
-
-
-def _spread(low: str, high: str) -> str:
-    return low if low == high else f"{low} to {high}"
 
 
 def number(x: float) -> str:
@@ -195,3 +164,8 @@ def number(x: float) -> str:
     if 0 < abs(x) < 0.01:
         return f"{x:.1e}".replace("e-0", "e-")
     return f"{x:.3g}" if abs(x) < 1_000 else f"{x:,.0f}"
+
+
+def over(values: Sequence[float]) -> str:
+    """From the least to the greatest."""
+    return " to ".join(dict.fromkeys((number(min(values)), number(max(values)))))

@@ -1,8 +1,7 @@
-"""The tables of docs/results.md as Markdown, from the runs that the JSON files hold."""
+"""The tables of docs/results.md as Markdown."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 from experiments.paper_page.judged import (
@@ -13,93 +12,77 @@ from experiments.paper_page.judged import (
     in_short,
     judged,
     number,
+    over,
     summary,
 )
-from experiments.paper_page.recorded import Experiment, Run, identity
-from experiments.paper_page.statements import EXPERIMENTS, mainline
-
-Known = Mapping[str, Experiment | None]
+from experiments.paper_page.recorded import Experiment, Results, Run, grouped, identity
+from experiments.paper_page.statements import EXPERIMENTS, MAINLINE
 
 
-def mainline_table(known: Known) -> str:
-    """What the paper says of its mainline run and seeds, beside the runs here."""
-    return table(HEAD, [x.cells for x in folded(judged(tuple(mainline()), known["mainline"]))])
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table. Unlike `DataFrame.to_markdown` it does not pad cells to equal widths."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(x.replace('|', '/') for x in cells)} |" for cells in lines)
 
 
-def folded(lines: Sequence[Line]) -> list[Line]:
-    """Readings of one statement that were not measured stand in one line, the last of it."""
-    groups: dict[Any, list[Line]] = {}
-    for i, line in enumerate(lines):
-        measured = line.met or not line.claim
-        groups.setdefault(i if measured else (line.claim, line.agrees), []).append(line)
-    kept = {}
-    for key, group in groups.items():
-        names = ", ".join((group[0].says, *(x.says.rpartition(": ")[2] for x in group[1:])))
-        kept[key] = group[0]._replace(says=names)
-    return sorted(kept.values(), key=lambda line: not line.agrees != NOT_MEASURED)
+def mainline_table(results: Results) -> str:
+    """The paper's statements about its mainline runs."""
+    return table(HEAD, [x.cells for x in judged(MAINLINE, results["mainline"])])
 
 
-def tally(known: Known) -> str:
-    """How many statements of the mainline agree, in words."""
-    lines = judged(tuple(mainline()), known["mainline"])
-    claims: dict[str, list[Line]] = {}
-    for line in lines:
-        claims.setdefault(line.claim or line.says, []).append(line)
-    measured = [x for x in ([y for y in z if y.met] for z in claims.values()) if x]
-    agree = sum(any(all(x.met) for x in of_claim) for of_claim in measured)
-    some = sum(any(any(x.met) for x in of_claim) for of_claim in measured) - agree
-    none = len(measured) - agree - some
-    share = f"Of {len(claims)} statements of the paper {len(measured)}"
-    if len(measured) == len(claims):
-        share = f"All {len(claims)} statements of the paper"
+def experiments_table(results: Results) -> str:
+    """The paper's statements about its other runs, by experiment."""
+    rows: list[Sequence[str]] = []
+    for name, statements in EXPERIMENTS.items():
+        experiment = results[name]
+        where = f"preset `{experiment.preset}`" if experiment else "not run here"
+        rows.append((f"**`{name}`**, {where}", *[""] * (len(HEAD) - 1)))
+        rows += [line.cells for line in judged(statements, experiment) if experiment]
+    return table(HEAD, rows)
+
+
+def tally(results: Results) -> str:
+    """The number of statements about the mainline runs that agree."""
+    lines = judged(MAINLINE, results["mainline"])
+    claims = grouped(lines, lambda line: line.claim or line.says).values()
+    measured = [x for x in ([line.met for line in lines if line.met] for lines in claims) if x]
+    agree = sum(any(all(met) for met in readings) for readings in measured)
+    some = sum(any(any(met) for met in readings) for readings in measured) - agree
+    share = "All" if len(measured) == len(claims) else f"{len(measured)} of"
     return (
-        f"{share} were measured on these runs, "
-        f"by one reading or several: {agree} hold for every run by at least one reading, {some} "
-        f"for some of the runs, {none} for none."
+        f"{share} {len(claims)} statements of the paper were measured on these runs, by one "
+        f"reading or several: {agree} hold for every run by at least one reading, {some} for some "
+        f"of the runs, {len(measured) - agree - some} for none."
     )
 
 
-def mainline_in_short(known: Known) -> str:
-    """The seeds of the mainline run, for how long, and when they grok."""
-    runs = known["mainline"].runs
-    steps = [x.numbers["steps_to_grok"] for x in runs if x.numbers["grokked"]]
-    trained = over([x.numbers["trained"] for x in runs])
+def mainline_in_short(results: Results) -> str:
+    """The seeds of the mainline run: how long they were trained, and when they grok."""
+    runs = results["mainline"].runs
+    steps = [run.numbers["steps_to_grok"] for run in runs if run.numbers["grokked"]]
+    trained = over([run.numbers["trained"] for run in runs])
     return textwrap.fill(
         f"Of the mainline run (p = 113, 30 % of the pairs, weight decay 1) {len(runs)} seeds were "
         f"trained here for {trained} steps: {len(steps)} of {len(runs)} grok, at {over(steps)} "
-        f"steps. {tally(known)}",
+        f"steps. {tally(results)}",
         100,
     )
 
 
-def experiments_table(known: Known) -> str:
-    """What the paper says of its other runs, an experiment after the other."""
-    rows: list[Sequence[str]] = []
-    for name, statements in EXPERIMENTS.items():
-        experiment = known[name]
-        where = f"preset `{experiment.preset}`" if experiment else "not run here"
-        rows.append((f"**`{name}`**, {where}", *[""] * (len(HEAD) - 1)))
-        if experiment:
-            rows += [line.cells for line in judged(statements, experiment)]
-    return table(HEAD, rows)
-
-
-def readings(known: Known) -> str:
-    """Of the mainline's statements that were measured in several ways, which way agrees."""
-    claims: dict[str, list[Line]] = {}
-    for line in judged(tuple(mainline()), known["mainline"]):
-        if line.claim and line.met:
-            claims.setdefault(line.claim, []).append(line)
-    lines = []
-    for claim, of_claim in claims.items():
-        if len(of_claim) > 1:
-            said = (f"{x.says.rpartition(': ')[2]} in {_share(x)}" for x in of_claim)
-            lines.append(f"- {claim}: agrees by {', by '.join(said)}")
-    return "\n".join(lines)
+def readings(results: Results) -> str:
+    """The readings of each statement about the mainline runs that was measured in several ways."""
+    lines = [x for x in judged(MAINLINE, results["mainline"]) if x.claim and x.met]
+    claims = grouped(lines, lambda line: line.claim).items()
+    return "\n".join(
+        f"- {claim}: agrees by {', by '.join(map(_share, lines))}"
+        for claim, lines in claims
+        if len(lines) > 1
+    )
 
 
 def _share(line: Line) -> str:
-    return f"{sum(x is True for x in line.met)} of {line.n} runs"
+    name = line.says.rpartition(": ")[2]
+    return f"{name} in {sum(x is True for x in line.met)} of {line.n} runs"
 
 
 # --- Table 5 --------------------------------------------------------------------------------------
@@ -111,121 +94,101 @@ EVIDENCE = {
     "restricted loss": "restricted_loss",
     "excluded loss, train": "excluded_loss/train",
 }
-"""Of each network, by the head of its column: where it stands in `mechanism`."""
+"""Columns and their paths in the `mechanism` of a run."""
 
 
-def variants_table(known: Known) -> str:
+def variants_table(results: Results) -> str:
     """Table 5: the evidence for the mechanism in every variant, over its seeds."""
-    names = ("mainline", *(name for name in EXPERIMENTS if known[name]))
     head = ("variant", "n", "step", "key frequencies, by seed", *EVIDENCE)
     rows = []
-    for experiment in (known[name] for name in names):
+    for experiment in (results[name] for name in ("mainline", *EXPERIMENTS)):
         if experiment is None or "modulus" not in experiment.runs[0].fields:
             continue
         for words, runs in variants(experiment):
-            steps = [run.numbers["trained"] for run in runs]
+            steps = over([run.numbers["trained"] for run in runs])
             keys = "; ".join(map(_keys, runs))
-            cells = (f"{experiment.name}: {words}", str(len(runs)), over(steps), keys)
-            rows.append((*cells, *(_evidence(runs, place) for place in EVIDENCE.values())))
+            evidence = (_evidence(runs, path) for path in EVIDENCE.values())
+            rows.append((f"{experiment.name}: {words}", str(len(runs)), steps, keys, *evidence))
     return table(head, rows)
 
 
 def variants(experiment: Experiment) -> Iterator[tuple[str, list[Run]]]:
-    """Runs that differ in their seed, and in how long they were trained, alone."""
-    groups: dict[tuple, list[Run]] = {}
-    for run in experiment.runs:
-        fields = {k: v for k, v in run.fields.items() if k != "seed"}
-        groups.setdefault(identity(fields), []).append(run)
-    differing = {k for a, b in combinations(map(dict, groups), 2) for k in a if a[k] != b.get(k)}
-    always = ("modulus", "train_fraction", "weight_decay")
+    """Runs that differ only in their seed and length, with what sets them apart."""
+    groups = grouped(experiment.runs, lambda run: identity(run.fields, "seed"))
+    names = ["modulus", "train_fraction", "weight_decay"]
+    for name in experiment.runs[0].fields:
+        if len({dict(key).get(name) for key in groups}) > 1 and name not in names:
+            names.append(name)
     for runs in groups.values():
-        fields = runs[0].fields
-        names = (*always, *(k for k in fields if k in differing))
-        shown = {k: fields[k] for k in names if k in fields}
-        yield ", ".join(f"{_short(k)} {_value(v)}" for k, v in shown.items()), runs
+        yield _words(runs[0].fields, names), runs
 
 
-def _short(name: str) -> str:
-    words = {"modulus": "p", "train_fraction": "fraction", "weight_decay": "decay", "l1": "L1"}
-    return words.get(name, name.replace("_", " "))
-
-
-def _value(x: Any) -> str:
-    return x.replace("_", " ") if isinstance(x, str) else f"{x:g}"
+def _words(fields: Mapping[str, Any], names: Iterable[str]) -> str:
+    short = {"modulus": "p", "train_fraction": "fraction", "weight_decay": "decay", "l1": "L1"}
+    value = lambda x: x.replace("_", " ") if isinstance(x, str) else f"{x:g}"  # noqa: E731
+    return ", ".join(
+        f"{short.get(name, name.replace('_', ' '))} {value(fields[name])}"
+        for name in names
+        if name in fields
+    )
 
 
 def _keys(run: Run) -> str:
-    """The key frequencies of a run, or how many pass the threshold where none stands out."""
+    """The key frequencies of a run, or their number if none stands out."""
     keys = run.numbers["key_frequencies"]
     clear = run.numbers["key_frequencies_stand_out"]
     return " ".join(map(str, keys)) if clear else f"none stands out ({len(keys)})"
 
 
-def _evidence(runs: Sequence[Run], place: str) -> str:
-    values = [at(run.numbers["mechanism"], place.split("/")) for run in runs]
+def _evidence(runs: Sequence[Run], path: str) -> str:
+    values = [at(run.numbers["mechanism"], path) for run in runs]
     return NOT_MEASURED if None in values else in_short(values, [0])
-
-
-def over(steps: Sequence[int]) -> str:
-    """From the least to the greatest."""
-    low, high = min(steps), max(steps)
-    return number(low) if low == high else f"{number(low)} to {number(high)}"
 
 
 # --- One key frequency less -----------------------------------------------------------------------
 
+WITHOUT_ONE = "mechanism/variants/loss_without_frequency/neuron_block"
 
-def without_one_table(known: Known) -> str:
-    """Of one layer, the loss of all pairs without one key frequency, by how many there are.
 
-    Of networks that were trained with the exact loss, each configuration once.
+def without_one_table(results: Results) -> str:
+    """Loss over all pairs without one key frequency, by the number of key frequencies.
+
+    For one-layer networks that grokked on the exact loss, each configuration once.
     """
-    place = ("mechanism", "variants", "loss_without_frequency", "neuron_block")
-    found: dict[tuple[int, int], dict[tuple, tuple[str, Mapping[str, Any]]]] = {}
-    for name, experiment in known.items():
+    kept: dict[tuple, tuple[str, Run]] = {}
+    for name, experiment in results.items():
         for run in experiment.having(num_layers=1, loss="exact") if experiment else ():
-            losses = at(run.numbers, place)
-            if losses and run.numbers["grokked"] and run.numbers["key_frequencies_stand_out"]:
-                of_kind = found.setdefault((run.fields["modulus"], len(losses)), {})
-                of_kind.setdefault(identity(run.fields), (name, losses))
+            clear = ("grokked", "key_frequencies_stand_out")
+            if at(run.numbers, WITHOUT_ONE) and all(run.numbers[name] for name in clear):
+                kept.setdefault(identity(run.fields), (name, run))
+    losses = lambda run: at(run.numbers, WITHOUT_ONE)  # noqa: E731
+    kinds = grouped(kept.values(), lambda x: (x[1].fields["modulus"], len(losses(x[1]))))
     rows = []
-    for (p, count), runs in sorted(found.items()):
-        names, losses = zip(*runs.values(), strict=True)
-        values = [by_split["all"] for x in losses for by_split in x.values()]
-        experiments = ", ".join(f"`{name}`" for name in dict.fromkeys(names))
-        rows.append((str(p), str(count), str(len(runs)), *summary(values, [0]), experiments))
+    for (p, count), runs in sorted(kinds.items()):
+        values = [by_split["all"] for _, run in runs for by_split in losses(run).values()]
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in runs))
+        rows.append((str(p), str(count), str(len(runs)), *summary(values, [0]), names))
     return table(("p", "key frequencies", "runs", "median loss", "range", "of"), rows)
 
 
 # --- The same configuration, more than once -------------------------------------------------------
 
 
-def repeated_table(known: Known) -> str:
-    """When runs of one configuration grokked that more than one experiment has trained."""
-    found: dict[tuple, dict[str, Run]] = {}
-    for name, experiment in known.items():
-        for run in experiment.runs if experiment else ():
-            if "steps_to_grok" in run.numbers:
-                found.setdefault(identity(run.fields), {})[name] = run
+def repeated_table(results: Results) -> str:
+    """When runs grokked whose configuration several experiments have trained."""
+    runs = [(name, run) for name, one in results.items() if one for run in one.runs]
+    runs = [(name, run) for name, run in runs if "steps_to_grok" in run.numbers]
     rows = []
-    shown = ("modulus", "train_fraction", "weight_decay", "seed")
-    for by_name in found.values():
+    for alike in grouped(runs, lambda x: identity(x[1].fields)).values():
+        by_name = dict(alike)
         if len(by_name) > 1:
-            fields = next(iter(by_name.values())).fields
-            words = ", ".join(f"{_short(k)} {_value(fields[k])}" for k in shown)
-            said = (f"`{name}` {_grok(run.numbers)}" for name, run in by_name.items())
-            rows.append((words, "; ".join(said)))
+            fields = alike[0][1].fields
+            words = _words(fields, ("modulus", "train_fraction", "weight_decay", "seed"))
+            steps = (f"`{name}` {_grok(run.numbers)}" for name, run in by_name.items())
+            rows.append((words, "; ".join(steps)))
     return table(("configuration", "test accuracy 0.99 at step"), rows)
 
 
 def _grok(numbers: Mapping[str, Any]) -> str:
     step = numbers["steps_to_grok"]
     return number(step) if step is not None else f"not in {numbers['trained']:,}"
-
-
-# --- Markdown -------------------------------------------------------------------------------------
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(x.replace('|', '/') for x in cells)} |" for cells in lines)

@@ -1,1 +1,1 @@
-"""The paper's numbers of any network: `python -m experiments.paper_tables --help`."""
+"""Command: the paper's numbers for any network."""

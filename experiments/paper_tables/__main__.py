@@ -1,13 +1,13 @@
-"""Every number of the paper's analysis of one network, beside the paper's own, and its figures.
+"""Print every number of the paper's analysis for one network, next to the paper's, and draw it.
 
     python -m experiments.paper_tables --weights FILE --split-seed 0 --train-fraction 0.3 --out DIR
     python -m experiments.paper_tables --workdir RUNS --run 3 [--step 10000] --out DIR
 
-The network is one that others trained (see `grokjax.interop`) or a run trained here. Losses are
-over the p classes; all pairs unless a split is named. Nanda et al. 2023, sections 4, 5 and C; the
-paper's numbers are those of its mainline network, whose frequencies are others. What each number
-is, and within which tolerance it agrees with the paper's, stands in `definitions`; a statement of
-the paper that no reading of it meets is "unresolved".
+The network comes from a file (see `grokjax.interop`) or from a sweep trained here. Losses are over
+the p classes and, unless a split is named, over all pairs. The analyses are those of Nanda et al.
+2023, sections 4, 5 and C; the paper's numbers are of its mainline network, which has other
+frequencies. definitions.toml defines each number and the tolerance for agreement. A statement of
+the paper is "unresolved" if no reading of it agrees.
 """
 
 import argparse
@@ -15,10 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.options import parser as command_parser
 from experiments.paper_tables import networks
-from experiments.paper_tables.table import table
 from grokjax.cli.arguments import run_main
-from grokjax.cli.help import Parser
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 
@@ -33,8 +32,9 @@ def main(argv: list[str]) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be made: {error.strerror}") from error
-    # Only now: most of the time of --help would be these imports.
+    # Imported here to keep --help and errors fast.
     from experiments.paper_tables.numbers import measure
+    from experiments.paper_tables.table import table
     from experiments.written import plain, save_figures, save_json
 
     numbers, figures = measure(network)
@@ -51,35 +51,29 @@ def main(argv: list[str]) -> int:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(
-        prog="python -m experiments.paper_tables",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser("paper_tables", __doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--weights", metavar="FILE", help=".pth, .pt, .npz or .safetensors")
-    source.add_argument("--workdir", metavar="RUNS", help="of a sweep trained here")
-    parser.add_argument("--out", metavar="DIR", required=True, help="for paper_tables.json")
+    source.add_argument("--workdir", metavar="RUNS", help="workdir of a sweep")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder for paper_tables.json")
     file = parser.add_argument_group("with --weights")
-    file.add_argument("--split-seed", type=int, metavar="N", help="of the split; default 0")
+    file.add_argument("--split-seed", type=int, metavar="N", help="seed of the split; default 0")
     file.add_argument("--train-fraction", type=float, metavar="F", help="default 0.3")
     file.add_argument("--split", choices=("python", "torch"), help="generator; default python")
-    drawn = "random"  # its table cannot be known
-    operations = [part.name for part in parts.all_of("operation") if part.name != drawn]
+    # The table of a random operation is not in the file.
+    operations = [part.name for part in parts.all_of("operation") if part.name != "random"]
     file.add_argument("--operation", choices=operations, help="default add")
     file.add_argument("--activation", choices=("relu", "gelu"), help="default relu")
-    file.add_argument("--num-heads", type=int, metavar="N", help="where the file does not tell")
-    file.add_argument("--checkpoint", type=int, metavar="N", help="which one; default the last")
+    file.add_argument("--num-heads", type=int, metavar="N", help="if the file does not say")
+    file.add_argument("--checkpoint", type=int, metavar="N", help="index; default the last")
     run = parser.add_argument_group("with --workdir")
-    run.add_argument("--run", type=int, metavar="N", help="which run; default 0")
-    run.add_argument("--step", type=int, metavar="N", help="which checkpoint; default the last")
+    run.add_argument("--run", type=int, metavar="N", help="index of the run; default 0")
+    run.add_argument("--step", type=int, metavar="N", help="of the checkpoint; default the last")
     options = parser.parse_args(argv)
-    other = run if options.weights else file
-    for action in other._group_actions:
+    needed, others = ("--workdir", run) if options.weights else ("--weights", file)
+    for action in others._group_actions:
         if getattr(options, action.dest) is not None:
-            wanted = "--workdir" if options.weights else "--weights"
-            raise ConfigError(f"{action.option_strings[0]} goes with {wanted} alone: leave it out")
+            raise ConfigError(f"{action.option_strings[0]} requires {needed}: leave it out")
     return options
 
 

@@ -1,4 +1,4 @@
-"""The network that is analysed: read from a file, or from the workdir of a sweep."""
+"""The network to analyse, read from a file or from the workdir of a sweep."""
 
 import argparse
 from pathlib import Path
@@ -11,14 +11,14 @@ from grokjax.tasks.modular import modular, shuffled_split
 
 
 class Network(NamedTuple):
-    """What is analysed, and where it came from."""
+    """A network with its data, and where it came from."""
 
     params: Params
     data: Data
     activation: str
     inputs: dict[str, Any]
     name: str  # in the titles of figures
-    about: str = ""  # what was read as what
+    about: str = ""  # how the tensors of a file were read
 
 
 def from_file(options: argparse.Namespace) -> Network:
@@ -55,8 +55,8 @@ def from_workdir(options: argparse.Namespace) -> Network:
     if not 0 <= run < count:
         raise ConfigError(f"there is no run {run}: the sweep has runs 0 to {count - 1}")
     config = sweep.config.runs[run]
-    place = next(i for i, block in enumerate(sweep.blocks) if run in block.indices)
-    saved = [step for step in sweep.steps_of(place) if step <= config.steps]
+    number = next(i for i, block in enumerate(sweep.blocks) if run in block.indices)
+    saved = [step for step in sweep.steps_of(number) if step <= config.steps]
     if not saved:
         raise ConfigError(f"{options.workdir} holds no checkpoint of run {run} yet")
     step = saved[-1] if options.step is None else options.step

@@ -1,83 +1,60 @@
-"""The table that is printed: the numbers beside the paper's, and what agrees."""
+"""The printed table: numbers next to the paper's, and whether they agree."""
 
-import itertools
-import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments.paper_tables.agreement import place
-from experiments.paper_tables.definitions import TABLE, agreements
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from experiments.paper_tables import checks
+from experiments.paper_tables.definitions import SECTIONS, Row, agreements
 from grokjax.measures.paper.key_frequencies import stand_out
 
-COLUMNS = (36, 17, 15, 14, 5)
+COLUMNS = {"": 35, "here": 16, "paper": 14, "tolerance": 15, "met": 3, "definition": None}
 
 
 def table(numbers: Mapping[str, Any], width: int = 120) -> str:
-    """The numbers beside the paper's, definitions wrapped into the last column."""
-    columns = (*COLUMNS, width - sum(COLUMNS) - 2)
-    heading = ("", "here", "paper", "tolerance", "met", "definition")
-    lines = []
-    for row in (heading, *rows(numbers)):
-        if len(row) == 1:
-            lines += ["", row[0]]
-            continue
-        cells = [_wrapped(x, size - 2) for x, size in zip(row, columns, strict=True)]
-        for parts in itertools.zip_longest(*cells, fillvalue=""):
-            padded = (x.ljust(size) for x, size in zip(parts, columns, strict=True))
-            lines.append(f"  {''.join(padded)}".rstrip())
-    lines += ["", "Statements of the paper, and which reading of each agrees"]
-    shares = numbers["key_share_of_neuron_logit_map"], numbers["key_share_of_logits"]
-    keys = len(numbers["key_frequencies"])
-    if not stand_out(keys, numbers["inputs"]["modulus"] // 2, *shares):
-        lines.append("  (no frequency stands out: what rests on the key frequencies says little)")
-    for claim in agreements(numbers):
-        lines += textwrap.wrap(
-            f"{claim['claim']}: {claim['verdict']}",
-            width,
-            initial_indent="  ",
-            subsequent_indent="      ",
-        )
-    return "\n".join(lines)
+    """The numbers next to the paper's, with definitions, and the verdict on each statement."""
+    console = Console(width=width, markup=False, highlight=False, no_color=True)
+    with console.capture() as capture:
+        for title, section in SECTIONS.items():
+            grid = Table(title=f"\n{title}", title_justify="left", box=None)
+            for header, size in COLUMNS.items():
+                grid.add_column(header, width=size)
+            for cells in (cells for row in section for cells in rows(row, numbers)):
+                grid.add_row(*cells)
+            console.print(grid)
+        console.print("\nStatements of the paper, and which reading of each agrees")
+        shares = numbers["key_share_of_neuron_logit_map"], numbers["key_share_of_logits"]
+        keys = len(numbers["key_frequencies"])
+        if not stand_out(keys, numbers["inputs"]["modulus"] // 2, *shares):
+            console.print("  (no frequency stands out: values that rest on key ones say little)")
+        for claim in agreements(numbers):
+            console.print(Padding(f"{claim['claim']}: {claim['verdict']}", (0, 0, 0, 2)))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return [part for line in text.split("\n") for part in textwrap.wrap(line, width)]
+def rows(row: Row, numbers: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Title, value, the paper's value, tolerance, whether met, definition.
 
-
-def rows(numbers: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Heading, or title, value here, the paper's, tolerance, whether met, definition.
-
-    One line for each single number, or loss by split.
+    One line for each number; losses by split share one.
     """
-    for row in TABLE:
-        if not row.place:
-            yield (row.title,)
-            continue
-        value = place(numbers, row._replace(of=()))
-        words, met = "", ""
-        if row.check:
-            words, found = row.check.words, row.check.met(place(numbers, row), numbers)
-            met = {True: "yes", False: "no", None: "-"}[found]
-        first = row.paper if isinstance(row.paper, str) else ""
-        if not isinstance(value, Mapping) or not value or _is_by_split(value, row.paper):
-            yield row.title, _show(value), first or "-", words, met, row.definition
-            continue
-        for i, (key, x) in enumerate(value.items()):
-            other = row.paper.get(key) if isinstance(row.paper, Mapping) else "" if i else first
-            about = (words, met, row.definition) if i == 0 else ("", "", "")
-            yield f"{row.title} {key}", _show(x), other or "-", *about
-
-
-def _is_by_split(value: Any, paper: str | Mapping[str, str] = "") -> bool:
-    """Whether these are losses by split, of which the paper's is that over all pairs."""
-    by_split = isinstance(value, Mapping) and list(value) == ["all", "train", "test"]
-    return by_split and isinstance(paper, str)
+    value = checks.at(numbers, row.path)
+    met = row.check and {True: "yes", False: "no", None: "-"}[row.check.met(value, numbers)]
+    about = (row.paper or "-", row.check.words if row.check else "", met or "", row.definition)
+    if not isinstance(value, Mapping) or not value or "train" in value:
+        yield row.title, _show(value), *about
+        return
+    for key, x in value.items():
+        yield f"{row.title} {key}", _show(x), *about
+        about = ("",) * 4
 
 
 def _show(value: Any, digits: int = 5) -> str:
     if value is None or value == {}:
         return "-"
-    if _is_by_split(value):
+    if isinstance(value, Mapping) and "train" in value:
         return "\n".join(_show(x) if k == "all" else f"{k} {_show(x)}" for k, x in value.items())
     if isinstance(value, Mapping):
         return " ".join(f"{k}: " * k.isdigit() + _show(x, digits=4) for k, x in value.items())

@@ -1,3 +1,4 @@
+import importlib
 import itertools
 import json
 import re
@@ -5,40 +6,155 @@ import re
 import numpy as np
 import pytest
 
-from experiments.paper_page import drawn, figures, items, judged, sequences, statements, tables
-from experiments.paper_page.__main__ import PAGES, RESULTS, ROOT, filled, known
+from experiments.paper_page import drawn, figures, judged, sequences, tables
+from experiments.paper_page.__main__ import PAGES, RESULTS, ROOT, all_results, filled
 from experiments.paper_page.recorded import Experiment, Run, identity, preset
-from experiments.paper_page.statements import EXPERIMENTS, Order, Statement
+from experiments.paper_page.statements import EXPERIMENTS, MAINLINE, Statement
+from experiments.paper_tables.checks import parse
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 
-EVERY = known()
+EVERY = all_results()
+NOTHING = dict.fromkeys(EVERY)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_committed_pages_are_what_the_committed_results_bear(page):
+def test_committed_pages_match_the_committed_results_and_have_no_dead_links(page):
     text = (ROOT / page).read_text()
     assert filled(text, PAGES[page], EVERY) == text, "run python -m experiments.paper_page"
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_the_links_of_the_pages_lead_somewhere(page):
-    text = (ROOT / page).read_text()
     links = re.findall(r"\]\(([^)#]+)\)", text)
+    links = [link for link in links if "://" not in link]
     assert links and all(((ROOT / page).parent / link).exists() for link in links)
 
 
-def test_the_committed_figures_are_those_that_todays_code_draws():
+@pytest.mark.slow
+def test_committed_figures_are_those_that_todays_code_draws():
     for name, experiment in EVERY.items():
         assert not experiment or drawn.faults(experiment, RESULTS / name) == []
 
 
-def test_a_page_without_a_place_for_a_part_is_refused():
-    with pytest.raises(ConfigError, match="no place for tally"):
+def test_page_without_marks_for_a_part_raises_config_error():
+    with pytest.raises(ConfigError, match="no marks for tally"):
         filled("# Results\n", PAGES["docs/results.md"], EVERY)
 
 
-def test_what_one_key_frequency_less_costs_is_told_by_how_many_there_are():
+# --- n, median, range, agrees ---------------------------------------------------------------------
+
+
+def experiment(*runs, name="some"):
+    return Experiment(name, "paper", runs, {})
+
+
+def line_of(values, check, path="x", trained=40_000, chosen=None, **fields):
+    """The line of a statement about runs with these values."""
+    more = {"trained": trained, "mechanism": None}
+    runs = (Run({"modulus": 113, "seed": i, **fields}, {path: x, **more}) for i, x in values)
+    statement = Statement("it", "so", path, parse(check), chosen or {})
+    return judged.judged((statement,), experiment(*runs))[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "cells"),
+    [
+        ([1.25, 1.5, 3.0], ("3", "1.5", "1.25 to 3", "2 of 3")),
+        ([1.25, 1.5, 1.75], ("3", "1.5", "1.25 to 1.75", "yes")),
+        ([3.0] * 3, ("3", "3", "3", "no")),
+        ([None] * 3, ("", "", "", judged.NOT_MEASURED)),
+        ([], ("", "", "", judged.NOT_RUN)),
+        ([1.5], ("1", "1.5", "1.5", "yes (1 run only)")),
+    ],
+)
+def test_line_has_the_count_the_median_the_range_and_the_verdict(values, cells):
+    line = line_of(enumerate(values), "between 1 2")
+    assert line.cells == ["it", "so", "1 to 2", *cells]
+
+
+def test_line_names_a_setting_that_differs_from_the_papers():
+    line = line_of(enumerate([3.0, 3.0]), "between 1 2", modulus=59, train_fraction=0.5)
+    assert line.agrees == "no (2 runs only; p = 59, train fraction = 0.5)"
+    chosen = {"train_fraction": 0.5}
+    line = line_of(enumerate([1.5] * 3), "between 1 2", chosen=chosen, train_fraction=0.5)
+    assert line.agrees == "yes"
+
+
+@pytest.mark.parametrize(
+    ("check", "grokked", "trained", "agrees"),
+    [
+        ("never_groks", [False] * 3, 40_000, "yes"),
+        ("never_groks", [False] * 3, 8_000, "unresolved: runs too short"),
+        ("never_groks", [True, False, False], 40_000, "2 of 3"),
+        ("never_groks", [True, True, False], 8_000, "unresolved: 0 of 2, 1 too short"),
+        ("groks", [False] * 3, 40_000, "no"),
+        ("groks", [True, True, False], 8_000, "unresolved: 2 of 2, 1 too short"),
+    ],
+)
+def test_run_that_is_too_short_leaves_a_statement_unresolved(check, grokked, trained, agrees):
+    line = line_of(enumerate(grokked), f"{check} 40000", "grokked", trained)
+    assert line.agrees == agrees
+
+
+def test_step_that_is_not_reached_is_later_than_the_last():
+    steps = enumerate([5_000, None, 7_000])
+    line = line_of(steps, "within 6000 1.5", "steps_to_grok", trained=9_000)
+    assert line.cells[3:] == ["3", "7,000", "5,000 to > 9,000", "2 of 3"]
+
+
+def test_claim_with_several_readings_is_unresolved_if_none_agrees():
+    two = [Statement(f"claim: {x}", "so", x, parse("between 1 2"), claim="claim") for x in "ab"]
+    runs = lambda **x: experiment(*[Run({"seed": i}, {"trained": 1, **x}) for i in range(3)])  # noqa: E731
+    verdicts = lambda *args: [x.agrees for x in judged.judged(*args)]  # noqa: E731
+    assert verdicts(two, runs(a=3.0, b=5.0)) == ["unresolved"] * 2
+    assert verdicts(two, runs(a=3.0, b=1.5)) == ["no", "yes"]
+    assert verdicts(two[:1], runs(a=3.0, b=5.0)) == ["no"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "agrees"),
+    [
+        ({0.3: [9, 8, 7], 1.0: [6, 5, 4], 3.0: [3, 2, 1]}, "yes"),
+        ({0.3: [9, None, 7], 1.0: [6, 5, 4], 3.0: [3, 2, 1]}, "yes"),
+        ({0.3: [9, 8, 6], 1.0: [6, 5, 4], 3.0: [3, 2, 1]}, "no"),
+        ({0.3: [9, 8, 7], 1.0: [6, 5, None], 3.0: [3, 2, 1]}, "no"),
+    ],
+)
+def test_groups_are_in_order_only_if_all_seeds_lie_apart(steps, agrees):
+    runs = [
+        Run({"weight_decay": decay, "seed": i}, {"steps_to_grok": x, "trained": 10})
+        for decay, values in steps.items()
+        for i, x in enumerate(values)
+    ]
+    order = Statement("later", "so", "steps_to_grok", None, {"weight_decay": list(steps)})
+    (line,) = judged.judged((order,), experiment(*runs))
+    assert line.agrees == agrees and line.n == 3 and line.median.endswith("; 2")
+
+
+def test_lines_of_the_mainline_match_the_json():
+    report = json.loads((RESULTS / "mainline.json").read_text())
+    lines = {x.says: x for x in judged.judged(MAINLINE, EVERY["mainline"])}
+    steps = [run["steps_to_grok"] for run in report["runs"]]
+    line = lines["test accuracy 0.99"]
+    assert line.n == len(steps) == 5
+    assert line.median == f"{np.median(steps):,.0f}"
+    assert line.range == f"{min(steps):,.0f} to {max(steps):,.0f}"
+    residual = np.array([x["neuron_logit_map_residual"] for x in report["mechanism"]])
+    claim = "W_L beyond the key frequencies: `neuron_logit_map_residual"
+    assert float(lines[f"{claim}`"].median) == pytest.approx(np.median(residual), rel=5e-3)
+    assert np.all(residual**2 < 0.0055) == (lines[f"{claim}_squared`"].agrees == "yes")
+
+
+def test_every_tolerance_about_runs_rejects_something():
+    for one in itertools.chain(MAINLINE, *EXPERIMENTS.values()):
+        if one.check is None or one.path.startswith("mechanism/"):
+            continue  # test_paper_agreement.py has those about networks
+        run = {"trained": 10**6, "steps_to_train_loss_below": {"1.0": 100}}
+        values = (True, False) if one.path == "grokked" else (0, *np.geomspace(1e-3, 1e9, 300))
+        assert {bool(one.check.met(x, run)) for x in values} == {True, False}, one.says
+
+
+# --- Tables over several experiments --------------------------------------------------------------
+
+
+def test_loss_without_one_key_frequency_is_grouped_by_their_number():
     seeds = itertools.count()
 
     def run(losses, grokked=True, **fields):
@@ -51,181 +167,41 @@ def test_what_one_key_frequency_less_costs_is_told_by_how_many_there_are():
     runs = [run({"3": 0.5, "7": 1.5}), run({"4": 2.5, "5": 3.0}), run({"1": 0.25})]
     runs += [run({"1": 7.0}, grokked=False), run({"1": 7.0}, modulus=59)]
     runs += [run({"1": 7.0}, num_layers=2), run({"1": 7.0}, loss="low_precision")]
-    of = lambda *runs: Experiment("some", "paper", runs, {})  # noqa: E731
-    found = tables.without_one_table({"some": of(*runs), "again": of(runs[0]), "none": None})
-    assert found.splitlines()[2:] == [
+    results = {"some": experiment(*runs), "again": experiment(runs[0]), "none": None}
+    assert tables.without_one_table(results).splitlines()[2:] == [
         "| 59 | 1 | 1 | 7 | 7 | `some` |",
         "| 113 | 1 | 1 | 0.25 | 0.25 | `some` |",
         "| 113 | 2 | 2 | 2 | 0.5 to 3 | `some` |",
     ]
 
 
-# --- n, median, range, agrees ---------------------------------------------------------------------
-
-
-def experiment(values, place="x", trained=40_000, **fields):
-    runs = [
-        Run(
-            {"modulus": 113, "seed": i, **fields}, {place: x, "trained": trained, "mechanism": None}
-        )
-        for i, x in enumerate(values)
-    ]
-    return Experiment("some", "paper", tuple(runs), {})
-
-
-def lined(values, check, place="x", **more):
-    (line,) = judged.judged(
-        (Statement("it", "so", place, check),), experiment(values, place, **more)
-    )
-    return line
-
-
-def test_a_line_counts_and_says_whether_every_run_agrees():
-    check = statements.between(1, 2)
-    line = lined([1.25, 1.5, 3.0], check)
-    assert (line.n, line.median, line.range, line.agrees) == (3, "1.5", "1.25 to 3", "2 of 3")
-    assert lined([1.25, 1.5, 1.75], check).agrees == "yes"
-    assert lined([3.0] * 3, check).cells[3:] == ("3", "3", "3", "no")
-    assert lined([None] * 3, check).agrees == judged.NOT_MEASURED
-    (line,) = judged.judged((Statement("it", "so", "x", check),), None)
-    assert line.cells == ("it", "so", "1 to 2", "", "", "", judged.NOT_RUN)
-
-
-def test_few_seeds_and_another_setting_are_said():
-    check = statements.between(1, 2)
-    assert lined([1.5], check).agrees == "yes (1 run only)"
-    line = lined([3.0, 3.0], check, modulus=59, train_fraction=0.5)
-    assert line.agrees == "no (2 runs only; p = 59, train fraction = 0.5)"
-    chosen = Statement("it", "so", "x", check, {"train_fraction": 0.5})
-    (line,) = judged.judged((chosen,), experiment([1.5] * 3, train_fraction=0.5))
-    assert line.agrees == "yes"
-
-
-def test_a_run_that_was_too_short_tells_nothing_and_a_step_not_reached_is_late():
-    never, grok = statements.never_groks(40_000), statements.groks(40_000)
-    assert lined([False] * 3, never, "grokked").agrees == "yes"
-    assert (
-        lined([False] * 3, never, "grokked", trained=8_000).agrees == "unresolved: runs too short"
-    )
-    assert lined([True, False, False], never, "grokked").agrees == "2 of 3"
-    assert lined([False] * 3, grok, "grokked").agrees == "no"
-    text = lined([True, True, False], grok, "grokked", trained=8_000).agrees
-    assert text == "unresolved: 2 of 2, 1 too short"
-    text = lined([True, True, False], never, "grokked", trained=8_000).agrees
-    assert text == "unresolved: 0 of 2, 1 too short"
-    line = lined(
-        [5_000, None, 7_000], statements.within(6_000, 1.5), "steps_to_grok", trained=9_000
-    )
-    assert (line.n, line.median, line.range) == (3, "7,000", "5,000 to > 9,000")
-    assert line.agrees == "2 of 3"
-
-
-def test_a_claim_of_several_readings_that_none_meets_is_unresolved():
-    two = tuple(
-        Statement(f"claim: {x}", "so", x, statements.between(1, 2), claim="claim") for x in "ab"
-    )
-    runs = tuple(Run({"seed": i}, {"a": 3.0, "b": 5.0, "trained": 1}) for i in range(3))
-    found = Experiment("some", "paper", runs, {})
-    assert [x.agrees for x in judged.judged(two, found)] == ["unresolved"] * 2
-    runs = tuple(Run(x.fields, x.numbers | {"b": 1.5}) for x in runs)
-    assert [x.agrees for x in judged.judged(two, found._replace(runs=runs))] == ["no", "yes"]
-    assert [x.agrees for x in judged.judged(two[:1], found)] == ["no"]
-
-
-@pytest.mark.parametrize(
-    ("steps", "agrees"),
-    [
-        ({0.3: [9, 8, 7], 1.0: [6, 5, 4], 3.0: [3, 2, 1]}, "yes"),
-        ({0.3: [9, None, 7], 1.0: [6, 5, 4], 3.0: [3, 2, 1]}, "yes"),
-        ({0.3: [9, 8, 6], 1.0: [6, 5, 4], 3.0: [3, 2, 1]}, "no"),
-        ({0.3: [9, 8, 7], 1.0: [6, 5, None], 3.0: [3, 2, 1]}, "no"),
-    ],
-)
-def test_groups_are_in_order_only_where_all_seeds_lie_apart(steps, agrees):
-    runs = [
-        Run({"weight_decay": decay, "seed": i}, {"steps_to_grok": x, "trained": 10})
-        for decay, values in steps.items()
-        for i, x in enumerate(values)
-    ]
-    order = Order("later", "so", "weight_decay", tuple(steps))
-    (line,) = judged.judged((order,), Experiment("some", "paper", tuple(runs), {}))
-    assert line.agrees == agrees and line.n == 3 and line.median.endswith("; 2")
-
-
-def test_numbers_of_the_mainline_table_against_the_json():
-    report = json.loads((RESULTS / "mainline.json").read_text())
-    lines = {x.says: x for x in judged.judged(tuple(statements.mainline()), EVERY["mainline"])}
-    steps = [run["steps_to_grok"] for run in report["runs"]]
-    line = lines["test accuracy 0.99"]
-    assert line.n == len(steps) == 5
-    assert line.median == f"{np.median(steps):,.0f}"
-    assert line.range == f"{min(steps):,.0f} to {max(steps):,.0f}"
-    residual = [found["neuron_logit_map_residual"] for found in report["mechanism"]]
-    line = lines["W_L beyond the key frequencies: `neuron_logit_map_residual`"]
-    assert float(line.median) == pytest.approx(np.median(residual), rel=5e-3)
-    squares = np.square(residual)
-    assert np.all(squares < 0.0055) == (
-        lines["W_L beyond the key frequencies: `neuron_logit_map_residual_squared`"].agrees == "yes"
-    )
-
-
-def test_no_tolerance_of_an_experiment_accepts_anything():
-    for one in [*statements.mainline(), *sum(EXPERIMENTS.values(), ())]:
-        if isinstance(one, Order) or one.place.startswith("mechanism/"):
-            continue  # tests/test_paper_agreement.py has those of the mechanism
-        run = {"trained": 10**6, "steps_to_train_loss_below": {"1.0": 100}}
-        found = (
-            {one.check.met(x, run) for x in (True, False)}
-            if one.place == "grokked"
-            else {one.check.met(x, run) for x in (0, *np.geomspace(1e-3, 1e9, 300).tolist())}
-        )
-        assert found == {True, False}, one.says
-
-
-# --- Table 5 --------------------------------------------------------------------------------------
-
-
 def test_variants_group_the_seeds_and_name_what_differs():
-    runs = [
-        Run(
-            {"modulus": 53, "train_fraction": 0.3, "weight_decay": decay, "seed": seed},
-            {
-                "trained": 100,
-                "key_frequencies": [1, 2],
-                "key_frequencies_stand_out": decay > 1,
-                "mechanism": {
-                    "logit_fve": 0.9 + seed / 100,
-                    "restricted_loss": 1e-7,
-                    "excluded_loss": {"train": 5.0} if decay > 1 else None,
-                },
-            },
-        )
-        for decay in (1.0, 5.0)
-        for seed in range(3)
-    ]
-    some = Experiment("moduli", "paper", tuple(runs), {})
-    nothing = dict.fromkeys(EVERY)
-    table = tables.variants_table(nothing | {"moduli": some}).splitlines()
-    assert len(table) == 4
-    stuck, grokked = (line.split(" | ") for line in table[2:])
+    def run(decay, seed):
+        mechanism = {"logit_fve": 0.9 + seed / 100, "restricted_loss": 1e-7}
+        mechanism["excluded_loss"] = {"train": 5.0} if decay > 1 else None
+        numbers = {"trained": 100, "key_frequencies": [1, 2], "mechanism": mechanism}
+        fields = {"modulus": 53, "train_fraction": 0.3, "weight_decay": decay, "seed": seed}
+        return Run(fields, numbers | {"key_frequencies_stand_out": decay > 1})
+
+    runs = [run(decay, seed) for decay in (1.0, 5.0) for seed in range(3)]
+    table = tables.variants_table(NOTHING | {"moduli": experiment(*runs, name="moduli")})
+    assert len(table.splitlines()) == 4
+    stuck, grokked = (line.split(" | ") for line in table.splitlines()[2:])
     assert stuck[0] == "| moduli: p 53, fraction 0.3, decay 1" and stuck[1] == "3"
     assert stuck[3] == "; ".join(["none stands out (2)"] * 3) and stuck[7] == "1.0e-7"
     assert grokked[3] == "1 2; 1 2; 1 2" and grokked[4] == "0.91 (0.9 to 0.92)"
     assert stuck[8] == f"{judged.NOT_MEASURED} |" and grokked[8] == "5 |"
 
 
-def test_a_configuration_that_was_trained_twice_is_listed():
+def test_configuration_that_was_trained_twice_is_listed():
     fields = preset("mainline", "paper")[0]
-    runs = [
-        Run(fields | {"steps": n}, {"steps_to_grok": x, "trained": n})
-        for n, x in ((10, 7), (20, None))
-    ]
-    one, other = (Experiment("x", "paper", (run,), {}) for run in runs)
-    table = tables.repeated_table(dict.fromkeys(EVERY) | {"mainline": one, "weight_decay": other})
+    run = lambda n, step, **more: experiment(  # noqa: E731
+        Run(fields | {"steps": n} | more, {"steps_to_grok": step, "trained": n})
+    )
+    results = NOTHING | {"mainline": run(10, 7), "weight_decay": run(20, None)}
+    table = tables.repeated_table(results)
     assert "| `mainline` 7; `weight_decay` not in 20 |" in table
-    apart = other.runs[0]._replace(fields=fields | {"seed": 9})
-    other = other._replace(runs=(apart,))
-    table = tables.repeated_table(dict.fromkeys(EVERY) | {"mainline": one, "weight_decay": other})
+    table = tables.repeated_table(results | {"weight_decay": run(20, None, seed=9)})
     assert len(table.splitlines()) == 2
 
 
@@ -233,42 +209,34 @@ def test_a_configuration_that_was_trained_twice_is_listed():
 
 
 def test_every_figure_and_table_of_the_paper_has_a_row():
-    named = [x.number for x in items.ITEMS]
     for kind, last in (("Figure", 34), ("Table", 9)):
-        found = set()
-        for text in named:
-            for first, end in re.findall(rf"^{kind}s? (\d+)(?:-(\d+))?$", text):
-                found |= set(range(int(first), int(end or first) + 1))
-        assert found == set(range(1, last + 1))
+        numbers = set()
+        for item in figures.ITEMS:
+            for first, end in re.findall(rf"^{kind}s? (\d+)(?:-(\d+))?$", item.number):
+                numbers |= set(range(int(first), int(end or first) + 1))
+        assert numbers == set(range(1, last + 1))
 
 
-def test_every_file_of_a_row_is_there_where_its_experiment_was_run():
-    for item in items.ITEMS:
+def test_files_and_measures_of_every_row_exist():
+    measures = {part.name for kind in ("measure", "summary") for part in parts.all_of(kind)}
+    measures |= {f"{split}_{x}" for split in ("train", "test") for x in ("loss", "accuracy")}
+    for item in figures.ITEMS:
+        assert set(re.findall(r"`(\w+)`", item.values)) <= measures
         if item.experiment and EVERY[item.experiment]:
             for stem in item.files:
                 assert (RESULTS / item.experiment / f"{stem}.png").exists(), stem
 
 
-def test_every_measure_of_a_row_is_one():
-    measures = {part.name for kind in ("measure", "summary") for part in parts.all_of(kind)}
-    measures |= {f"{split}_{x}" for split in ("train", "test") for x in ("loss", "accuracy")}
-    for item in items.ITEMS:
-        for name in re.findall(r"`(\w+)`", item.values):
-            assert name in measures, name
-
-
-def test_the_costs_are_those_of_the_presets_docstrings():
-    import importlib
-
-    assert set(items.COSTS) == {"mainline", *EXPERIMENTS}
-    for name, presets in items.COSTS.items():
+def test_costs_are_those_in_the_docstrings_of_the_presets():
+    assert set(figures.COSTS) == {"mainline", *EXPERIMENTS}
+    for name, presets in figures.COSTS.items():
         module = importlib.import_module(f"experiments.{name}")
         for which, cost in presets.items():
             assert cost in " ".join(module.PRESETS[which].__doc__.split()), (name, which)
 
 
 def test_nothing_remains_once_every_planned_run_was_trained_or_ended_by_its_rule():
-    item = next(x for x in items.ITEMS if x.number == "Figure 24")
+    item = next(x for x in figures.ITEMS if x.number == "Figure 24")
     planned = figures.chosen(preset("moduli", "three_seeds"), item.runs)
     assert len(planned) == 6
     runs = [
@@ -277,46 +245,42 @@ def test_nothing_remains_once_every_planned_run_was_trained_or_ended_by_its_rule
         else Run(fields, {"trained": fields["steps"]})
         for fields in planned
     ]
-    done = Experiment("moduli", "three_seeds", tuple(runs), {})
+    done = experiment(*runs)
     assert figures.remains(item, done) == ""
     assert figures.run_here(done, item.runs) == "3 seeds each of 2 kinds, 9 to 40,000 steps"
-    short = (*runs[:-1], Run(runs[-1].fields, {"trained": 9}))
-    assert "--preset three_seeds" in figures.remains(item, done._replace(runs=short))
-    assert "--preset three_seeds" in figures.remains(item, done._replace(runs=tuple(runs[:-1])))
-    assert "--preset three_seeds" in figures.remains(item, None)
+    short = experiment(*runs[:-1], Run(runs[-1].fields, {"trained": 9}))
+    for missing in (short, experiment(*runs[:-1]), None):
+        assert "--preset three_seeds" in figures.remains(item, missing)
 
 
-def test_two_runs_are_one_whatever_ends_them():
-    first = preset("weight_decay", "three_seeds")
-    never = next(x for x in first if x["stop"] == "never" and x["weight_decay"] == 0.3)
+def test_runs_are_the_same_whatever_ends_them():
+    runs = preset("weight_decay", "three_seeds")
+    never = next(x for x in runs if x["stop"] == "never" and x["weight_decay"] == 0.3)
     same = next(x for x in preset("weight_decay", "paper") if x["weight_decay"] == 0.3)
-    assert identity(never) == identity(same)
-    assert identity(never) != identity(never | {"seed": 1})
+    assert identity(never) == identity(same) != identity(never | {"seed": 1})
 
 
-# --- Tasks of sequences ---------------------------------------------------------------------------
+# --- Sequence tasks -------------------------------------------------------------------------------
 
 
-def of_sequences(task, name, values, below, steps=(0, 500, 1_000, 2_000)):
-    """Three seeds on fresh data with a measure at some steps, and one run on a finite set."""
+def sequence_runs(task, measures, below):
+    """Three seeds on fresh data with measures at four steps, and one run on a finite set."""
     numbers = {
         "steps_to_test_loss_below": below,
+        "steps_to_train_loss_below": {"1.0": 90},
         "last": {"test_loss": 0.25},
-        "over_training": {"step": list(steps)} | {x: values for x in name},
+        "over_training": {"step": [0, 500, 1_000, 2_000], **measures},
         "trained": 2_000,
     }
-    fields = (
-        {f"{task}.num_sequences": n, "seed": i, sequences.DOUBLED: False}
-        for i, n in enumerate((0, 0, 0, 7))
-    )
-    return {task: Experiment(task, "paper", tuple(Run(x, numbers) for x in fields), {})}
+    fields = ({f"{task}.num_sequences": n, "seed": i} for i, n in enumerate((0, 0, 0, 7)))
+    return {task: experiment(*[Run(x | {sequences.DOUBLED: False}, numbers) for x in fields])}
 
 
-def test_the_first_checkpoints_of_each_digit_are_listed_beside_theirs():
-    names = [f"loss_by_digit{x}" for x in ("", "_with_carry", "_without_carry")]
+def test_first_checkpoints_of_each_digit_stand_next_to_the_authors():
     losses = np.array([[2.3] * 6, [0.5] * 6, [0.05] * 6, [0.01] * 6]).astype(object)
     losses[:, 5], losses[:, 2] = None, 2.0
-    runs = of_sequences("five_digit_addition", names, losses.tolist(), {})
+    names = [f"loss_by_digit{x}" for x in ("", "_with_carry", "_without_carry")]
+    runs = sequence_runs("five_digit_addition", dict.fromkeys(names, losses.tolist()), {})
     text = sequences.five_digit_addition(runs)
     assert "for 2,000 steps (3 seeds)" in text and "0.25, 0.25 and 0.25" in text
     lines = [[x.strip() for x in line.split("|")[1:-1]] for line in text.splitlines()[2:]]
@@ -325,13 +289,16 @@ def test_the_first_checkpoints_of_each_digit_are_listed_beside_theirs():
     assert lines[7] == ["5 (units)", "", "1,635", "", "1,761", "", ""]
 
 
-def test_the_best_head_stands_beside_the_loss():
+def test_measures_of_heads_stand_next_to_the_loss():
     scores = [[[0.1, 0.2], [0.1, x]] for x in (0.1, 0.3, 0.9, 0.8)]
     below = {"2.0": 700, "1.0": None, "0.1": None}
-    runs = of_sequences("repeated_subsequence", ["prefix_matching_score"], scores, below)
+    runs = sequence_runs("repeated_subsequence", {"prefix_matching_score": scores}, below)
     (text,) = sequences.repeated_subsequence(runs).splitlines()
     assert "below 2 from step 700, 700 and 700, below 1 from > 2,000, " in text
     assert "0.3, 0.3 and 0.3 at step 500, 0.9, 0.9 and 0.9 at step 1,000" in text
+    runs = sequence_runs("skip_trigram", {"attention_to_key": [[0.1], [0.2], [0.3], [1.0]]}, below)
+    fresh, finite = sequences.skip_trigram(runs).splitlines()
+    assert "rises from 0.1, 0.1 and 0.1 at step 0" in fresh
+    assert finite.startswith("- on 7 sequences") and "from step 90, the test loss from" in finite
     for make in (sequences.skip_trigram, sequences.five_digit_addition):
-        name = make.__name__
-        assert make({name: None}) == "Not run here."
+        assert make({make.__name__: None}) == "Not run here."

@@ -6,48 +6,15 @@ import pytest
 from programs import program
 
 from experiments.paper_tables import __main__ as paper_tables
+from experiments.paper_tables.definitions import TABLE, ablations
 from grokjax.cli.arguments import run_main
 from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.networks import by_name, interop
 from grokjax.runner import run as runner
 
 NAME = "wd_10-1_mod_addition_loss_curve"
-KEYS = {
-    "key_frequencies",
-    "loss",
-    "restricted_loss",
-    "excluded_loss",
-    "excluded_loss_by_frequency",
-    "max_excluded_loss",
-    "weakest_key_norm",
-    "strongest_other_norm",
-    "key_share_of_neuron_logit_map",
-    "key_share_of_logits",
-    "gini_embedding",
-    "gini_neuron_logit_map",
-    "sum_squared_weights",
-    "neuron_logit_map_residual",
-    "neuron_logit_map_residual_squared",
-    "mlp_readout_fve",
-    "logit_fve",
-    "logit_fit_loss",
-    "neuron_clusters",
-    "neurons_explained",
-    "attention_fit_fve",
-    "attention_score_fit_fve",
-    "ablations",
-}
-ABLATIONS = {
-    "neurons_as_polynomials",
-    "sum_directions_only",
-    "key_blocks_only",
-    "mlp_readout_span",
-    "mlp_readout_null_space",
-    "mlp_skip_zero",
-    "mlp_skip_mean",
-    "attention_zero",
-    "attention_linearised",
-}
+TOP_LEVEL = {row.path for row in TABLE if "/" not in row.path}
+MORE = {"ablations", "variants", "inputs", "versions", "agreement"}
 
 
 def run(*arguments):
@@ -60,46 +27,42 @@ def read(folder):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A file of a network that has learned nothing."""
+    """A file with an untrained network."""
     path = tmp_path_factory.mktemp("weights") / "x.npz"
     params = by_name.init(jax.random.key(0), program(8, 2, 16), 2.0)
     interop.save_network(jax.tree.map(np.asarray, params), path)
     return path
 
 
+@pytest.mark.slow
 def test_every_number_is_printed_and_written(weights, tmp_path, capsys):
-    code = run("--weights", weights, "--split-seed", 3, "--train-fraction", 0.5, "--out", tmp_path)
-    assert code == 0
-    found = read(tmp_path)
-    assert set(found) == KEYS | {"variants", "inputs", "versions", "agreement"}
-    assert set(found["ablations"]) == ABLATIONS
-    losses = [found[name] for name in ("loss", "restricted_loss", "excluded_loss")]
-    losses += [*found["ablations"].values(), *found["variants"]["ablations"].values()]
-    losses += found["variants"]["attention_zero_by_head"].values()
-    assert all(list(x) == ["all", "train", "test"] for x in losses)
+    options = ("--weights", weights, "--train-fraction", 0.5, "--split-seed", 3)
+    assert run(*options, "--out", tmp_path) == 0
+    numbers = read(tmp_path)
+    assert set(numbers) == TOP_LEVEL | MORE and len(TOP_LEVEL) == 22
+    assert list(numbers["ablations"]) == ablations("ablations") and len(numbers["ablations"]) == 9
+    losses = [numbers[name] for name in ("loss", "restricted_loss", "excluded_loss")]
+    losses += [*numbers["ablations"].values(), *numbers["variants"]["ablations"].values()]
+    losses += numbers["variants"]["attention_zero_by_head"].values()
     for loss in losses:
+        assert list(loss) == ["all", "train", "test"]
         assert min(loss["train"], loss["test"]) <= loss["all"] <= max(loss["train"], loss["test"])
-    keys = {str(k) for k in found["key_frequencies"]}
-    assert keys == set(found["mlp_readout_fve"]) == set(found["excluded_loss_by_frequency"])
-    assert set(found["attention_fit_fve"]["1"]) == {"frequency", "fve"}
-    assert found["inputs"]["split_seed"] == 3 and found["versions"]["jax"] == jax.__version__
-    first, _, said = capsys.readouterr().out.partition("\n")
+    keys = {str(k) for k in numbers["key_frequencies"]}
+    assert keys == set(numbers["mlp_readout_fve"]) == set(numbers["excluded_loss_by_frequency"])
+    assert set(numbers["attention_fit_fve"]["1"]) == {"frequency", "fve"}
+    assert numbers["inputs"]["split_seed"] == 3 and numbers["versions"]["jax"] == jax.__version__
+    first, _, text = capsys.readouterr().out.partition("\n")
     assert first.startswith(f"read {weights}: ") and "embed.W_E as W_E [v, d]" in first
-    unnamed = {"ablations", "excluded_loss_by_frequency", "neuron_logit_map_residual_squared"}
-    for name in (KEYS | ABLATIONS) - unnamed - {x for x in KEYS if x.startswith("key_share")}:
-        assert name in said, name
-    assert max(map(len, said.splitlines())) <= 120
+    assert all(row.title in text for row in TABLE)
+    assert max(map(len, text.splitlines())) <= 120
+    torch = tmp_path / "torch"
+    assert run(*options, "--split", "torch", "--out", torch) == 0
+    assert read(torch)["loss"]["all"] == numbers["loss"]["all"]
+    assert read(torch)["loss"]["train"] != numbers["loss"]["train"]
 
 
-def test_the_split_of_torch_differs_from_pythons(weights, tmp_path):
-    for split in ("python", "torch"):
-        assert run("--weights", weights, "--split", split, "--out", tmp_path / split) == 0
-    one, other = (read(tmp_path / split) for split in ("python", "torch"))
-    assert one["loss"]["all"] == other["loss"]["all"]
-    assert one["loss"]["train"] != other["loss"]["train"]
-
-
-def test_a_run_trained_here(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_network_of_a_sweep_is_analysed(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
     sizes = dict(d_model=8, num_heads=2, d_mlp=16, steps=4, train_fraction=0.5, modulus=7)
     runs = [RunConfig(**sizes, num_layers=n) for n in (1, 2)]
@@ -114,8 +77,8 @@ def test_a_run_trained_here(tmp_path, monkeypatch):
     assert one["ablations"]["attention_zero"]["all"] > 0
     assert two["ablations"]["attention_zero"] is None and two["attention_fit_fve"] == {}
     assert two["ablations"]["mlp_skip_zero"]["all"] > 0
-    named = {x["claim"] for x in one["agreement"]} - {x["claim"] for x in two["agreement"]}
-    assert "Table 2" in named and "neurons_as_polynomials" not in named
+    missing = {x["claim"] for x in one["agreement"]} - {x["claim"] for x in two["agreement"]}
+    assert "Table 2" in missing and "neurons_as_polynomials" not in missing
     assert run(*runs, 2, "--out", tmp_path) == run(*runs, 0, "--step", 3, "--out", tmp_path) == 2
 
 
@@ -129,32 +92,28 @@ def test_a_run_trained_here(tmp_path, monkeypatch):
         (("--weights", "FILE", "--train-fraction", 0.001), "leave a training pair"),
         (("--weights", "FILE", "--split", "jax"), "invalid choice"),
         (("--weights", "FILE", "--split-seed", "x"), "invalid int"),
-        (("--weights", "FILE", "--run", 0), "--run goes with --workdir"),
+        (("--weights", "FILE", "--run", 0), "--run requires --workdir"),
         (("--weights", "FILE", "--checkpoint", 1), "no checkpoints"),
+        (("--weights", "FILE", "--out", "FILE"), "cannot be made"),
         (("--workdir", "missing"), "holds no sweep"),
-        (("--workdir", "missing", "--split", "torch"), "--split goes with --weights"),
+        (("--workdir", "missing", "--split", "torch"), "--split requires --weights"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(weights, tmp_path, capsys, arguments, message):
+def test_invalid_input_is_a_one_line_error(weights, tmp_path, capsys, arguments, message):
     arguments = [weights if x == "FILE" else x for x in arguments]
-    assert run(*arguments, "--out", tmp_path) == 2
-    said = capsys.readouterr().err
-    assert message in said and said.count("\n") == 1 and said.startswith("error:")
+    assert run("--out", tmp_path, *arguments) == 2
+    text = capsys.readouterr().err
+    assert message in text and text.count("\n") == 1 and text.startswith("error:")
 
 
-def test_the_folder_that_cannot_be_written_is_named(weights, tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert run("--weights", weights, "--out", tmp_path / "file") == 2
-    assert "cannot be made" in capsys.readouterr().err
-
-
-def test_the_published_network_has_its_published_numbers(reference, tmp_path, capsys):
+@pytest.mark.slow
+def test_published_network_has_its_published_numbers(reference, tmp_path, capsys):
     expected = json.loads((reference / f"{NAME}.json").read_text())
     path = reference / f"{NAME}.npz"
     assert run("--weights", path, "--split-seed", 1, "--out", tmp_path) == 0
-    found = read(tmp_path)
-    assert found["key_frequencies"] == expected["keys"]
-    assert found["neuron_clusters"] == expected["neurons_above_085"]
+    numbers = read(tmp_path)
+    assert numbers["key_frequencies"] == expected["keys"]
+    assert numbers["neuron_clusters"] == expected["neurons_above_085"]
     for ours, theirs in {
         "loss": "loss",
         "restricted_loss": "restricted",
@@ -164,15 +123,15 @@ def test_the_published_network_has_its_published_numbers(reference, tmp_path, ca
         "gini_neuron_logit_map": "gini_W_L",
         "sum_squared_weights": "sum_squared_weights",
     }.items():
-        assert found[ours] == pytest.approx(expected[theirs], rel=1e-4), ours
-    assert found["logit_fve"] == pytest.approx(0.97477, rel=1e-5)
-    assert found["logit_fit_loss"]["all"] == pytest.approx(1.590e-9, rel=1e-3)
-    # Another weight decay: its W_L keeps 1 % of its squared norm for other frequencies.
-    assert found["neuron_logit_map_residual_squared"] == pytest.approx(0.00992, rel=1e-3)
-    verdicts = {x["claim"]: x["verdict"] for x in found["agreement"]}
+        assert numbers[ours] == pytest.approx(expected[theirs], rel=1e-4), ours
+    assert numbers["logit_fve"] == pytest.approx(0.97477, rel=1e-5)
+    assert numbers["logit_fit_loss"]["all"] == pytest.approx(1.590e-9, rel=1e-3)
+    # Weight decay 0.1 leaves 1 % of the squared norm of W_L to other frequencies.
+    assert numbers["neuron_logit_map_residual_squared"] == pytest.approx(0.00992, rel=1e-3)
+    verdicts = {x["claim"]: x["verdict"] for x in numbers["agreement"]}
     assert verdicts["W_L beyond the key frequencies"] == verdicts["Table 2"] == "unresolved"
     assert verdicts["equals_attention_zero"].startswith("agrees: equals_attention_zero")
     assert not capsys.readouterr().err
-    # The split of another seed mixes pairs that were trained on with others.
+    # The split of another seed has training pairs that the network was not trained on.
     assert run("--weights", path, "--split-seed", 0, "--out", tmp_path) == 0
     assert read(tmp_path)["loss"]["train"] > 1e-7
