@@ -1,8 +1,8 @@
 """The real Fourier basis of Z_p, transforms over it, and the waves cos and sin of w_k (a + b).
 
-Everything works for a modulus that is traced and smaller than the arrays: rows and columns from p
-on are zero. Even p is allowed: its last component, k = p/2, has a cosine and no sine. Frequency k
-means the angular frequency w_k = 2 pi k / p.
+The modulus may be traced and smaller than the arrays: rows and columns from p on are zero. It may
+be even: the last component, k = p/2, then has a cosine and no sine. Frequency k means the angular
+frequency w_k = 2 pi k / p.
 """
 
 import jax.numpy as jnp
@@ -14,9 +14,9 @@ from grokjax.core.types import Array, IntLike
 def wave(
     multiple: Int[Array, "..."], p: IntLike
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """cos and sin of 2 pi multiple / p, to a few units of 1e-8 however large the multiple.
+    """cos and sin of 2 pi multiple / p, accurate to a few 1e-8 for any multiple.
 
-    The argument is reduced exactly, in integers, to [0, pi/4] before a float sees it.
+    The argument is reduced to [0, pi/4] in integers, which is exact, before it becomes a float.
     """
     r = jnp.mod(multiple, p)
     half = jnp.minimum(r, p - r)  # angle in [0, pi], in units of 2 pi / p
@@ -51,7 +51,7 @@ def component_frequency(size: int) -> Int[Array, " p"]:
 
 
 def frequencies(size: int) -> Int[Array, " f"]:
-    """1..size//2; those above p//2 are padding where p < size."""
+    """1..size//2; those above p//2 are padding if p < size."""
     return 1 + jnp.arange(size // 2)
 
 
@@ -113,7 +113,7 @@ def diagonal_coefficients(
 
 
 def listed_coefficients(x: Float[Array, "... p p"], p: IntLike) -> Float[Array, "2 ... f"]:
-    """`diagonal_coefficients` of what is listed by sum already, x[..., a, s]."""
+    """`diagonal_coefficients` of an array that is listed by sum already, x[..., a, s]."""
     return jnp.einsum("...s,ifs->i...f", jnp.sum(x, axis=-2), waves(p, x.shape[-1]))
 
 
@@ -121,8 +121,8 @@ def by_sum(x: Shaped[Array, "... p p"], p: IntLike, sign: IntLike = 1) -> Shaped
     """x[..., a, b] as [..., a, s], with s = (a + sign b) mod p; zero in the padding."""
     size = x.shape[-1]
     a, s = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
-    # Along the last axis, not over pairs as one: XLA then leaves the other axes in their order.
-    b = sign * (s - a)  # above -p where it is needed: no remainder is taken for every entry
+    # Along the last axis and not over flattened pairs, so that XLA keeps the order of the axes.
+    b = sign * (s - a)  # above -p where it is needed, so no remainder is computed
     b = jnp.broadcast_to(jnp.where(b < 0, b + p, b), x.shape)
     moved = jnp.take_along_axis(x, b, axis=-1, mode="clip")
     return jnp.where((a < p) & (s < p), moved, jnp.zeros((), x.dtype))
@@ -141,7 +141,7 @@ def sum_coefficients(
 
 
 def sum_scale(p: IntLike, num_frequencies: int) -> Float[Array, " f"]:
-    """What a direction of the sum has of each of its two products, all of unit norm."""
+    """The coefficient of a unit direction of the sum on each of its two unit products."""
     # cos(pi a) cos(pi b) of k = p/2 is a direction of the sum itself; its sines are zero.
     return jnp.where(is_unpaired(p, num_frequencies), 1.0, jnp.sqrt(jnp.float32(0.5)))
 

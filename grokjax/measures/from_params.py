@@ -1,7 +1,6 @@
-"""Measures of networks at hand, in one call: of one network or of any stack of them."""
+"""Compute measures directly from parameters, for one network or a batch."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 from grokjax.core.types import Array, Data, Params, Program
 from grokjax.measures import select
-from grokjax.measures.network import Network
+from grokjax.measures.compute import compiled
 from grokjax.training import devices
 
 Keys = Bool[Array, "..."] | Sequence[int] | None
@@ -46,24 +45,7 @@ def progress_measures(
     activation: str = "relu",
     precision: str = "float32",
 ) -> Measured:
-    """The paper's progress measures, the family "paper", of one network or of any stack of them.
-
-    Args:
-        params: nested dict under TransformerLens' names; leaves may carry any leading axes, the
-            same for all.
-        data: of all the networks, e.g. `grokjax.tasks.modular.modular(113, 0.3, seed=0)`.
-        key_frequencies: a list of frequencies for all networks, or a mask over 1..p//2 whose
-            leading axes broadcast against those of `params`. None takes each network's own.
-        activation: of the MLP, which the parameters do not tell.
-        precision: of matrix products; float32 unless you know better.
-
-    Returns:
-        Arrays by name, each with the leading axes of `params` in front of its own, which
-        `grokjax.parts.get("measure", name).dims` names.
-
-    Raises:
-        ValueError: the vocabulary does not fit the task, or there is no such precision.
-    """
+    """The paper's progress measures, the family "paper"; arguments as for `measures_of`."""
     options = dict(key_frequencies=key_frequencies, activation=activation, precision=precision)
     return measures_of(params, data, "paper", **options)
 
@@ -76,7 +58,7 @@ def mechanism(
     precision: str = "float32",
     variants: bool = False,
 ) -> Measured:
-    """All evidence for the paper's mechanism, the family "mechanism", as `progress_measures`.
+    """All evidence for the paper's mechanism, the family "mechanism"; as `measures_of`.
 
     `variants` adds other readings of the paper's ablations, the family "variants", which takes
     several times as long.
@@ -94,16 +76,30 @@ def measures_of(
     activation: str = "relu",
     precision: str = "float32",
 ) -> Measured:
-    """Any measures of one network or of any stack of them, as `progress_measures`.
+    """Any measures of one transformer, or of a batch of them, in float32.
 
     Args:
+        params: nested dict under TransformerLens' names; leaves may carry any leading axes, the
+            same for all.
+        data: of all the networks, e.g. `grokjax.tasks.modular.modular(113, 0.3, seed=0)`.
         wanted: names of measures, families of them, or functions of a
             `grokjax.measures.network.Network`; none for the default of the task.
+        key_frequencies: a list of frequencies for all networks, or a mask over 1..p//2 whose
+            leading axes broadcast against those of `params`. None uses each network's own.
+        activation: of the MLP; the parameters do not contain it.
+        precision: of matrix products; float32 unless you know better.
+
+    Returns:
+        Arrays by name, each with the leading axes of `params` before its own, which
+        `grokjax.parts.get("measure", name).dims` names.
+
+    Raises:
+        ValueError: the vocabulary does not fit the task, or there is no such precision.
     """
     config.check("precision", precision)
     config.check("activation", activation)
     _check_transformer(params)
-    program, lead = program_of_params(params, data, activation), _leading_axes(params)
+    program, lead = program_of_params(params, data, activation), params["embed"]["W_E"].shape[:-2]
     modulus = data.extra.get("modulus")
     if program.vocabulary != int(data.vocabulary):
         of_task = "" if modulus is None else f" (mod {int(modulus)})"
@@ -113,52 +109,35 @@ def measures_of(
         )
     if data.num_answers is None:
         data = data._replace(num_answers=data.num_classes)
-    key = None if key_frequencies is None else _key_mask(key_frequencies, int(modulus), lead)
-    found = select.select(wanted, program, data.splits)
-    named = tuple((part.name, part.function, part.at == "end") for part in found)
-    stacked = jax.tree.map(lambda x: jnp.reshape(x, (-1, *x.shape[len(lead) :])), params)
-    measured = _spread(_compiled(named, program, precision), (stacked, key), data)
-    return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), measured)
+    networks = {
+        "params": jax.tree.map(lambda x: jnp.reshape(x, (-1, *x.shape[len(lead) :])), params)
+    }
+    if key_frequencies is not None:
+        networks["given"] = {"key_frequency": _key_mask(key_frequencies, int(modulus), lead)}
+    selected = select.select(wanted, program, data.splits)
+    compute = compiled(program, selected, precision, any_axes=True)
+    values = _in_chunks(compute, networks, {"data": data})
+    reshaped = lambda x: x.reshape(*lead, *x.shape[1:])  # noqa: E731
+    return Measured({part.name: reshaped(values[part.name]) for part in selected})
 
 
-def _spread(compute: Callable, stacked: Any, data: Data) -> Measured:
-    """compute(networks, data) of a stack, in parts, at all places; as it is within a trace."""
-    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((stacked, data))):
-        return compute(stacked, data)
-    stacked, together = jax.device_get(stacked), devices.at_once()
-    starts = range(0, jax.tree.leaves(stacked)[0].shape[0], together)
+def _in_chunks(compute: Callable, networks: Any, shared: Any) -> dict[str, Array]:
+    """Compute a batch in chunks, on all devices; within a trace in one call."""
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((networks, shared))):
+        return compute(networks, shared)
+    networks, together = jax.device_get(networks), devices.at_once()
+    starts = range(0, jax.tree.leaves(networks)[0].shape[0], together)
 
-    def call(start: int, place: jax.Device) -> Measured:
-        part = jax.tree.map(lambda x: x[start : start + together], stacked)
-        return jax.device_get(compute(part, data))
+    def call(start: int, device: jax.Device) -> dict[str, Array]:
+        chunk = jax.tree.map(lambda x: x[start : start + together], networks)
+        return jax.device_get(compute(chunk, shared))
 
-    measured = devices.each(call, starts)
-    return jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *measured)
-
-
-@cache
-def _compiled(
-    measures: tuple[tuple[str, Callable, bool], ...], program: Program, precision: str
-) -> Callable:
-    """Compiled measures of networks that share their data."""
-
-    def of_one(run: tuple[Params, Any], data: Data) -> Measured:
-        params, key = run
-        given = {} if key is None else {"key_frequency": key}
-        network = Network(params, data, program, given=given)
-        for name, function, at_end in measures:
-            if at_end and name not in network.given:
-                network.given[name] = jnp.asarray(function(network))
-        found = {
-            name: jnp.asarray(function(network)) for name, function, end in measures if not end
-        }
-        return Measured(found | {name: network.given[name] for name, _, end in measures if end})
-
-    return jax.jit(devices.over_runs(of_one, precision))
+    values = devices.each(call, starts)
+    return jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *values)
 
 
 def program_of_params(params: Params, data: Data, activation: str = "relu") -> Program:
-    """The program of a transformer, by the shapes of its parameters, which may have leading axes.
+    """The program of a transformer, from the shapes of its parameters, with any leading axes.
 
     Without MLPs it is the network `attention_only`.
     """
@@ -185,7 +164,7 @@ def program_of_params(params: Params, data: Data, activation: str = "relu") -> P
 
 
 def _any_task(run: Any) -> Data:
-    "data whose task is not known"
+    "data of an unknown task"
     raise ConfigError("this network was given without its task: name the measures that are wanted")
 
 
@@ -194,29 +173,22 @@ _ANY_TASK = parts.part_of("task", _any_task)
 
 def _check_transformer(params: Any) -> None:
     for name in ("embed.W_E", "pos_embed.W_pos", "blocks.0.attn.W_Q", "unembed.W_U"):
-        place = params
-        for part in name.split("."):
-            if not isinstance(place, dict) or part not in place:
+        node = params
+        for key in name.split("."):
+            if not isinstance(node, dict) or key not in node:
                 raise ConfigError(
-                    f"params are no transformer's: they lack {name}; give what sweep.params() or "
-                    "grokjax.interop.load_network() gives"
+                    f"params are not a transformer's, because {name} is missing: give what "
+                    "sweep.params() or grokjax.interop.load_network() returns"
                 )
-            place = place[part]
+            node = node[key]
 
 
-def _leading_axes(params: Params) -> tuple[int, ...]:
-    return params["embed"]["W_E"].shape[:-2]
-
-
-def _key_mask(key_frequencies, p: int, lead: tuple[int, ...]):
-    """The mask [n, f] that a list of frequencies, or a mask, means for every network."""
+def _key_mask(key_frequencies: Any, p: int, lead: tuple[int, ...]) -> Array:
+    """The mask [n, f] of every network, from a list of frequencies or a mask."""
     mask = np.asarray(key_frequencies)
     if mask.dtype != bool:
-        if (
-            not np.issubdtype(mask.dtype, np.integer)
-            or np.any((mask < 1) | (mask > p // 2))
-            or mask.ndim != 1
-        ):
+        whole = np.issubdtype(mask.dtype, np.integer) and mask.ndim == 1
+        if not whole or np.any((mask < 1) | (mask > p // 2)):
             raise ValueError(f"key frequencies mod {p} are a list of numbers from 1 to {p // 2}")
         mask = np.isin(np.arange(1, p // 2 + 1), mask)
     if mask.shape[-1] != p // 2:

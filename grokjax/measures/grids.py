@@ -1,9 +1,8 @@
-"""Maps over the pairs (a, b), such as a neuron's activation, term by term in frequency.
+"""Maps over the pairs (a, b), such as a neuron's activation, decomposed by frequency.
 
 The terms of frequency k are the nine products of {1, cos w_k a, sin w_k a} and the same of b, as
-unit vectors over the pairs; what is called the block of k are the eight besides the constant. Every
-function works for a modulus that is traced and smaller than the arrays; what the maps hold outside
-of it does not matter.
+unit vectors over the pairs. The block of k is its eight terms without the constant. The modulus may
+be traced and smaller than the arrays; values in the padding do not matter.
 """
 
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from grokjax.core.types import Array, IntLike
 from grokjax.measures import fourier
 
 DEAD = 1e-10
-"""A map whose variance is below this share of its mean square is constant but for rounding."""
+"""A map is constant up to rounding if its variance is below this fraction of its mean square."""
 
 
 def valid_pairs(p: IntLike, size: int) -> Bool[Array, "p p"]:
@@ -29,7 +28,7 @@ def mean(x: Float[Array, "*n p p"], p: IntLike) -> Float[Array, "*n"]:
 
 
 def centred(x: Float[Array, "*n p p"], p: IntLike) -> Float[Array, "*n p p"]:
-    """Each map less its mean over the pairs; zero in the padding."""
+    """Each map minus its mean over the pairs; zero in the padding."""
     return jnp.where(valid_pairs(p, x.shape[-1]), x - mean(x, p)[..., None, None], 0.0)
 
 
@@ -70,7 +69,7 @@ def terms(x: Float[Array, "*n p p"], p: IntLike) -> Float[Array, "3 3 *n f"]:
 def from_terms(
     coefficients: Float[Array, "3 3 *n f"], p: IntLike, size: int
 ) -> Float[Array, "*n p p"]:
-    """The maps that are the sums of the blocks: `terms` undone, less the mean."""
+    """The sums of the blocks: the inverse of `terms`, without the mean."""
     unit = rows(p, size)
     of_b = jnp.einsum("ij...f,jfb->i...fb", coefficients.at[0, 0].set(0.0), unit)
     constant = jnp.sum(of_b[0], -2, keepdims=True)  # in a; the same row for all frequencies
@@ -82,7 +81,7 @@ def from_terms(
 def from_terms_of(
     coefficients: Float[Array, "3 3 *n"], unit: Float[Array, "3 p"]
 ) -> Float[Array, "*n p p"]:
-    """`from_terms` for one frequency, of which `unit` are the `rows`."""
+    """`from_terms` for one frequency, whose `rows` are `unit`."""
     of_b = jnp.einsum("ij...,jb->i...b", coefficients.at[0, 0].set(0.0), unit)
     return sum(of_b[i][..., None, :] * unit[i][:, None] for i in range(3))
 
@@ -90,10 +89,10 @@ def from_terms_of(
 def from_sums(
     along: Float[Array, "2 *n f"], p: IntLike, sign: IntLike, size: int
 ) -> Float[Array, "*n p p"]:
-    """The maps with these `sum_coefficients` and nothing else."""
+    """The maps that have these `sum_coefficients` and no other terms."""
     x = jnp.arange(size)
     waves = fourier.waves(p, size)[..., (x[:, None] + sign * x) % p]
-    # A product, although a table over a + sign b holds it all: XLA would look that table up anew
+    # A product and not a lookup in a table over a + sign b, because XLA would repeat the lookup
     # in every pass over the result.
     return jnp.tensordot(jnp.moveaxis(along, 0, -2), waves, axes=2)
 
@@ -106,14 +105,14 @@ def block_power(coefficients: Float[Array, "3 3 *n f"]) -> Float[Array, "*n f"]:
 def sum_coefficients(
     coefficients: Float[Array, "3 3 *n f"], p: IntLike, sign: IntLike
 ) -> Float[Array, "2 *n f"]:
-    """From the terms, those on the unit directions cos and sin of w_k (a + sign b)."""
+    """Coefficients on the unit directions cos and sin of w_k (a + sign b), from the terms."""
     return fourier.sum_coefficients(coefficients[1:, 1:], p, sign)
 
 
 def sum_terms(
     coefficients: Float[Array, "3 3 *n f"], p: IntLike, sign: IntLike
 ) -> Float[Array, "3 3 *n f"]:
-    """The part of the terms along the directions cos and sin of w_k (a + sign b)."""
+    """The projection of the terms on the directions cos and sin of w_k (a + sign b)."""
     along = sum_coefficients(coefficients, p, sign)
     cos, sin = along * fourier.sum_scale(p, coefficients.shape[-1])
     part = jnp.zeros_like(coefficients).at[1, 1].set(cos).at[2, 2].set(-sign * cos)

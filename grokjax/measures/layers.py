@@ -1,7 +1,7 @@
-"""The last layers of the networks that come with grokjax, in one form for all of them.
+"""The last layers of the built-in networks, in one form for all of them.
 
-Logits are linear in the last MLP's neurons, and in what the last matrix reads. A transformer with
-LayerNorm is left out: its last norm stands between the neurons and the logits.
+Logits are linear in the last MLP's neurons, and in the input of the last matrix. This excludes
+transformers with LayerNorm, whose last norm is between the neurons and the logits.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from grokjax.training.losses import masked_mean
 
 
 def reads_out_linearly(program: Program) -> bool:
-    """Whether networks of the program end in a matrix that is known here."""
+    """Whether networks of the program end in a matrix without a norm before it."""
     name = program.network.name
     return name == "mlp" or name == "transformer" and not setting_of(program, "layer_norm")
 
@@ -35,15 +35,15 @@ class Linear(NamedTuple):
 class Hidden(NamedTuple):
     """The last MLP: logits = outgoing' neurons + skip."""
 
-    before: Float[Array, "m n"]  # what the activation is applied to
+    before: Float[Array, "m n"]  # pre-activations
     neurons: Float[Array, "m n"]
-    incoming: Float[Array, " m"]  # norm of what a neuron reads with, without its bias
+    incoming: Float[Array, " m"]  # norm of a neuron's input weights, without its bias
     outgoing: Float[Array, "m c"]
     skip: Float[Array, "c n"]
 
 
 def last_linear(network: Network) -> Linear:
-    """The last matrix, `output_scale` in it."""
+    """The last matrix, times `output_scale`."""
     logits, neurons = (_rows(network.trace, name) for name in ("logits", "neurons"))
     scale = output_scale(network.program)
     if network.program.network.name == "mlp":
@@ -54,7 +54,7 @@ def last_linear(network: Network) -> Linear:
 
 
 def hidden(network: Network) -> Hidden:
-    """The last MLP's neurons and all around them."""
+    """The last MLP's neurons and the weights around them."""
     logits, neurons = (_rows(network.trace, name) for name in ("logits", "neurons"))
     scale = output_scale(network.program)
     if network.program.network.name == "mlp":
@@ -72,12 +72,12 @@ def hidden(network: Network) -> Hidden:
 
 
 def activation(program: Program):
-    """Of the MLP."""
+    """The activation function of the MLP."""
     return ACTIVATIONS[setting_of(program, "activation")]
 
 
 def mean_over_training(network: Network, values: Float[Array, " n"]) -> Float[Array, ""]:
-    """Mean over the rows whose answer is trained on."""
+    """Mean over the rows of the training split."""
     mask = network.data.splits["train"][..., -1].reshape(-1)
     return masked_mean(values, mask)
 

@@ -1,7 +1,7 @@
-"""What a measure is handed: one network of one run at one checkpoint, and what follows from it.
+"""The argument of a measure: one network of one run at one checkpoint, and derived quantities.
 
-Whatever several measures need is computed once and shared: attributes here are made when they are
-first asked for, and `network.once(function)` does the same for what a family of measures shares.
+Quantities that several measures need are computed once: attributes on first use, and those of a
+family of measures through `network.once(function)`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ from grokjax.networks.forward import form
 from grokjax.training import losses
 from grokjax.training import update as training
 
-_KEYS = 0x6D65  # sets the random keys of measures apart from those of training
+_KEYS = 0x6D65  # so that measures and training draw from different random keys
 
 
-class Seen:
-    """A `Trace` of which only what the network gives is there."""
+class CheckedTrace:
+    """A `Trace` that raises MissingError for entries that the network does not return."""
 
     def __init__(self, trace: Trace, program: Program):
         self._trace, self._program = trace, program
@@ -33,20 +33,21 @@ class Seen:
             raise AttributeError(name)
         value = getattr(self._trace, name)
         if value is None:
-            raise MissingError(f"network {self._program.network.name!r} gives no {name}")
+            raise MissingError(f"network {self._program.network.name!r} returns no {name}")
         return value
 
 
 class Network:
-    """One network. Attributes:
+    """One network.
 
-    params      its parameters, under the names of its checkpoints
-    data        the run's `Data`
-    program     static settings and sizes, e.g. `network.program.d_model`
-    hyper       the run's hyperparameters, e.g. `network.hyper.weight_decay`
-    batch       what an update trains on; drawn for this step where the task draws
-    step        updates done
-    given       by name, measures of the run's last checkpoint (those with at="end")
+    Attributes:
+        params: its parameters, under the names in its checkpoints.
+        data: the run's `Data`.
+        program: static settings and sizes, e.g. `network.program.d_model`.
+        hyper: the run's hyperparameters, e.g. `network.hyper.weight_decay`.
+        batch: the training batch of this step.
+        step: the number of updates done.
+        given: by name, measures of the run's last checkpoint (those with at="end").
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Network:
         self._initial, self._batch, self._made = initial, batch, {}
 
     def once(self, function: Callable[["Network"], Any]) -> Any:
-        """function(network), computed at the first call only."""
+        """function(network), computed on the first call only."""
         if function not in self._made:
             self._made[function] = function(self)
         return self._made[function]
@@ -73,20 +74,20 @@ class Network:
     # --- Any task ---------------------------------------------------------------------------------
 
     @cached_property
-    def trace(self) -> "Seen":
+    def trace(self) -> CheckedTrace:
         """The forward pass over all rows of the data, at the last position; a `Trace`."""
-        return Seen(form(self.program).trace(self.params, self.data), self.program)
+        return CheckedTrace(form(self.program).trace(self.params, self.data), self.program)
 
     @property
     def initial(self) -> Params:
-        """The parameters that the run started from; for measures with needs=("initial",)."""
+        """The run's initial parameters; for measures with needs=("initial",)."""
         if self._initial is None:
             raise MissingError('no initial parameters here: declare needs=("initial",)')
         return self._initial
 
     @cached_property
     def logits(self) -> Float[Array, "c ..."]:
-        """Of all rows of the data at their scored positions, [c *n q]; q is left out if it is 1."""
+        """Logits of all rows at their scored positions, [c *n q]; without q if it is 1."""
         if self.data.targets.shape[-1] == 1:
             return self.trace.logits
         return form(self.program).scored(self.params, self.data)
@@ -102,7 +103,7 @@ class Network:
 
     @cached_property
     def answered(self) -> losses.Against:
-        """Every row's right answer against all other answers."""
+        """The right answer of every row against all other answers."""
         return losses.against_others(self.logits, self.targets, self.data.num_answers)
 
     @cached_property
@@ -114,20 +115,21 @@ class Network:
         return training.draw(self.step, self.hyper, self.data, self.program)
 
     def loss(self, params: Params | None = None) -> Float[Array, ""]:
-        """What training lowers, penalties included, on `batch`; of other parameters if given."""
+        """The training loss on `batch`, penalties included, of these or other parameters."""
         params = self.params if params is None else params
         prepared = form(self.program).prepare(self.batch.tokens)
-        given = (self.step, self.hyper, prepared, self.batch, self.data, self.program)
-        return training.objective(params, *given)
+        return training.objective(
+            params, self.step, self.hyper, prepared, self.batch, self.data, self.program
+        )
 
     @cached_property
     def gradient(self) -> Params:
-        """Of `loss` by the parameters."""
+        """The gradient of `loss` with respect to the parameters."""
         return jax.grad(self.loss)(self.params)
 
     @cached_property
     def key(self):
-        """A random key of this run and step, for measures that draw."""
+        """A random key of this run and step, for measures that use random numbers."""
         seed = jnp.int32(0) if self.hyper is None else self.hyper.seed
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), self.step), _KEYS)
 
@@ -135,17 +137,17 @@ class Network:
 
     @property
     def p(self) -> Int[Array, ""]:
-        """The modulus; smaller than the arrays where runs of several share them."""
+        """The modulus; arrays are larger if runs of several moduli share them."""
         return self.data.extra["modulus"]
 
     @property
     def size(self) -> int:
-        """The modulus that the arrays have room for."""
+        """The modulus that fills the arrays."""
         return self.data.targets.shape[0]
 
     @property
     def sign(self) -> Int[Array, ""]:
-        """The waves of the circuit are functions of a + sign b."""
+        """The waves of the circuit are functions of a + sign * b."""
         return self.data.extra["sign"]
 
     @property
@@ -162,7 +164,7 @@ class Network:
 
     @cached_property
     def key_frequency(self) -> Bool[Array, " f"]:
-        """Mask of the run's key frequencies; without `given` ones the network's own."""
+        """Mask of the run's key frequencies; of the network's own, if none are in `given`."""
         if "key_frequency" in self.given:
             return self.given["key_frequency"]
         return spectra.key_frequencies(

@@ -1,4 +1,4 @@
-"""Which measures there are, which are asked for, and the labels of their axes."""
+"""Select measures by name, family or function; label their axes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,35 +12,36 @@ from grokjax.core.types import Params, Program
 
 
 def applies(part: Part, program: Program, splits: Iterable[str]) -> bool:
-    """Whether a measure means anything for networks of this program."""
+    """Whether a measure is defined for networks of this program."""
     of_task = part.task is None or part.task == program.task.name
-    has = part.options.get("split")
-    asks = part.options.get("applies")
-    return of_task and (has is None or has in splits) and (asks is None or bool(asks(program)))
+    split = part.options.get("split")
+    condition = part.options.get("applies")
+    fits = condition is None or bool(condition(program))
+    return of_task and (split is None or split in splits) and fits
 
 
 def select(
     wanted: Sequence[str | Callable], program: Program, splits: Iterable[str] = ("train", "test")
 ) -> tuple[Part, ...]:
-    """The measures that names, families or functions mean for a program; () for its default.
+    """The measures that names, families or functions stand for; () for the program's default.
 
-    Those whose cost is "demand" are taken by their names alone, not with their family.
+    Measures whose cost is "demand" are selected by name only, not with their family.
 
     Raises:
         ConfigError: there is no such measure or family, or it does not apply.
     """
     task = program.task.name
-    found: dict[str, Part] = {}
+    selected: dict[str, Part] = {}
     for one in wanted or default(program):
         if callable(one):
             part = parts.part_of("measure", one)
-            found[part.name] = part
+            selected[part.name] = part
             continue
         members = [part for part in parts.all_of("measure") if one in part.families]
         if members:
             members = [part for part in members if applies(part, program, splits)]
             members = [part for part in members if part.options.get("cost") != "demand"]
-            found |= {part.name: parts.get("measure", part.name, task) for part in members}
+            selected |= {part.name: parts.get("measure", part.name, task) for part in members}
             continue
         names = {part.name for part in parts.all_of("measure")}
         if one not in names:
@@ -52,21 +53,20 @@ def select(
         part = parts.get("measure", one, task)
         if not applies(part, program, splits):
             raise ConfigError(f"measure {one!r} does not apply to task {task!r} with this network")
-        found[one] = part
-    return tuple(found.values())
+        selected[one] = part
+    return tuple(selected.values())
 
 
 def families() -> tuple[str, ...]:
-    """Of all registered measures."""
+    """The families of all registered measures."""
     every = (family for part in parts.all_of("measure") for family in part.families)
     return tuple(dict.fromkeys(family for family in every if family))
 
 
 def default(program: Program) -> tuple[str, ...]:
-    """The family of the task, and every measure of one's own that applies to it."""
-    own = (x for x in parts.all_of("measure") if not x.builtin)
-    fitting = (x.name for x in own if x.task in (None, program.task.name))
-    return (program.task.family, *fitting)
+    """The family of the task, and every custom measure that applies to it."""
+    custom = (x for x in parts.all_of("measure") if not x.builtin)
+    return (program.task.family, *(x.name for x in custom if x.task in (None, program.task.name)))
 
 
 # --- Labels of axes -------------------------------------------------------------------------------
@@ -83,12 +83,13 @@ LABELS: dict[str, Callable[[Program, Params], Sequence[Any]]] = {
     "part": lambda program, params: ("cos", "sin"),
     "split": lambda program, params: ("all", "train", "test"),
 }
-"""By the name of a dimension, its labels for a program; those of any other count from 0.
+"""Labels by dimension, for a program; other dimensions count from 0.
 
-A family of measures adds those of its own dimensions.
+A family of measures adds labels of its own dimensions.
 """
 
 
 def labels(dim: str, size: int, program: Program, params: Params) -> Sequence[Any]:
+    """The labels of a dimension of a program, at most `size` of them."""
     made = LABELS[dim](program, params) if dim in LABELS else range(size)
     return list(made)[:size]

@@ -1,4 +1,4 @@
-"""What the weights alone show: spectra of W_E and W_L, their Gini, key frequencies."""
+"""Spectra of the weights: W_E and W_L, their Gini coefficients, key frequencies."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ LABELS["frequency"] = lambda program, params: range(1, (program.vocabulary - 1) 
 LABELS["component"] = lambda program, params: range(program.vocabulary - 1)
 
 KEY_THRESHOLD = 0.25
-"""A frequency is key if its norm is above this share of the strongest one's."""
+"""A frequency is key if its norm is above this fraction of the largest."""
 
 
 def neuron_logit_map(params: Params) -> Float[Array, "v m"]:
-    """W_L = W_U W_out of the last layer: what each neuron adds to each logit (paper, 4.2)."""
+    """W_L = W_U W_out of the last layer: the weight of each neuron in each logit (paper, 4.2)."""
     # Tied embeddings, where there are as many classes as tokens.
     W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"].T
     return (last_block(params)["mlp"]["W_out"] @ W_U).T
@@ -32,7 +32,7 @@ def last_block(params: Params) -> Params:
 
 
 def component_norms(weights: Float[Array, "v x"], p: IntLike) -> Float[Array, " p"]:
-    """Norm of each Fourier component of weights[token or class, ...]; "=" is left out.
+    """Norm of each Fourier component of weights[token or class, ...], without "=".
 
     One value for each row of `fourier.basis`: constant, then cosine and sine of k = 1, 2, ...
     """
@@ -41,7 +41,7 @@ def component_norms(weights: Float[Array, "v x"], p: IntLike) -> Float[Array, " 
 
 
 def frequency_norms(norms: Float[Array, " p"]) -> Float[Array, " f"]:
-    """Norm of each frequency k = 1..p//2, its cosine and sine taken together."""
+    """Norm of each frequency k = 1..p//2, over its cosine and sine."""
     return jnp.sqrt(fourier.power_by_frequency(norms))
 
 
@@ -50,9 +50,9 @@ def key_frequencies(
 ) -> Bool[Array, " f"]:
     """The frequencies whose norm exceeds `threshold` times the largest.
 
-    Given the norms of the neuron-logit map this is the paper's rule for its measures (C.2: the
-    nontrivial coefficients of the DFT of W_L), which names no threshold. On a network that has not
-    formed the circuit the spectrum is flat and most frequencies pass: a long list means "none".
+    With the norms of the neuron-logit map this is the paper's rule for its measures (C.2: the
+    nontrivial coefficients of the DFT of W_L), which names no threshold. Before the circuit has
+    formed the spectrum is flat, so the threshold selects many frequencies: a long list means none.
     """
     return norms > threshold * jnp.max(norms)
 
@@ -60,9 +60,9 @@ def key_frequencies(
 def margin(
     norms: Float[Array, " f"], key: Bool[Array, " f"], p: IntLike
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Norms of the weakest key frequency and of the strongest other one, as shares of the largest.
+    """Norms of the weakest key frequency and the strongest other one, divided by the largest.
 
-    0 where there is no such frequency.
+    0 if there is no such frequency.
     """
     largest = jnp.max(norms)
     others = fourier.is_frequency(p, 2 * len(norms)) & ~key
@@ -72,16 +72,16 @@ def margin(
 
 
 def by_part(norms: Float[Array, " p"], p: IntLike) -> Float[Array, "f 2"]:
-    """Norms of components as cosine and sine of each frequency; NaN for the sine of k = p/2."""
+    """Norms of components by frequency, cosine and sine; NaN for the sine of k = p/2."""
     paired = fourier.pairs(norms)
     missing = fourier.is_unpaired(p, len(paired))[:, None] & jnp.array([False, True])
     return jnp.where(missing, jnp.nan, paired)
 
 
 def gini(values: Float[Array, " p"], count: IntLike) -> Float[Array, ""]:
-    """Gini coefficient of the first `count` values, the rest being zeros (Hurley and Rickard 2009).
+    """Gini coefficient of the first `count` values; the others are zeros (Hurley and Rickard 2009).
 
-    0 for equal values, 1 - 1/count where one holds everything.
+    0 for equal values, 1 - 1/count if all but one are zero.
     """
     ascending = jnp.sort(jnp.abs(values))
     rank = jnp.arange(1, len(values) + 1) - (len(values) - count)  # padding sorts to the front
@@ -112,7 +112,7 @@ def embeds(program: Program) -> bool:
 
 
 def has_neuron_logit_map(program: Program) -> bool:
-    """Whether they have a W_L: neurons that write into what W_U reads."""
+    """Whether networks of the program have a W_L: neurons whose outputs W_U reads."""
     params = by_name.shapes(program)
     blocks = _group(params, "blocks")
     last = _group(blocks, str(len(blocks) - 1))
@@ -122,20 +122,20 @@ def has_neuron_logit_map(program: Program) -> bool:
 
 
 def has_neurons(program: Program) -> bool:
-    """Whether they say what their neurons do."""
+    """Whether networks of the program return their neurons' activations."""
     return by_name.gives(program, "neurons")
 
 
 def is_transformer(program: Program) -> bool:
-    """Whether they are the paper's, of any depth."""
+    """Whether networks of the program are the paper's transformer, of any depth."""
     return program.network.name == "transformer" and is_plain(program)
 
 
 def has_one_layer(program: Program) -> bool:
-    """Whether they are the paper's with one layer: the query of "=" is then one vector."""
+    """Whether they are the paper's with one layer, where the query of "=" is one vector."""
     return is_transformer(program) and program.num_layers == 1
 
 
 def _group(params: Params, name: str) -> Params:
-    found = params.get(name) if isinstance(params, dict) else None
-    return found if isinstance(found, dict) else {}
+    group = params.get(name) if isinstance(params, dict) else None
+    return group if isinstance(group, dict) else {}

@@ -1,29 +1,33 @@
-"""The labelled dataset of a sweep: its coordinates, its attributes, its file."""
+"""The labelled datasets of a sweep: coordinates, attributes, recorded curves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax.config.runs import run_settings
-from grokjax.config.sweep import SweepConfig
-from grokjax.core.errors import DamagedError
+from grokjax.config.runs import RunConfig, run_settings
 from grokjax.measures.paper import key_frequencies as keys
-from grokjax.storage import files
-from grokjax.storage.files import AnyPath
+from grokjax.storage.metrics_log import Recorded
+from grokjax.training.blocks import Block
 
 _IN_STEPS = ("steps", "warmup_steps")
 STEP = {"long_name": "optimiser updates", "units": "steps"}
 
 
-def runs_table(sweep: SweepConfig) -> pd.DataFrame:
-    """One row a run, indexed by `run`, a column for every field that any of the runs has."""
-    columns = {name: _column(sweep.column(name)) for name in sweep.names}
-    return pd.DataFrame(columns).rename_axis("run")
+# --- Labels ---------------------------------------------------------------------------------------
 
 
-def _column(values: tuple) -> list:
+def runs_table(
+    runs: Sequence[RunConfig], names: Sequence[str], numbers: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """One row a run, indexed by `run`; a column for each of these fields."""
+    value = lambda run, name: run[name] if name in run else None  # noqa: E731
+    columns = {name: _column([value(run, name) for run in runs]) for name in names}
+    return pd.DataFrame(columns, numbers).rename_axis("run")
+
+
+def _column(values: list) -> list:
     """Values of one type, as files can hold them: "" or NaN where a run has no such field."""
     if any(isinstance(x, tuple) for x in values):
         return ["" if x is None else str(tuple(x)) for x in values]
@@ -33,35 +37,29 @@ def _column(values: tuple) -> list:
 
 
 def label(
-    ds: xr.Dataset,
-    sweep: SweepConfig,
-    name: str,
-    about: Mapping[str, Mapping[str, str]],
-    ended: pd.DataFrame | None = None,
+    ds: xr.Dataset, runs: pd.DataFrame, about: Mapping[str, Mapping[str, str]], **attrs: str
 ) -> xr.Dataset:
-    """Add each run's configuration as coordinates, and what every variable is as attributes.
+    """Add the columns of a table of runs as coordinates, and attributes to every variable.
 
-    `ended` has a row for each run that ended before its last step: when, and by which rule.
+    Args:
+        about: attributes by variable.
+        attrs: of the dataset.
     """
-    table = runs_table(sweep)
-    if ended is not None and len(ended):
-        table = table.join(ended).fillna({"ended_by": ""})
-    table = table.loc[ds["run"].values]
-    known = field_attributes()
+    table, fields = runs.loc[ds["run"].values], field_attributes()
     ds = ds.assign_coords(
-        {field: ("run", table[field].to_numpy(), known.get(field, {})) for field in table.columns}
+        {field: ("run", table[field].to_numpy(), fields.get(field, {})) for field in table.columns}
     )
     for variable in ds.data_vars:
         words = {"long_name": str(variable).replace("_", " ")}
         ds[variable].attrs = words | dict(about.get(str(variable), {}))
     if "step" in ds.coords:
         ds["step"].attrs = dict(STEP)
-    ds.attrs = {"name": name, "axes": ",".join(sweep.axes)}
+    ds.attrs = attrs
     return ds
 
 
 def field_attributes() -> dict[str, dict[str, str]]:
-    """Of every field of a run that is registered: its name in words, its meaning, its units."""
+    """For every registered field of a run: its name in words, its meaning, its units."""
     return {
         name: {
             "long_name": name.replace("_", " ").replace(".", " "),
@@ -70,6 +68,50 @@ def field_attributes() -> dict[str, dict[str, str]]:
         }
         for name, setting in run_settings().items()
     }
+
+
+# --- Curves ---------------------------------------------------------------------------------------
+
+
+def curves_of(
+    blocks: Iterable[tuple[Block, Recorded | None]], numbers: Sequence[int]
+) -> xr.Dataset:
+    """Numbers that blocks recorded while training, over (run, step), of all run numbers."""
+    pieces = [_block_curves(block, recorded) for block, recorded in blocks if recorded is not None]
+    everything = xr.Dataset(coords={"run": list(numbers)})
+    if not pieces:
+        pieces = [everything.expand_dims(step=np.zeros(0, int))]
+    return xr.concat(pieces, "run", join="outer").sortby("run").reindex(run=everything["run"])
+
+
+def _block_curves(block: Block, recorded: Recorded) -> xr.Dataset:
+    diverged_at = np.full(len(block.runs), np.nan)
+    for row, step in recorded.diverged_at.items():
+        diverged_at[row] = step
+    steps = list(recorded.steps)
+    after = np.array(steps) > np.array([run.steps for run in block.runs])[:, None]
+    variables = {
+        name: (("run", "step"), np.where(after, np.nan, x)) for name, x in recorded.scores.items()
+    }
+    variables["diverged_at"] = ("run", diverged_at)
+    return xr.Dataset(variables, {"run": list(block.indices), "step": steps})
+
+
+def about_curve(name: str) -> dict[str, str]:
+    """The attributes of a variable of `curves_of`."""
+    if name == "total_sum_squared_weights":
+        return {"units": "1", "definition": "sum of the squares of all parameters"}
+    if name == "diverged_at":
+        definition = "step whose training loss was not finite; NaN: none"
+        return {"units": "steps", "definition": definition}
+    split, _, kind = name.rpartition("_")
+    over = f"over the {split} split, over all classes and as the run trains on"
+    if kind == "loss":
+        return {"units": "nats", "definition": f"mean loss {over}"}
+    return {"units": "1", "definition": f"share answered correctly {over}"}
+
+
+# --- One run --------------------------------------------------------------------------------------
 
 
 def at_end(ds: xr.Dataset) -> xr.Dataset:
@@ -87,13 +129,14 @@ def key_frequencies(ds: xr.Dataset) -> list[int]:
 
 
 NEAR = 0.8
-"""A frequency that is not key, as a share of the weakest that is, is near from here on."""
+"""A frequency that is not key is nearly key from this share of the weakest key one's norm."""
 
 
 def stand_out(ds: xr.Dataset) -> bool:
     """Whether one run's key frequencies are more than what a threshold leaves of a flat spectrum.
 
-    By the shares that were last measured; where they were not, by the number of frequencies alone.
+    Uses the last measured shares of W_L and of the logits; without them the number of key
+    frequencies alone.
     """
     p = float(ds["modulus"]) if "modulus" in ds.coords else 2.0 * ds.sizes["frequency"]
     if np.isnan(p):  # a run of another task
@@ -124,39 +167,7 @@ def key_text(ds: xr.Dataset) -> str:
 
 
 def last_finite(ds: xr.Dataset, name: str) -> float:
-    """A number of one run, the last recorded where it was taken at several steps, or NaN."""
+    """A number of one run, the last one if it was measured at several steps; NaN if missing."""
     values = np.atleast_1d(ds[name].values) if name in ds else np.zeros(0)
     values = values[np.isfinite(values)]
     return float(values[-1]) if len(values) else np.nan
-
-
-def save(ds: xr.Dataset, path: AnyPath) -> None:
-    """Writes NetCDF; a reader sees the old file or the new one, nothing between.
-
-    It is made in memory: a disk that runs full ends this with an OSError and not within HDF5. Its
-    arrays carry checksums.
-    """
-    encoding = {}
-    for name, x in ds.variables.items():
-        if x.dtype.kind in "biufc" and x.ndim and x.size:
-            encoding[name] = {"fletcher32": True}
-            encoding[name] |= {"zlib": True, "complevel": 1} if x.ndim > 1 else {}
-    content = bytes(ds.to_netcdf(None, engine="h5netcdf", encoding=encoding))
-    files.write(path, content)
-
-
-def load(path: AnyPath) -> xr.Dataset:
-    """The dataset of a file, in memory; the file is closed.
-
-    Raises:
-        DamagedError: it is not what was written.
-    """
-    try:
-        return xr.load_dataset(files.as_source(path), engine="h5netcdf")
-    except (FileNotFoundError, PermissionError):
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedError(
-            f"{path} is damaged ({reason}): delete it, and analyze makes it anew"
-        ) from error

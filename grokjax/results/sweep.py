@@ -1,55 +1,224 @@
-"""From checkpoints to measures, for the whole sweep in one call; and a sweep opened for reading.
+"""A sweep opened for reading: all runs of one or several workdirs, or a selection of them."""
 
-What was measured says what it was made from, so that nothing stale is taken for current and only
-what is missing is computed.
-"""
-
-import hashlib
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
-from pathlib import Path
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax.core import parts
-from grokjax.core.errors import ConfigError, DamagedError, suggest
-from grokjax.core.parts import Part
+from grokjax.config.sweep import SweepConfig
+from grokjax.core.errors import ConfigError, suggest
 from grokjax.core.types import Data, Params, Program
+from grokjax.networks import by_name
 from grokjax.results import dataset
-from grokjax.results.measuring import kept_measures, measure_block, measures_of
-from grokjax.results.workdir import Workdir, measures_path
-from grokjax.storage import metrics_log
+from grokjax.results.evaluate import Tell, Wanted, attributes, joined, measure_blocks, summaries
+from grokjax.results.workdir import (
+    merged_made_with,
+    names_of,
+    numbers_of,
+    open_workdir,
+    shards_of,
+    steps_in,
+)
+from grokjax.storage import checkpoints, files, metrics_log
+from grokjax.storage.files import AnyPath
+from grokjax.tasks.data import data_of
 from grokjax.tasks.modular import PAPER
-from grokjax.training.blocks import Block
+from grokjax.training.blocks import Block, program_of
 
-Wanted = str | Callable
-"""The name of a measure or of a family of them, or a function."""
+Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
 
-class Sweep(Workdir):
-    """A running or finished sweep in a workdir; reads only. Made by `several.open_sweep`."""
+def open_sweep(workdir: Paths) -> "Sweep":
+    """Open a sweep, running or finished, for reading; several workdirs are read as one.
+
+    DIR stands for the shards DIR-1-of-N, ... if it is no workdir itself.
+
+    Raises:
+        ConfigError: the directory holds no sweep, or several do not go together.
+    """
+    if isinstance(workdir, str | os.PathLike):
+        workdir = shards_of(files.path(workdir)) or workdir
+    return Sweep(workdir)
+
+
+class Sweep:
+    """A running or finished sweep; reads only.
+
+    Several workdirs are read as one: a column `sweep` names the workdir of each run, and runs are
+    numbered consecutively. Runs of shards have their numbers in the whole sweep.
+
+    Attributes:
+        workdir: the folder; of several workdirs the folder that contains them.
+        config: these runs, in the order of `runs`, and the settings of the first workdir. A run
+            that two workdirs share appears once.
+        blocks: all blocks of the workdirs; `indices` are run numbers, of a selection too.
+        made_with: versions, device and command; values that differ between workdirs are joined.
+        lacking: the shards that are missing.
+    """
+
+    def __init__(self, workdirs: Paths):
+        one = isinstance(workdirs, str | os.PathLike)
+        self._opened = tuple(map(open_workdir, [workdirs] if one else workdirs))
+        if not self._opened:
+            raise ConfigError("no workdir is named: give at least one")
+        self._names = [] if one else names_of(self._opened)
+        count = len(self._opened[0].config.runs)
+        self.lacking, self._numbers = ([], [range(count)]) if one else numbers_of(self._opened)
+        paths = [opened.path for opened in self._opened]
+        self.workdir = paths[0] if one else files.common(paths)
+        self.made_with = merged_made_with(self._opened)
+        self._stored = tuple(
+            stored._replace(block=_renumbered(stored.block, numbers))
+            for opened, numbers in zip(self._opened, self._numbers, strict=True)
+            for stored in opened.blocks
+        )
+        self.blocks = tuple(stored.block for stored in self._stored)
+        runs = (zip(block.indices, block.runs, strict=True) for block in self.blocks)
+        self._all, self._runs = self, dict(sorted(pair for pairs in runs for pair in pairs))
+        self.config = self._config()
+
+    def _config(self) -> SweepConfig:
+        runs, first = tuple(dict.fromkeys(self._runs.values())), self._opened[0].config
+        if runs == first.runs:
+            return first
+        axes = dict.fromkeys(axis for opened in self._opened for axis in opened.config.axes)
+        present = [axis for axis in axes if any(axis in run for run in runs)]
+        return first.replace(runs=runs, axes=present)
+
+    def __repr__(self) -> str:
+        where = ", ".join(self._names) or str(self.workdir)
+        steps, chosen, count = self.steps, len(self._runs), len(self._all._runs)
+        runs = f"{count} runs" if chosen == count else f"{chosen} of {count} runs"
+        saved = f"{len(steps)} checkpoints to step {steps[-1]}" if steps else "no checkpoint yet"
+        lacking = f"; missing shards: {', '.join(map(str, self.lacking))}" * bool(self.lacking)
+        return f"Sweep({where!r}: {runs}, {saved}{lacking})"
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a run, a column for every field of its configuration."""
+        runs = self._all._runs
+        table = dataset.runs_table(list(runs.values()), self._all.config.names, list(runs))
+        if self._names:
+            pairs = zip(self._names, self._numbers, strict=True)
+            name_of = {run: name for name, numbers in pairs for run in numbers}
+            table = table.assign(sweep=table.index.map(name_of))
+        return table.loc[list(self._runs)]
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps at which a run has a checkpoint, of parameters or of measures; ascending."""
+        return steps_in(self._stored)
+
+    def ended(self) -> pd.DataFrame:
+        """The runs that ended before their last step: `ended_at`, and the rule `ended_by`."""
+        ends = {run: end for stored in self._stored for run, end in stored.ended.items()}
+        rows = {run: ends[run] for run in self._runs if run in ends}
+        table = pd.DataFrame.from_dict(rows, "index", columns=["ended_at", "ended_by"])
+        return table.rename_axis("run")
+
+    # --- Runs -------------------------------------------------------------------------------------
+
+    def params(self, run: int, step: int) -> Params:
+        """One run's parameters after `step` updates, unpadded NumPy arrays; reads no other run.
+
+        A transformer's names and shapes are TransformerLens', e.g. ["blocks"]["0"]["mlp"]["W_in"]
+        is [d_model, d_mlp] and ["embed"]["W_E"] is [p + 1, d_model].
+
+        Raises:
+            ValueError: there is no such run or checkpoint, or it is damaged.
+        """
+        block, row = self._find(run)
+        params = checkpoints.read(self.directory(block), step, row)
+        return jax.tree.map(np.asarray, by_name.unpad(params, self.program(run)))
+
+    def data(self, run: int) -> Data:
+        """Inputs, answers and splits of one run."""
+        block, row = self._find(run)
+        return data_of(self.blocks[block].runs[row])
+
+    def program(self, run: int) -> Program:
+        """The static settings and sizes of one run."""
+        block, row = self._find(run)
+        return program_of(self.blocks[block].runs[row])
+
+    def _find(self, run: int) -> tuple[int, int]:
+        """The block of a run, and its row there."""
+        if run not in self._runs:
+            runs = list(self._runs)
+            consecutive = runs == list(range(runs[0], runs[-1] + 1))
+            there = f"{runs[0]} to {runs[-1]}" if consecutive else runs
+            raise ValueError(f"no run {run}: the sweep has runs {there}")
+        block = next(i for i, block in enumerate(self.blocks) if run in block.indices)
+        return block, self.blocks[block].indices.index(run)
+
+    # --- Blocks -----------------------------------------------------------------------------------
+
+    def directory(self, block: int) -> AnyPath:
+        """Where a block's checkpoints are."""
+        return self._stored[block].directory
+
+    def steps_of(self, block: int) -> tuple[int, ...]:
+        """The steps at which a block's parameters are on disk, ascending."""
+        return self._stored[block].steps
+
+    def ends_of(self, block: int) -> list[int]:
+        """The step at which each run of a block has ended, or is to end."""
+        return self._stored[block].ends
+
+    # --- Datasets ---------------------------------------------------------------------------------
 
     def measures(self, *wanted: Wanted) -> xr.Dataset:
         """Measures over (run, step), by name, by family, or functions; see `grokjax.parts`.
 
-        Without arguments the default of the sweep: the family of its task, and measures of one's
-        own. Read from measures.nc as far as that is up to date, computed from the checkpoints
-        otherwise (nothing is written). Entries after the end of a run are NaN.
+        Without arguments the default of the sweep: the family of its task, and custom measures.
+        Read from measures.nc where that is up to date, otherwise computed from the checkpoints
+        (nothing is written). Entries after the end of a run are NaN.
 
         Raises:
             ConfigError: there is no such measure.
         """
-        return evaluate(self, wanted, known=self.saved_measures())
+        return evaluate(self, wanted, reuse=True)
+
+    def saved_measures(self) -> xr.Dataset | None:
+        """The content of measures.nc, if it was made from the checkpoints that are there."""
+        saved = self._saved()
+        if len(saved) < len(self._opened):
+            return None
+        return self.measures() if self._names else saved[0].sel(run=list(self._runs))
+
+    def _saved(self) -> list[xr.Dataset]:
+        """The current measures.nc of the workdirs, by run number."""
+        saved = []
+        for opened, numbers in zip(self._opened, self._numbers, strict=True):
+            if (ds := opened.saved_measures()) is not None:
+                saved.append(ds.assign_coords(run=numbers) if self._names else ds)
+        return saved
+
+    def curves(self) -> xr.Dataset:
+        """Losses and accuracies recorded while training, over all classes, over (run, step)."""
+        recorded = [(x.block, metrics_log.read(x.directory)) for x in self._stored]
+        ds = dataset.curves_of(recorded, list(self._runs))
+        return self._labelled(ds, {name: dataset.about_curve(name) for name in ds})
+
+    def _labelled(self, ds: xr.Dataset, about: Mapping[str, Mapping[str, str]]) -> xr.Dataset:
+        """Add the configuration and the end of each run, and attributes."""
+        table, ended = self._all.runs, self._all.ended()
+        if len(ended):
+            table = table.join(ended).fillna({"ended_by": ""})
+        name = " + ".join(self._names) or self.workdir.name
+        return dataset.label(ds, table, about, name=name, axes=",".join(self._all.config.axes))
 
     def frame(self, *wanted: Wanted) -> pd.DataFrame:
-        """Numbers over (run, step) as a tidy table: a row for each, as far as a run went.
+        """Numbers over (run, step) as a tidy table: one row each, as far as a run went.
 
-        Columns are run, step, the fields in which runs differ, and a measure each. Arrays, such as
-        spectra, are left to `measures`, which takes the same arguments.
+        Columns are run, step, the fields in which runs differ, and one for each measure. Arrays,
+        such as spectra, are left to `measures`, which takes the same arguments.
         """
         ds = self.measures(*wanted)
         names = [name for name, x in ds.data_vars.items() if set(x.dims) == {"run", "step"}]
@@ -59,10 +228,10 @@ class Sweep(Workdir):
         chosen = self.runs.loc[table["run"], fields].reset_index(drop=True)
         return pd.concat([table[["run", "step"]], chosen, table[names]], axis=1)
 
-    def sel(self, **values: Any) -> "Selection":
+    def sel(self, **values: Any) -> "Sweep":
         """The runs with these values of fields, as a sweep: `sweep.sel(weight_decay=1.0)`.
 
-        A list chooses several values; `run` stands for the numbers of the runs, which stay.
+        A list selects several values; `run` stands for run numbers, which do not change.
 
         Raises:
             ConfigError: there is no such field, or no such run.
@@ -79,206 +248,48 @@ class Sweep(Workdir):
             if not kept.any():
                 there = ", ".join(map(str, column.unique()[:12]))
                 raise ConfigError(f"no run with {name}={value!r} is left: {name} is {there}")
-        return Selection(self, tuple(table.index[kept]))
-
-    def saved_measures(self) -> xr.Dataset | None:
-        """What measures.nc holds, if that is of the checkpoints that are there."""
-        path = measures_path(self.workdir)
-        try:
-            saved = dataset.load(path) if path.exists() else None
-        except DamagedError:  # made anew
-            return None
-        if saved is None or "step" not in saved or tuple(saved["step"].values) != self.steps:
-            return None
-        made_from = saved.attrs.get("made_from", "")  # the first format says nothing
-        return saved if made_from in ("", _made_from(self)) else None
+        selection = copy.copy(self)
+        selection._runs = {run: self._runs[run] for run in table.index[kept]}
+        selection.config = selection._config()
+        return selection
 
 
-class Selection(Sweep):
-    """Some runs of a sweep, under the numbers that they have there. Made by `Sweep.sel`."""
-
-    def __init__(self, whole: Sweep, numbers: tuple[int, ...]):
-        self.__dict__.update(whole.__dict__)
-        self._whole, self._numbers = whole, list(numbers)
-
-    def __repr__(self) -> str:
-        return f"{len(self._numbers)} runs of {self._whole!r}"
-
-    @property
-    def runs(self) -> pd.DataFrame:
-        return self._whole.runs.loc[self._numbers]
-
-    def measures(self, *wanted: Wanted) -> xr.Dataset:
-        return self._whole.measures(*wanted).sel(run=self._numbers)
-
-    def curves(self) -> xr.Dataset:
-        return self._whole.curves().sel(run=self._numbers)
-
-    def ended(self) -> pd.DataFrame:
-        ended = self._whole.ended()
-        return ended[ended.index.isin(self._numbers)]
-
-    def params(self, run: int, step: int) -> Params:
-        return self._of(run).params(run, step)
-
-    def data(self, run: int) -> Data:
-        return self._of(run).data(run)
-
-    def program(self, run: int) -> Program:
-        return self._of(run).program(run)
-
-    def _of(self, run: int) -> Sweep:
-        if run not in self._numbers:
-            raise ValueError(f"no run {run} in this selection: it has {self._numbers}")
-        return self._whole
+def _renumbered(block: Block, numbers: Sequence[int]) -> Block:
+    return replace(block, indices=tuple(numbers[row] for row in block.indices))
 
 
 def evaluate(
     sweep: Sweep,
     wanted: Sequence[Wanted] = (),
-    tell: Callable[[int], Any] = lambda count: None,
-    known: xr.Dataset | None = None,
+    tell: Tell = lambda count: None,
+    reuse: bool = False,
 ) -> xr.Dataset:
-    """Measures of every run at every checkpoint, as one dataset, and the summaries of each run.
+    """Measures of every run at every checkpoint, and the summaries of each run.
 
-    Measures of a run's last checkpoint, such as its key frequencies, are handed to the measures of
-    all of its checkpoints. What `known` holds by the same definition is not computed again. `tell`
-    is called with the number of networks that were measured since its last call.
+    Args:
+        wanted: measures by name, by family or as functions; none for the default of the sweep.
+        tell: called with the number of networks measured since its last call.
+        reuse: take measures from measures.nc if their definition is still the same.
+
+    Raises:
+        ConfigError: there is no such measure.
+        ValueError: there is no checkpoint yet.
     """
-    named = bool(wanted)
-    wanted = tuple(wanted) or sweep.config.measures
-    chosen: dict[str, Part] = {}
-    pieces = []
-    for i, block in enumerate(sweep.blocks):
-        if not (steps := sweep.steps_of(i)):
-            continue
-        measures, ends, directory = measures_of(block, wanted), sweep.ends_of(i), sweep.directory(i)
-        chosen |= {part.name: part for part in measures}
-        missing = [part for part in measures if not _holds(known, part, block)]
-        if sweep.config.keep == "measures":
-            kept, missing = kept_measures(block, directory, missing, ends)
-            pieces.append(kept)
-        if missing:
-            pieces.append(measure_block(block, directory, steps, missing, ends, tell))
-    if not chosen:
+    if not any(stored.steps for stored in sweep._stored):
         raise ValueError(f"{sweep.workdir} holds no checkpoint yet")
-    about = {name: _about(part) for name, part in chosen.items()}
-    if known is not None:
-        if not pieces and not named:
-            return known
-        summaries = {part.name for part in parts.all_of("summary")} | {"diverged_at"}
-        kept = [x for x in known.data_vars if x in chosen or not (named or x in summaries)]
-        kept = [x for x in kept if x not in chosen or _is_made_by(known[x], chosen[x])]
-        pieces.append(known[kept])
-        about |= {name: known[name].attrs for name in kept}
-    asked = {one for one in wanted if isinstance(one, str)}
-    return _with_summaries(_joined(pieces, sweep), sweep, about, asked)
-
-
-def _holds(known: xr.Dataset | None, part: Part, block: Block) -> bool:
-    """Whether a dataset has a measure for the runs of a block, by today's definition."""
-    if known is None or part.name not in known:
-        return False
-    values = known[part.name].sel(run=list(block.indices))
-    there = values.dtype == bool or bool(values.notnull().any())
-    return there and _is_made_by(known[part.name], part)
-
-
-def _is_made_by(variable: xr.DataArray, part: Part) -> bool:
-    """By today's definition; the first format does not say by which."""
-    return variable.attrs.get("made_by", _made_by(part)) == _made_by(part)
-
-
-def _joined(pieces: Sequence[xr.Dataset], sweep: Sweep) -> xr.Dataset:
-    """Blocks one below the other, and measures of the same runs side by side."""
-    ds = xr.Dataset(coords={"run": np.arange(len(sweep.config.runs)), "step": list(sweep.steps)})
-    booleans = {name for piece in pieces for name, x in piece.data_vars.items() if x.dtype == bool}
-    for piece in pieces:
-        for name, fresh in piece.data_vars.items():
-            fresh = fresh.reset_coords(drop=True)
-            fresh = fresh.astype(np.float32) if name in booleans else fresh
-            ds, fresh = xr.align(ds, fresh, join="outer")
-            ds[name] = ds[name].combine_first(fresh) if name in ds else fresh
-    for name in booleans:
-        ds[name] = ds[name].fillna(0).astype(bool)
-    return ds
-
-
-def _with_summaries(
-    ds: xr.Dataset, sweep: Sweep, about: dict[str, Mapping[str, str]], asked: Collection[str]
-) -> xr.Dataset:
-    """Labels, and what each run comes to by the rules over a whole run.
-
-    Those of a family are taken where it is asked for.
-    """
-    curves = sweep.curves()
-    labelled = dataset.label(ds, sweep.config, sweep.workdir.name, about)
+    saved = sweep._saved() if reuse else []
+    pieces, about, fresh = measure_blocks(sweep._stored, wanted, tell, saved)
+    if len(saved) == len(sweep._opened) == 1 and not (fresh or wanted):
+        return saved[0].sel(run=list(sweep._runs))
+    ds = joined(pieces, list(sweep._all._runs), sweep.steps).sel(run=list(sweep._runs))
+    curves, measured = sweep.curves(), sweep._labelled(ds, about)
     if "diverged_at" in curves:
         ds["diverged_at"] = curves["diverged_at"]
         about["diverged_at"] = {**curves["diverged_at"].attrs, "source": PAPER}
-    tasks = set(sweep.config.column("task"))
-    families: dict[tuple[bool, str], list[Part]] = {}
-    for part in parts.all_of("summary"):
-        of_curves = bool(part.options.get("curves"))
-        source = curves if of_curves else labelled
-        fits = part.task in (None, *tasks) and set(part.needs) <= set(source.data_vars)
-        if fits and (not any(part.families) or set(part.families) & set(asked)):
-            families.setdefault((of_curves, part.needs[0]), []).append(part)
-    for (of_curves, first), together in families.items():
-        needs = {name for part in together for name in part.needs}
-        source = (curves if of_curves else labelled)[sorted(needs)]
-        rows = [_summaries(together, first, source.sel(run=run)) for run in ds["run"].values]
-        for part, values in zip(together, zip(*rows, strict=True), strict=True):
-            ds[part.name] = ("run", np.array(values, float))
-            about[part.name] = _about(part)
-    ds = dataset.label(ds, sweep.config, sweep.workdir.name, about, sweep.ended())
-    ds.attrs["made_from"] = _made_from(sweep)
-    return ds
-
-
-def _summaries(together: Sequence[Part], first: str, of_run: xr.Dataset) -> list[float]:
-    """Rules over one run, up to its own end; NaN where a rule is not for its task."""
-    if "step" in of_run[first].dims:
-        of_run = of_run.isel(step=of_run[first].notnull().values)
-    task, empty = of_run["task"].item(), not of_run.sizes.get("step", 1)
-    skipped = (empty or part.task not in (None, task) for part in together)
-    return [
-        np.nan if skip else float(part.function(of_run))
-        for part, skip in zip(together, skipped, strict=True)
-    ]
-
-
-def _about(part: Part) -> dict[str, str]:
-    """What a measure or a summary is, as attributes of its variable."""
-    about = {"units": part.units, "definition": part.definition, "source": part.source}
-    return about | ({"made_by": _made_by(part)} if part.kind == "measure" else {})
-
-
-# --- What a dataset was made from -----------------------------------------------------------------
-
-
-def _made_from(sweep: Sweep) -> str:
-    """Which runs, checkpoints and numbers recorded while training: changes when one of them does.
-
-    The records stand for the parameters, which would take long to read: they hold the losses of
-    every checkpoint.
-    """
-    steps = {i: sweep.steps_of(i) for i in range(len(sweep.blocks))}
-    runs = [run.to_dict() for run in sweep.config.runs]
-    records = [metrics_log.fingerprint(sweep.directory(i)) for i in range(len(sweep.blocks))]
-    whole = json.dumps([runs, steps, records], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()[:16]
-
-
-def _made_by(part: Part) -> str:
-    """By which definition: the text of a function of one's own, all of grokjax's for others."""
-    return f"{part.name} {_package_definitions() if part.builtin else part.fingerprint}"
-
-
-@cache
-def _package_definitions() -> str:
-    """Changes when the code of any built-in measure may have."""
-    package = Path(__file__).parents[1]
-    folders = ("core", "tasks", "networks", "training", "measures")
-    files = [path for folder in folders for path in sorted((package / folder).rglob("*.py"))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    names = wanted or [name for stored in sweep._stored for name in stored.config.measures]
+    families = {name for name in names if isinstance(name, str)}
+    for part, values in summaries(measured, curves, families).items():
+        ds[part.name] = "run", values
+        about[part.name] = attributes(part)
+    made_from = " ".join(opened.fingerprint() for opened in sweep._opened)
+    return sweep._labelled(ds, about).assign_attrs(made_from=made_from)

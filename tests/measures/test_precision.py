@@ -5,10 +5,10 @@ import pytest
 from measured import MLP, in_float64, measured, network, weights
 
 from grokjax.core import parts
+from grokjax.measures.compute import measure_networks
 from grokjax.measures.field import precision
 from grokjax.measures.network import Network
 from grokjax.networks import by_name
-from grokjax.results.measuring import compiled
 from grokjax.training import blocks
 from grokjax.training import update as training
 from grokjax.training.blocks import block_of, program_of
@@ -71,11 +71,12 @@ def test_collapse_in_float64_is_later():
     params = weights(MLP, 2.0)
     params["W_out"] *= 60
     block = block_of([MLP], [0])
-    given = (jax.tree.map(lambda x: x[None], params), np.full(1, 3, np.int32))
+    stack = {"params": jax.tree.map(lambda x: x[None], params), "step": np.full(1, 3, np.int32)}
+    stack |= blocks.block_data(block)._asdict()
     found = []
     for name in ("softmax_collapse", "softmax_collapse_float64"):
-        compute = compiled(program_of(MLP), (parts.get("measure", name),))
-        found.append(compute((given, (blocks.block_data(block), None, {})))[name][0])
+        measures = (parts.get("measure", name),)
+        found.append(measure_networks(program_of(MLP), measures, stack)[name][0])
     logits, _ = logits_of(MLP, params)
     total = np.exp(logits - logits.max(1, keepdims=True)).sum(1)
     np.testing.assert_allclose(found[1], (total == 1).mean(), rtol=1e-6)

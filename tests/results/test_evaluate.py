@@ -1,8 +1,7 @@
+import linecache
 import os
 import subprocess
 import sys
-import tarfile
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,81 +11,20 @@ import xarray as xr
 
 import grokjax
 from grokjax import plots
-from grokjax.config.sweep import RunConfig, SweepConfig
+from grokjax.cli.config_file import run_file
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 from grokjax.measures import spectra
 from grokjax.measures.network import Network
-from grokjax.measures.paper import steps
-from grokjax.results import dataset
-from grokjax.results import sweep as evaluate
-from grokjax.results.workdir import FORMAT, measures_path
-from grokjax.runner import loop
-from grokjax.runner import run as runner
+from grokjax.measures.paper.phases import first_step
+from grokjax.results import evaluate
+from grokjax.results.workdir import measures_path
+from grokjax.runner.analysis import analyze
+from grokjax.storage import datasets
 from grokjax.training import blocks
-from grokjax.training import update as training
-from tests.runner.test_runner import TINY, run
-from tests.training.test_blocks import by_hand
+from tests.results.test_sweep import scores_of
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-
-KINDS = (
-    {"operation": "subtract", "dropout": 0.2},
-    {"operation": "x2_xy_y2", "activation": "gelu", "loss": "low_precision", "l1": 1e-4},
-)
-
-
-def interleaved():
-    """Two programs whose runs take turns in the table, two moduli in each."""
-    runs = [RunConfig(**{**TINY, **kind, "modulus": p}) for p in (11, 12) for kind in KINDS]
-    return SweepConfig(tuple(runs), eval_every=5, checkpoint_every=20, resume_every=15)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "interleaved"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
-        run(interleaved(), folder)
-    return folder
-
-
-@pytest.fixture
-def sweep(folder):
-    return grokjax.open_sweep(folder)
-
-
-def scores_of(config, params):
-    hyper, data, _ = jax.tree.map(lambda x: jnp.asarray(x)[0], blocks.own_data([config]))
-    return scores(params, hyper, data, blocks.program_of(config))
-
-
-scores = jax.jit(training.scores, static_argnames="program")
-
-
-def test_each_row_of_interleaved_programs_is_that_run_trained_by_hand(sweep, assert_trees_close):
-    assert [block.indices for block in sweep.blocks] == [(0, 2), (1, 3)]
-    assert [block.program.loss.name for block in sweep.blocks] == ["exact", "low_precision"]
-    assert [block.program.on for block in sweep.blocks] == [{"dropout"}, {"l1"}]
-    curves = sweep.curves()
-    for number, config in enumerate(sweep.config.runs):
-        params = by_hand(config, 20).params
-        assert_trees_close(sweep.params(number, 20), params, 3e-5)
-        for name, value in scores_of(config, params).items():
-            at_20 = curves[name].sel(run=number, step=20)
-            np.testing.assert_allclose(at_20, value, rtol=1e-4, err_msg=f"{name} of {number}")
-
-
-def test_curves_are_the_scores_of_the_checkpointed_parameters(sweep):
-    curves = sweep.curves()
-    for number, config in enumerate(sweep.config.runs):
-        for step in sweep.steps:
-            for name, value in scores_of(config, sweep.params(number, step)).items():
-                seen = curves[name].sel(run=number, step=step)
-                np.testing.assert_allclose(seen, value, rtol=1e-5, atol=1e-7, err_msg=name)
-
-
-# --- Measures of one's own ------------------------------------------------------------------------
+# --- Custom measures ------------------------------------------------------------------------------
 
 
 def mean_logit(network):
@@ -94,7 +32,7 @@ def mean_logit(network):
     return network.logits.mean()
 
 
-def test_a_measure_of_ones_own_sees_the_sizes_of_its_own_run(sweep):
+def test_a_custom_measure_gets_arrays_of_its_runs_sizes(sweep):
     measured = sweep.measures(mean_logit)
     assert set(np.unique(measured["modulus"])) == {11, 12}
     for number, config in enumerate(sweep.config.runs):
@@ -126,43 +64,6 @@ def test_a_run_has_no_more_components_than_its_modulus(sweep):
     for number, config in enumerate(sweep.config.runs):
         own = norms.sel(run=number).notnull().values
         np.testing.assert_array_equal(own, np.arange(12) < config.modulus)
-
-
-def test_a_selection_is_a_sweep_of_some_of_its_runs(sweep):
-    some = sweep.sel(operation="subtract")
-    assert list(some.runs.index) == [0, 2] and "2 runs of Sweep" in repr(some)
-    whole = sweep.measures()
-    xr.testing.assert_identical(some.measures(), whole.sel(run=[0, 2]))
-    xr.testing.assert_identical(some.curves(), sweep.curves().sel(run=[0, 2]))
-    one = some.sel(modulus=[12, 13])
-    assert list(one.runs.index) == [2] and list(sweep.sel(run=range(2)).runs.index) == [0, 1]
-    step = sweep.steps[-1]
-    jax.tree.map(np.testing.assert_array_equal, one.params(2, step), sweep.params(2, step))
-    with pytest.raises(ValueError, match=r"no run 0 in this selection: it has \[2\]"):
-        one.params(0, step)
-    with pytest.raises(
-        ConfigError, match="no field 'modlus' in this sweep: did you mean 'modulus'"
-    ):
-        sweep.sel(modlus=11)
-    with pytest.raises(ConfigError, match="no run with modulus=13 is left: modulus is 11, 12"):
-        sweep.sel(modulus=13)
-
-
-def test_a_frame_has_a_row_for_every_run_and_step_with_a_number(sweep):
-    table, ds = sweep.frame(), sweep.measures()
-    assert list(table.columns[:4]) == ["run", "step", *ds.attrs["axes"].split(",")[:2]]
-    assert len(table) == len(sweep.runs) * len(sweep.steps)
-    for _, row in table.iloc[::5].iterrows():
-        there = ds.sel(run=row["run"], step=row["step"])
-        assert row["test_loss"] == there["test_loss"] and row["modulus"] == there["modulus"]
-    assert "cos_coefficient" not in table and "steps_to_grok" not in table
-    assert list(sweep.sel(run=1).frame("gini_embedding")["run"].unique()) == [1]
-
-
-def test_fields_of_runs_say_what_they_are(sweep):
-    for ds in (sweep.measures(), sweep.curves()):
-        assert ds["steps"].attrs["units"] == "steps" and ds["modulus"].attrs["units"] == "1"
-        assert ds["weight_decay"].attrs["definition"] == "decoupled, times the learning rate"
 
 
 def test_an_unknown_measure_is_refused_with_the_nearest(sweep):
@@ -237,16 +138,13 @@ def test_a_measure_may_ask_for_float64_or_for_the_host(sweep):
 
 
 def test_only_what_is_missing_is_computed(sweep, monkeypatch):
-    computed = []
-    original = evaluate.measure_block
-    monkeypatch.setattr(
-        evaluate,
-        "measure_block",
-        lambda block, directory, steps, measures, *more: (
-            computed.append([part.name for part in measures])
-            or original(block, directory, steps, measures, *more)
-        ),
-    )
+    computed, original = [], evaluate.measure_block
+
+    def measure_block(block, directory, steps, measures, *more):
+        computed.append([part.name for part in measures])
+        return original(block, directory, steps, measures, *more)
+
+    monkeypatch.setattr(evaluate, "measure_block", measure_block)
     sweep.measures()
     sweep.measures("gini_embedding")
     assert computed == []
@@ -254,20 +152,12 @@ def test_only_what_is_missing_is_computed(sweep, monkeypatch):
     assert computed == [["mean_logit"]] * 2
 
 
-@pytest.fixture
-def copy(folder, tmp_path):
-    import shutil
-
-    shutil.copytree(folder, tmp_path / "copy")
-    return tmp_path / "copy"
-
-
 def test_measures_of_other_checkpoints_or_definitions_are_not_taken_for_current(copy):
     path = measures_path(copy)
-    saved = dataset.load(path)
+    saved = datasets.load(path)
     tampered = saved.copy(deep=True)
     tampered["gini_embedding"][:] = 7.0
-    dataset.save(tampered, path)
+    datasets.save(tampered, path)
     assert (grokjax.open_sweep(copy).measures()["gini_embedding"] == 7.0).all()  # it is believed
     for change in ("made_from", "made_by", "steps"):
         stale = tampered.copy(deep=True)
@@ -277,92 +167,52 @@ def test_measures_of_other_checkpoints_or_definitions_are_not_taken_for_current(
             stale["gini_embedding"].attrs["made_by"] = "gini_embedding 0123456789abcdef"
         else:
             stale = stale.isel(step=slice(0, -1))
-        dataset.save(stale, path)
+        datasets.save(stale, path)
         fresh = grokjax.open_sweep(copy).measures()
         xr.testing.assert_allclose(fresh["gini_embedding"], saved["gini_embedding"], rtol=1e-6)
 
 
-def test_a_changed_function_of_ones_own_is_computed_again(copy, monkeypatch):
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
-    exec_in(copy, "def twice(network):\n    'Two.'\n    return 2.0 + 0 * network.logits.mean()\n")
-    runner.analyze(copy, lambda text: None, wanted=("twice",))
-    assert (dataset.load(measures_path(copy))["twice"] == 2.0).all()
-    assert "restricted_loss" in dataset.load(measures_path(copy))
-    exec_in(copy, "def twice(network):\n    'Two.'\n    return 3.0 + 0 * network.logits.mean()\n")
+def test_a_changed_custom_function_is_computed_again(copy):
+    register_from_file(
+        copy, "def twice(network):\n    'Two.'\n    return 2.0 + 0 * network.logits.mean()\n"
+    )
+    analyze(copy, wanted=("twice",), figures="none")
+    assert (datasets.load(measures_path(copy))["twice"] == 2.0).all()
+    assert "restricted_loss" in datasets.load(measures_path(copy))
+    register_from_file(
+        copy, "def twice(network):\n    'Two.'\n    return 3.0 + 0 * network.logits.mean()\n"
+    )
     assert (grokjax.open_sweep(copy).measures("twice")["twice"] == 3.0).all()
 
 
-def exec_in(folder, source):
-    """Registers the measure of a file, as a config file does."""
-    import linecache
-
-    from grokjax.cli.arguments import run_file
-
+def register_from_file(folder, source):
+    """Register the measure of a file, as a config file does."""
     path = folder / "own.py"
     path.write_text(f"import grokjax\n\n\n@grokjax.measure\n{source}")
     linecache.clearcache()
     run_file(str(path))
 
 
-def test_a_workdir_of_the_first_format_opens_with_all_its_numbers(tmp_path):
-    with tarfile.open(FIXTURES / "workdir_format_1.tar.xz") as files:
-        files.extractall(tmp_path, filter="data")
-    folder = tmp_path / "format_1"
-    sweep = grokjax.open_sweep(folder)
-    before = dataset.load(measures_path(folder))
-    now = sweep.measures()
-    by_part = ("embedding_norm", "neuron_logit_map_norm")  # a sine of k = p/2 was 0, is NaN today
-    phases = [x for x in before.data_vars if str(x).endswith("_end")]  # by another rule today
-    for name, variable in before.data_vars.items():
-        np.testing.assert_array_equal(now[name].values, variable.values, err_msg=name)
-    anew = evaluate.evaluate(sweep)
-    assert set(anew.data_vars) == set(now.data_vars) > set(before.data_vars)
-    for name, variable in before.data_vars.items():
-        kept = {"made_by"} | ({"definition"} if name in (*phases, *by_part) else set())
-        attrs, wanted = (
-            {k: v for k, v in x.attrs.items() if k not in kept} for x in (anew[name], variable)
-        )
-        assert attrs == wanted, name
-        found, wanted = (x.values.astype(float) for x in (anew[name], variable))
-        found = np.where(np.isnan(found) & (wanted == 0), 0.0, found) if name in by_part else found
-        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5, err_msg=name)
-    for name in before.coords:
-        if before[name].dtype.kind in "fiu":
-            np.testing.assert_allclose(anew[name].values, before[name].values)
-    assert sweep.params(2, 40)["embed"]["W_E"].shape == (13, 8)
-    curves = dataset.load(folder / "curves.nc")
-    for name in curves.data_vars:
-        np.testing.assert_array_equal(sweep.curves()[name], curves[name])
-    block = sweep.blocks[0]
-    state = blocks.initial_states(block)
-    assert loop.trained_steps(sweep.directory(0)) == 40
-    assert jax.tree.leaves(state.params)[0].shape[0] == 2
+def test_measures_of_changed_code_at_any_depth_are_not_taken_for_current(tmp_path):
+    folders = ("core", "tasks", "networks", "training", "measures", "measures/field")
+    files = [tmp_path / folder / "x.py" for folder in folders]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x = 1\n")
+    before = evaluate.hash_of_code(tmp_path)
+    for path in files:
+        path.write_text("x = 2\n")
+        assert evaluate.hash_of_code(tmp_path) != before, path
+        path.write_text("x = 1\n")
+    (tmp_path / "measures" / "field" / "deeper").mkdir()
+    (tmp_path / "measures" / "field" / "deeper" / "y.py").write_text("y = 1\n")
+    assert evaluate.hash_of_code(tmp_path) != before
 
 
-def test_a_later_format_is_refused(copy):
-    path = copy / "config.json"
-    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 99'))
-    with pytest.raises(ConfigError, match="format 99.*later"):
-        grokjax.open_sweep(copy)
-
-
-def test_a_sweep_over_tasks_is_one_dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
-    small = {"d_model": 8, "num_heads": 2, "steps": 20}
-    runs = (
-        RunConfig(**TINY | {"modulus": 7, "steps": 20}),
-        RunConfig(task="skip_trigram", network="attention_only", **small),
-        RunConfig(modulus=7, train_fraction=0.5, network="mlp", optimizer="sgd", steps=20),
-    )
-    sweep = SweepConfig(runs, eval_every=10, checkpoint_every=10)
-    assert sweep.axes == ("train_fraction", "task", "optimizer", "d_mlp", "network")
-    said = run(sweep, tmp_path)
-    ds = grokjax.open_sweep(tmp_path).measures()
-    assert list(ds["task"].values) == ["modular", "skip_trigram", "modular"]
-    assert list(ds["test_loss"].notnull().all("step")) == [True] * 3
-    assert list(ds["train_loss"].notnull().all("step")) == [True, False, True]
-    assert list(ds["restricted_loss"].notnull().all("step")) == [True, False, False]
-    assert ds["memorization_end"].isnull().all() and "skip_trigram" in said
+def test_the_hash_of_the_package_is_in_force(sweep):
+    package = os.path.dirname(grokjax.__file__)
+    made_by = sweep.measures()["gini_embedding"].attrs["made_by"]
+    assert made_by == f"gini_embedding {evaluate.hash_of_code(evaluate.Path(package))}"
 
 
 # --- Rules ----------------------------------------------------------------------------------------
@@ -385,11 +235,11 @@ def test_steps_to_memorize_and_to_grok_are_of_the_right_curves(sweep):
     }
     assert found == {"steps_to_memorize": 5.0, "steps_to_grok": 15.0}
     rows = np.stack([train, test, np.zeros(4)])
-    np.testing.assert_array_equal(steps.first_step(recorded, rows), [5.0, 15.0, np.nan])
+    np.testing.assert_array_equal(first_step(recorded, rows), [5.0, 15.0, np.nan])
 
 
 def test_figures_are_drawn_from_a_real_file(folder, tmp_path):
-    ds = dataset.load(measures_path(folder))
+    ds = datasets.load(measures_path(folder))
     figures = dict(plots.all_figures(ds, limit=1))
     assert {"curves", "progress_run_0000", "spectra_run_0000", "frequencies_run_0000"} <= set(
         figures
@@ -411,14 +261,15 @@ FOUR_DEVICES = """
 import jax, sys
 jax.config.update("jax_num_cpu_devices", 4)
 import numpy as np, grokjax
-from grokjax import evaluate
+from grokjax.results.sweep import evaluate
 sweep = grokjax.open_sweep(sys.argv[1])
 assert jax.local_device_count() == 4 and len(sweep.steps) == 3
-ds = evaluate.evaluate(sweep)
+ds = evaluate(sweep)
 np.savez(sys.argv[2], **{name: ds[name].values for name in ("restricted_loss", "excluded_loss")})
 """
 
 
+@pytest.mark.slow
 def test_four_devices_and_an_odd_number_of_checkpoints(sweep, folder, tmp_path):
     out = tmp_path / "found.npz"
     arguments = [sys.executable, "-c", FOUR_DEVICES, str(folder), str(out)]

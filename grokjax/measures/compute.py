@@ -1,0 +1,111 @@
+"""The evaluator: measures of one network, and the same compiled for a stack of networks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from grokjax.core.errors import ConfigError
+from grokjax.core.parts import Part
+from grokjax.core.types import Program
+from grokjax.measures.network import Network
+from grokjax.training import devices
+
+
+def compute(
+    program: Program, measures: Sequence[Part], any_axes: bool = False, **network: Any
+) -> dict[str, Any]:
+    """Measures of one network, by name; pure.
+
+    Measures with at="end" are computed first. The others see them in `network.given`, unless the
+    caller gives values, such as those of the run's last checkpoint.
+
+    Args:
+        program: the network's static settings and sizes.
+        measures: what to compute.
+        any_axes: accept arrays whose number of axes is not that of the measure's `dims`.
+        network: the other arguments of `Network`.
+
+    Raises:
+        ConfigError: a custom measure fails, or returns something else than its `dims` say.
+    """
+    seen = Network(program=program, **network)
+    value = lambda part: value_of(part, seen, any_axes)  # noqa: E731
+    first = [part for part in measures if part.at == "end" and part.name not in seen.given]
+    seen.given |= {part.name: value(part) for part in first}
+    return {
+        part.name: seen.given[part.name] if part.at == "end" else value(part) for part in measures
+    }
+
+
+def value_of(part: Part, network: Network, any_axes: bool = False) -> Any:
+    """The array that a measure returns, with an axis for each of its dims.
+
+    Raises:
+        ConfigError: a custom measure fails, or returns something else.
+    """
+    try:
+        value = part.function(network)
+        value = value if "host" in part.needs else jnp.asarray(value)
+    except ConfigError:
+        raise
+    except Exception as error:
+        if part.builtin:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConfigError(f"measure {part.name!r} of {part.file} fails: {reason}") from error
+    if not any_axes and np.ndim(value) != len(part.dims):
+        raise ConfigError(
+            f"measure {part.name!r} returns an array of shape {list(np.shape(value))}, but its "
+            f"dims are {tuple(part.dims)!r}: name one for each axis, as in dims=('head',)"
+        )
+    return value
+
+
+@cache
+def compiled(
+    program: Program,
+    measures: tuple[Part, ...],
+    precision: str = "float32",
+    any_axes: bool = False,
+) -> Callable:
+    """Compiled (networks, shared={}) -> {name: values}, run axis first.
+
+    Both arguments are dicts of what `compute` takes of a network: `networks` with a leading run
+    axis on all leaves, `shared` without. `precision` is that of matrix products.
+    """
+
+    def one(network: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+        return compute(program, measures, any_axes, **network, **shared)
+
+    mapped = jax.jit(devices.over_runs(one, precision))
+    return lambda networks, shared={}: mapped(networks, shared)  # noqa: B006 - not changed
+
+
+def measure_networks(
+    program: Program, measures: tuple[Part, ...], networks: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Measures of a stack of networks, run axis first, on the host.
+
+    Computed in float32, so that networks trained in another precision can be compared; in float64
+    where a measure needs it. Measures that need the host get NumPy arrays, one network at a time.
+    """
+    needs = {need for part in measures for need in part.needs}
+    if "host" in needs:
+        return _one_by_one(program, measures, jax.device_get(networks))
+    call = compiled(program, measures)
+    if "float64" not in needs:
+        return jax.device_get(call(networks))
+    wide = lambda x: np.asarray(x, np.float64) if x.dtype == np.float32 else x  # noqa: E731
+    with jax.enable_x64(True):
+        return jax.device_get(call(jax.tree.map(wide, jax.device_get(networks))))
+
+
+def _one_by_one(program: Program, measures: Sequence[Part], networks: Any) -> Any:
+    count = jax.tree.leaves(networks)[0].shape[0]
+    each = [jax.tree.map(lambda x, j=j: np.asarray(x[j]), networks) for j in range(count)]
+    values = [compute(program, measures, **network) for network in each]
+    return jax.tree.map(lambda *x: np.stack([np.asarray(y) for y in x]), *values)

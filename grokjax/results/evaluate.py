@@ -1,0 +1,181 @@
+"""Measure the blocks of a sweep, reuse what is saved, summarise runs.
+
+A variable records its definition, so that stale values are found and only what is missing is
+computed.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from grokjax.core import parts
+from grokjax.core.errors import ConfigError
+from grokjax.core.parts import Part
+from grokjax.results.measuring import kept_measures, measure_block, select_for
+from grokjax.results.workdir import StoredBlock
+from grokjax.training.blocks import Block
+
+Wanted = str | Callable
+"""The name of a measure or of a family of them, or a function."""
+
+Tell = Callable[[int], Any]
+
+About = dict[str, Mapping[str, str]]
+"""Attributes by variable."""
+
+
+def measure_blocks(
+    blocks: Sequence[StoredBlock],
+    wanted: Sequence[Wanted],
+    tell: Tell,
+    saved: Sequence[xr.Dataset],
+) -> tuple[list[xr.Dataset], About, int]:
+    """Measures of all checkpoints, in pieces, and their attributes.
+
+    The last pieces come from `saved`; the number of those before them, which were computed or read
+    from the blocks, is returned too.
+    """
+    selected: dict[str, Part] = {}
+    pieces: list[xr.Dataset] = []
+    for stored in blocks:
+        if stored.steps:
+            measures = select_for(stored.block, wanted or stored.config.measures)
+            selected |= {part.name: part for part in measures}
+            pieces += _missing_measures(stored, measures, tell, saved)
+    about: About = {name: attributes(part) for name, part in selected.items()}
+    derived = {part.name for part in parts.all_of("summary")} | {"diverged_at"}
+    kept = []
+    for ds in saved:
+        names = [x for x in ds.data_vars if x in selected or not (wanted or x in derived)]
+        names = [x for x in names if x not in selected or _is_made_by(ds[x], selected[x])]
+        kept.append(ds[names])
+        about |= {name: ds[name].attrs for name in names}
+    _refuse_clashes(kept)
+    return pieces + kept, about, len(pieces)
+
+
+def _missing_measures(
+    stored: StoredBlock, measures: Sequence[Part], tell: Tell, saved: Sequence[xr.Dataset]
+) -> list[xr.Dataset]:
+    """The values that no saved dataset holds."""
+    block, directory, ends = stored.block, stored.directory, stored.ends
+    missing = [part for part in measures if not any(_holds(ds, part, block) for ds in saved)]
+    pieces = []
+    if stored.config.keep == "measures":
+        kept, missing = kept_measures(block, directory, missing, ends)
+        pieces.append(kept)
+    if missing:
+        pieces.append(measure_block(block, directory, stored.steps, missing, ends, tell))
+    return pieces
+
+
+def _holds(known: xr.Dataset, part: Part, block: Block) -> bool:
+    """Whether a dataset has a measure for the runs of a block, by the definition in force."""
+    if part.name not in known or not set(block.indices) <= set(known["run"].values.tolist()):
+        return False
+    there = known[part.name].sel(run=list(block.indices)).notnull().any()
+    return bool(there) and _is_made_by(known[part.name], part)
+
+
+def joined(pieces: Sequence[xr.Dataset], runs: Sequence[int], steps: Sequence[int]) -> xr.Dataset:
+    """One dataset of all runs and steps; values of earlier pieces come first."""
+    ds = xr.Dataset(coords={"run": list(runs), "step": list(steps)})
+    booleans = {name for piece in pieces for name, x in piece.data_vars.items() if x.dtype == bool}
+    for piece in pieces:
+        for name, values in piece.data_vars.items():
+            values = values.reset_coords(drop=True)
+            values = values.astype(np.float32) if name in booleans else values
+            ds, values = xr.align(ds, values, join="outer")
+            ds[name] = ds[name].combine_first(values) if name in ds else values
+    for name in booleans:
+        ds[name] = ds[name].fillna(0).astype(bool)
+    return ds
+
+
+def _refuse_clashes(each: Sequence[xr.Dataset]) -> None:
+    """Check that a variable means the same in the datasets of several sweeps.
+
+    Raises:
+        ConfigError: it has another definition in one sweep than in another.
+    """
+    first: dict[Any, tuple[str, tuple]] = {}
+    for ds in each:
+        for variable, x in ds.data_vars.items():
+            own = x.dims, x.attrs.get("definition"), x.attrs.get("made_by")
+            other, definition = first.setdefault(variable, (ds.attrs["name"], own))
+            if own != definition:
+                raise ConfigError(
+                    f"{variable} is another measure in {ds.attrs['name']} than in {other}: name "
+                    "the measures that both have, or run analyze in each"
+                )
+
+
+# --- Summaries ------------------------------------------------------------------------------------
+
+
+def summaries(
+    measured: xr.Dataset, curves: xr.Dataset, families: Collection[str]
+) -> dict[Part, np.ndarray]:
+    """By part, one number for each run; those of a family only where it is wanted."""
+    tasks = set(measured["task"].values.tolist())
+    groups: dict[tuple[bool, str], list[Part]] = {}
+    for part in parts.all_of("summary"):
+        of_curves = bool(part.options.get("curves"))
+        source = curves if of_curves else measured
+        fits = part.task in (None, *tasks) and set(part.needs) <= set(source.data_vars)
+        if fits and (not any(part.families) or set(part.families) & set(families)):
+            groups.setdefault((of_curves, part.needs[0]), []).append(part)
+    values: dict[Part, np.ndarray] = {}
+    for (of_curves, first), together in groups.items():
+        needs = {name for part in together for name in part.needs}
+        source = (curves if of_curves else measured)[sorted(needs)]
+        rows = [_of_run(together, first, source.sel(run=run)) for run in measured["run"].values]
+        values |= zip(together, np.array(rows, float).T, strict=True)
+    return values
+
+
+def _of_run(together: Sequence[Part], first: str, run: xr.Dataset) -> list[float]:
+    """Summaries of one run, up to its own end; NaN where a rule is not for its task."""
+    if "step" in run[first].dims:
+        run = run.isel(step=run[first].notnull().values)
+    task, empty = run["task"].item(), not run.sizes.get("step", 1)
+    return [
+        np.nan if empty or part.task not in (None, task) else float(part.function(run))
+        for part in together
+    ]
+
+
+# --- Definitions ----------------------------------------------------------------------------------
+
+
+def attributes(part: Part) -> dict[str, str]:
+    """The attributes of a measure's or a summary's variable."""
+    words = {"units": part.units, "definition": part.definition, "source": part.source}
+    return words | ({"made_by": _made_by(part)} if part.kind == "measure" else {})
+
+
+def _is_made_by(variable: xr.DataArray, part: Part) -> bool:
+    """Whether a variable was computed by the definition in force."""
+    return variable.attrs.get("made_by") == _made_by(part)
+
+
+def _made_by(part: Part) -> str:
+    """The text of a custom function, or all code that a built-in one may use."""
+    return f"{part.name} {_package_definitions() if part.builtin else part.fingerprint}"
+
+
+@cache
+def _package_definitions() -> str:
+    return hash_of_code(Path(__file__).parents[1])
+
+
+def hash_of_code(package: Path) -> str:
+    """Changes when any file that a built-in measure may depend on does, in folders at any depth."""
+    folders = ("core", "tasks", "networks", "training", "measures")
+    paths = [path for folder in folders for path in sorted((package / folder).rglob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]

@@ -1,0 +1,99 @@
+"""All built-in measures of a kind of network, computed by programs that the session shares."""
+
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+from grokjax.config.runs import RunConfig
+from grokjax.core import parts
+from grokjax.core.parts import Part
+from grokjax.core.types import Program
+from grokjax.measures.compute import measure_networks
+from grokjax.measures.select import applies
+from grokjax.networks import by_name
+from grokjax.results.measuring import is_available
+from grokjax.tasks.data import data_of
+from grokjax.training import blocks
+from tests.measured import weights
+
+SMALL = {"train_fraction": 0.6, "steps": 10, "d_model": 8, "num_heads": 2, "d_mlp": 12}
+KINDS = {
+    "transformer": RunConfig(modulus=7, **SMALL),
+    "mlp": RunConfig(network="mlp", modulus=7, train_fraction=0.6, steps=10, d_mlp=12),
+    "two layers": RunConfig(modulus=7, num_layers=2, **SMALL),
+    "attention only": RunConfig(
+        network="attention_only", modulus=7, train_fraction=0.6, steps=10, d_model=8, num_heads=2
+    ),
+    "sequences": RunConfig(
+        task="skip_trigram", network="attention_only", d_model=8, num_heads=2, steps=10
+    ),
+    "group": RunConfig(task="group", **{"group.degree": 3}, **SMALL),
+}
+
+
+class Values(NamedTuple):
+    """Measures of a stack of networks: random weights, larger ones, and zeros."""
+
+    measures: tuple[Part, ...]
+    program: Program
+    alone: dict[str, np.ndarray]  # one network at a time
+    together: dict[str, np.ndarray]  # vmapped
+    padded: dict[str, np.ndarray]  # vmapped, in the arrays of a larger modulus
+
+
+def measures_of_kind(kind: str) -> tuple[Part, ...]:
+    block = blocks.block_of([KINDS[kind]], [0])
+    task, splits = block.program.task.name, data_of(KINDS[kind]).splits
+    every = {part.name: parts.get("measure", part.name, task) for part in parts.all_of("measure")}
+    chosen = [part for part in every.values() if applies(part, block.program, splits)]
+    return tuple(part for part in chosen if part.builtin and is_available(part, block))
+
+
+@pytest.fixture(scope="session")
+def values_of():
+    """(kind) -> the `Values` of a kind of network."""
+
+    @cache
+    def values(kind: str) -> Values:
+        run, measures = KINDS[kind], measures_of_kind(kind)
+        pair = blocks.block_of([run, run.replace(modulus=run["modulus"] + 2)], [0, 1])
+        own, large = blocks.program_of(run), pair.program
+        params = [weights(run), weights(run, scale=2.0, seed=1)]
+        params.append(jax.tree.map(np.zeros_like, params[0]))
+        initial = weights(run, seed=2)
+        row = jax.tree.map(lambda x: x[:1], blocks.block_data(pair)._asdict())
+        alone = [_computed(own, measures, blocks.own_data([run]), [x], initial) for x in params]
+        return Values(
+            measures,
+            own,
+            jax.tree.map(lambda *x: np.concatenate(x), *alone),
+            _computed(own, measures, blocks.own_data([run]), params, initial),
+            _computed(
+                large,
+                tuple(part for part in measures if part.padded),
+                blocks.BlockData(**row),
+                [by_name.pad(x, large) for x in params],
+                by_name.pad(initial, large),
+            ),
+        )
+
+    return values
+
+
+def _computed(program, measures, data, params, initial):
+    """Measures of a stack of networks that share their data, in float32 or float64."""
+    repeat = lambda x: np.repeat(np.asarray(x), len(params), 0)  # noqa: E731
+    networks = {
+        "params": jax.tree.map(lambda *x: np.stack(x), *params),
+        "step": np.full(len(params), 3, np.int32),
+        "initial": jax.tree.map(lambda x: repeat(np.asarray(x)[None]), initial),
+        **jax.tree.map(repeat, data._asdict()),
+    }
+    values = {}
+    for wide in (False, True):
+        kind = tuple(part for part in measures if ("float64" in part.needs) == wide)
+        values |= measure_networks(program, kind, networks) if kind else {}
+    return values

@@ -1,0 +1,74 @@
+"""What holds for every built-in measure, for each kind of network that it applies to."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from conftest import KINDS, measures_of_kind
+
+from grokjax.core import parts
+from grokjax.measures.compute import compute
+from grokjax.measures.select import labels
+from grokjax.networks import by_name
+from grokjax.results.passes import sizes_of_dims
+from grokjax.training import blocks
+
+COMPUTED = ("transformer", "mlp")
+each_kind = pytest.mark.parametrize("kind", COMPUTED)
+
+
+def test_every_measure_applies_to_some_kind_of_network():
+    names = {part.name for kind in KINDS for part in measures_of_kind(kind)}
+    builtin = {part.name for part in parts.all_of("measure") if part.builtin}
+    assert names == builtin
+
+
+def test_every_measure_has_a_definition_units_and_a_family():
+    for part in parts.all_of("measure"):
+        assert part.definition and part.units and any(part.families), part
+        assert part.options["cost"] in ("every", "tenth", "demand"), part
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_array_has_the_axes_that_its_measure_names(kind):
+    run, measures = KINDS[kind], measures_of_kind(kind)
+    program, shapes = blocks.program_of(run), by_name.shapes(blocks.program_of(run))
+    data = jax.tree.map(lambda x: x[0], blocks.own_data([run])._asdict())
+    call = partial(compute, program, measures, params=shapes, initial=shapes)
+    values = jax.eval_shape(call, step=np.int32(3), **data)
+    for part in measures:
+        shape = values[part.name].shape
+        names = [labels(dim, 1000, program, shapes) for dim in part.dims]
+        known = [len(x) if len(x) < 1000 else n for x, n in zip(names, shape, strict=True)]
+        assert list(shape) == known, part
+
+
+@each_kind
+def test_networks_are_measured_together_as_one_by_one(kind, values_of):
+    values = values_of(kind)
+    for part in values.measures:
+        _close(values.together[part.name], values.alone[part.name], part)
+
+
+@each_kind
+def test_padding_changes_no_measure(kind, values_of):
+    values = values_of(kind)
+    for part in (part for part in values.measures if part.padded):
+        padded, alone = values.padded[part.name], values.alone[part.name]
+        sizes = sizes_of_dims(part.dims, padded.shape[1:], values.program)
+        assert sizes == list(alone.shape[1:]), part
+        _close(padded[(slice(None), *map(slice, sizes))], alone, part)
+
+
+@each_kind
+def test_a_network_of_zeros_has_finite_measures_or_nan_where_documented(kind, values_of):
+    for name, x in values_of(kind).together.items():
+        part = parts.get("measure", name, "modular")
+        assert not np.isinf(x).any(), part
+        assert "NaN" in part.definition or not np.isnan(x[-1]).any(), part
+
+
+def _close(actual, expected, part):
+    scale = np.nanmax(np.abs(np.where(np.isfinite(expected), expected, np.nan)), initial=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-5 * scale, err_msg=part.name)
