@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import grokjax
-from grokjax.cli.arguments import run_file
-from grokjax.results import dataset
+from grokjax.cli.config_file import run_file
 from grokjax.results.workdir import measures_path
+from grokjax.storage import datasets
 
 PARITY = Path(__file__).parents[1] / "sweeps" / "parity.py"
 TINY = (
@@ -28,7 +28,7 @@ def command(module, *arguments, cwd):
         "XDG_CACHE_HOME": str(cwd / "cache"),
     }
     done = subprocess.run(
-        [sys.executable, "-m", f"grokjax.{module}", *map(str, arguments)],
+        [sys.executable, "-m", "grokjax", module, *map(str, arguments)],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -90,12 +90,12 @@ def leaves(params):
 def test_analyze_adds_what_is_missing_and_leaves_the_rest(trained, folder):
     workdir, _ = trained
     path = measures_path(workdir)
-    full = dataset.load(path)
-    dataset.save(full.drop_vars("entropy_of_attention"), path)
+    full = datasets.load(path)
+    datasets.save(full.drop_vars("entropy_of_attention"), path)
     arguments = ("--config", PARITY, "--measures", "entropy_of_attention")
     code, _, err = command("analyze", workdir, *arguments, cwd=folder)
     assert code == 0, err
-    again = dataset.load(path)
+    again = datasets.load(path)
     assert set(again.data_vars) == set(full.data_vars)
     np.testing.assert_allclose(again["entropy_of_attention"], full["entropy_of_attention"])
     code, _, err = command("analyze", workdir, "--measures", "entropy_of_attention", cwd=folder)

@@ -1,4 +1,4 @@
-"""What the README and the docs show is what runs."""
+"""Everything that the README and the docs show runs."""
 
 import importlib.util
 import re
@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from test_logs import stand_in
 from test_notebooks import SIZES as SIZES_OF
 from test_notebooks import SMALL
 from test_own_parts import command
+from test_trackers import stand_in
 
 import grokjax
-from grokjax.__main__ import main
-from grokjax.cli.arguments import read_sweep
-from grokjax.results import dataset
+from grokjax.cli.arguments import main
+from grokjax.cli.config_file import read_sweep, run_file
+from grokjax.storage import datasets
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -37,14 +37,14 @@ def blocks_of(page):
 
 
 def file_of(block):
-    """The name of the file that a snippet is, or None."""
+    """The name of the file that a snippet shows, or None."""
     named = re.match(r"# (\w+\.py)", block.text)
     return named[1] if named else None
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """The workdir of the file of one's own parts in the docs."""
+    """A folder in which the file of custom parts in the docs was trained, and what was printed."""
     folder = tmp_path_factory.mktemp("readme")
     (block,) = (x for x in blocks_of(ROOT / "docs" / "own_parts.md") if file_of(x) == "own.py")
     (folder / "own.py").write_text(block.text)
@@ -57,18 +57,17 @@ def own(tmp_path_factory):
     return folder, out
 
 
-def test_the_parts_of_the_readme_train_and_are_measured(own):
+@pytest.mark.slow
+def test_the_custom_parts_of_the_docs_train_and_are_measured(own):
     folder, out = own
     assert "softened.temperature" in out
-    ds = dataset.load(folder / "runs" / "own" / "measures.nc")
+    ds = datasets.load(folder / "runs" / "own" / "measures.nc")
     assert list(ds["softened.temperature"].values) == [0.5, 1.0, 2.0]
     assert (ds["operation"] == "cube").all() and (ds["my_sgd.nesterov"] == 1).all()
     assert (ds["distance"].sel(step=0) == 0).all() and (ds["distance"].sel(step=20) > 0).all()
     np.testing.assert_allclose(ds["lowest_test_loss"], ds["test_loss"].min("step"))
     a, b = np.indices((7, 7))
     params_of_the_task = np.asarray((a**3 + b) % 7)
-    from grokjax.cli.arguments import run_file
-
     run_file(str(folder / "own.py"))
     data = grokjax.open_sweep(folder / "runs" / "own").data(0)
     np.testing.assert_array_equal(data.targets[..., 0], params_of_the_task)
@@ -81,28 +80,20 @@ def test_every_kind_of_part_is_in_the_newcomers_table():
         assert f"@grokjax.{kind}" in table, kind
 
 
-def test_the_catalogue_lists_every_part_in_80_columns(own):
+@pytest.mark.slow
+def test_parts_lists_the_custom_parts_of_a_file(own):
     folder, _ = own
     code, out, err = command("parts", "--config", "own.py", cwd=folder)
     assert code == 0, err
-    from grokjax.config import sweep as config
-    from grokjax.core import parts
-
-    assert config
-    for kind in parts.KINDS:
-        for part in parts.all_of(kind):
-            assert f"  {part.name}" in out, part.name
     assert "softened.temperature=1.0: of the softmax (a number greater than 0)" in out
     assert max(map(len, out.splitlines())) <= 80
-    code, out, err = command("parts", "restricted_los", cwd=folder)
-    assert code == 2 and "did you mean 'restricted_loss'" in err and err.count("\n") == 1
 
 
 # --- Every snippet, in order, in one workdir ------------------------------------------------------
 
 
 def run_line(line):
-    """A line of a shell, with small networks; what installs or takes hours is looked up only."""
+    """Run a line of a shell with small networks; only look up what installs or takes hours."""
     argv = shlex.split(line, comments=True)
     if argv[:1] == ["make"]:
         assert re.search(rf"(?m)^{argv[1]}:", (ROOT / "Makefile").read_text()), line
@@ -123,7 +114,7 @@ def run_line(line):
 
 
 def run_block(block, names):
-    """Small; one for a library that is not here, or for another version of it, is only parsed."""
+    """Run a snippet with small networks; only parse those of a library that is not installed."""
     text = block.text
     for pattern, small in SMALL:
         text = re.sub(pattern, small.replace("{sizes}", SIZES_OF["modular"]), text)
@@ -140,6 +131,7 @@ def run_block(block, names):
             raise
 
 
+@pytest.mark.slow
 def test_every_snippet_runs_in_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
@@ -157,7 +149,7 @@ def test_every_snippet_runs_in_order(tmp_path, monkeypatch, capsys):
             elif block.language == "python" and file_of(block):
                 Path(file_of(block)).write_text(block.text)
                 if file_of(block) != "own.py":  # trained apart
-                    assert len(read_sweep(["--config", file_of(block)]).sweep.runs) > 1
+                    assert len(read_sweep(file_of(block)).runs) > 1
             elif block.language == "python":
                 run_block(block, names)
     assert (tmp_path / "runs" / "quickstart" / "report.html").exists()

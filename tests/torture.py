@@ -25,7 +25,7 @@ import xarray as xr
 from tqdm import tqdm
 
 import grokjax
-from grokjax.cli.arguments import read_sweep
+from grokjax.cli.config_file import read_sweep
 from grokjax.core.errors import UserError
 from grokjax.runner import run as runner
 from tests.small_sweeps import contents
@@ -316,7 +316,7 @@ def main(argv: list[str]) -> int:
         home = Path(place)
         (home / "config.py").write_text(CONFIG.format(steps=options.steps))
         runner.set_up_jax()
-        sweep = read_sweep(["--config", str(home / "config.py")]).sweep
+        sweep = read_sweep(str(home / "config.py"))
         runner.run_sweep(sweep, home / "whole", lambda text: None, "none")
         whole = contents(home / "whole")
         with open(os.devnull, "w") as hole, contextlib.redirect_stderr(hole):

@@ -1,58 +1,55 @@
-"""What commands say of themselves: options, examples, fields and exit codes, in 80 columns."""
+"""Parsers whose help fits 80 columns and ends with examples and exit codes."""
 
 import argparse
-import sys
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from grokjax.config.runs import run_settings
-from grokjax.config.sweep import SWEEP_SETTINGS
-from grokjax.core import parts
 from grokjax.core.errors import ConfigError
-from grokjax.core.parts import Setting
 
 WIDTH = 80
-_COLUMN = 32  # where meanings begin
+COLUMN = 32
+"""Where descriptions of options and fields begin."""
 
 EXIT_CODES = """exit codes:
-  0    done
-  1    the machine failed, a full disk for instance; the same command goes on
-  2    something to mend in what was asked for, told in one line
-  75   stopped by SIGTERM; what was trained is saved, the same command goes on
+  0    success
+  1    the machine failed, e.g. a full disk; the same command continues
+  2    invalid input; a one-line message says why
+  75   stopped by SIGTERM; progress is saved, the same command continues
   130  stopped by Ctrl-C; likewise"""
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=COLUMN, width=WIDTH)
+
+
 class Parser(argparse.ArgumentParser):
-    """Its errors are ConfigErrors."""
+    """A parser that raises its errors as ConfigErrors.
+
+    Args:
+        examples: arguments to show in the help.
+        more: returns further text of the help. It is called only when help is printed, so it may
+            import slow modules.
+    """
+
+    def __init__(
+        self, *args, examples: Sequence[str] = (), more: Callable[[], str] = str, **options
+    ):
+        super().__init__(*args, **{"formatter_class": Formatter, "allow_abbrev": False} | options)
+        self.examples, self.more = examples, more
 
     def error(self, message: str):
         raise ConfigError(f"{message}; see --help")
 
-
-class CommandParser(Parser):
-    """Of one of grokjax's commands: its help has examples and exit codes."""
-
-    def __init__(self, command: str, about: str, examples: Sequence[str], epilog: str = "", **rest):
-        program = called(command)
-        shown = "\n".join(f"  {program} {example}".rstrip() for example in examples)
-        super().__init__(
-            prog=program,
-            description=about,
-            epilog="\n\n".join(filter(None, (f"examples:\n{shown}", epilog, EXIT_CODES))),
-            formatter_class=_Formatter,
-            allow_abbrev=False,
-            **rest,
-        )
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=_COLUMN, width=WIDTH)
+    def format_help(self) -> str:
+        if self.examples:
+            lines = [f"  {self.prog} {example}".rstrip() for example in self.examples]
+            texts = ("\n".join(["examples:", *lines]), self.more(), EXIT_CODES)
+            self.epilog = "\n\n".join(filter(None, texts))
+        return super().format_help()
 
 
 def add_figures(parser: argparse.ArgumentParser) -> None:
-    """The option that says how many figures a command draws."""
+    """Add --figures: how many figures a command draws."""
     parser.add_argument(
         "--figures",
         choices=("none", "overview", "all"),
@@ -61,41 +58,6 @@ def add_figures(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def called(command: str) -> str:
-    """How a command was called: the console's name for it, or the module's."""
-    program = Path(sys.argv[0])
-    if program.stem == "grokjax":
-        return f"grokjax {command}"
-    if program.parts[-2:] == ("grokjax", "__main__.py"):
-        return f"python -m grokjax {command}"
-    return f"python -m grokjax.{ {'report': 'page'}.get(command, command) }"
-
-
-def fields() -> str:
-    """Every setting with its default, meaning and limits, by what it belongs to."""
-    common, own = parts.common_settings(), {}
-    for name, setting in run_settings().items():
-        if name not in common:
-            own.setdefault(name.partition(".")[0], {})[name] = setting
-    words = {section: "seeds" if section == "run" else section for section in parts.SECTIONS}
-    groups = {f"fields of a run, {words[section]}:": {} for section in parts.SECTIONS}
-    for name, setting in common.items():
-        groups[f"fields of a run, {words[parts.section_of(name)]}:"][name] = setting
-    groups |= {f"fields of {group} alone:": fields for group, fields in own.items()}
-    groups["fields of the whole sweep:"] = SWEEP_SETTINGS
-    return "\n\n".join(
-        "\n".join([heading, *_table(settings)]) for heading, settings in groups.items() if settings
-    )
-
-
-def _table(settings: Mapping[str, Setting]) -> Iterator[str]:
-    for name, setting in settings.items():
-        allowed = setting.allowed
-        if setting.part:
-            allowed = "one of " + ", ".join(part.name for part in parts.all_of(setting.part))
-        head = f"  --config.{name}={setting.default!r}"
-        lines = textwrap.wrap(f"{setting.meaning} ({allowed})", WIDTH - _COLUMN)
-        if len(head) < _COLUMN - 1:
-            head = f"{head:<{_COLUMN}}{lines.pop(0)}"
-        yield head
-        yield from (" " * _COLUMN + line for line in lines)
+def add_parts_file(parser: argparse.ArgumentParser) -> None:
+    """Add --config: a file whose parts a command uses."""
+    parser.add_argument("--config", metavar="FILE", help="a file that defines custom parts")

@@ -1,36 +1,35 @@
-"""One page with all of a sweep, or of several: python -m grokjax.page WORKDIR [WORKDIR ...]"""
+"""Write one page about a sweep, or about several.
 
-import sys
+Several sweeps get a tab each. The page holds its data and scripts:
+it opens from disk, without a network.
+"""
 
-from grokjax.cli.arguments import find_file, run_file, run_main
-from grokjax.cli.help import CommandParser
+import argparse
+
+from grokjax.cli.help import add_parts_file
+
+EXAMPLES = ("runs/quickstart", "runs/mainline runs/moduli --out both.html")
 
 
-def main(argv: list[str]) -> int:
-    parser = CommandParser(
-        "report",
-        "Write one page with all of a sweep, or of several with a tab for each.\n\n"
-        "The page holds its data and scripts: it opens from disk, without a network.",
-        ["runs/quickstart", "runs/mainline runs/moduli --out both.html"],
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workdirs", metavar="WORKDIR", nargs="+", help="of a sweep")
     parser.add_argument(
-        "--out", metavar="FILE", help="default: report.html in the workdir, or here for several"
+        "--out",
+        metavar="FILE",
+        help="default: report.html in the workdir, or in this folder for several",
     )
-    parser.add_argument("--config", metavar="FILE", help="a file that defines parts of one's own")
-    options = parser.parse_args(argv)
-    if options.config:
-        run_file(find_file(options.config))
-    from grokjax.plots import page  # after the arguments: jax takes seconds to import
-    from grokjax.runner import run as runner  # after the arguments: jax takes seconds to import
-    from grokjax.storage import files  # after the arguments: jax takes seconds to import
+    add_parts_file(parser)
 
+
+def run(options: argparse.Namespace) -> None:
+    from grokjax.cli import config_file
+    from grokjax.plots import page
+    from grokjax.runner import run as runner
+    from grokjax.storage import files
+
+    if options.config:
+        config_file.run_file(options.config)
     runner.set_up_jax()
     folder = options.workdirs[0] if len(options.workdirs) == 1 else "."
     path = page.write(options.workdirs, options.out or files.path(folder) / "report.html")
-    print(f"{path} ({files.size(path) / 1e6:.1f} MB)")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_main(main))
+    print(f"{path} ({len(path.read_bytes()) / 1e6:.1f} MB)")

@@ -1,7 +1,7 @@
-"""How far a sweep is, in one line of a terminal: what is done, and how long all of it still takes.
+"""Progress of a sweep on stderr: a line for each stage, with the time left of all stages.
 
-The time that is left counts every stage to come, compiling included. A stage goes at the pace that
-was foreseen until there is one to go by: the mean since it began, which a slow minute hardly moves.
+A stage is expected to take as long as forecast. As it goes on, the mean pace since its beginning
+replaces the forecast; one slow minute hardly changes that mean.
 """
 
 import time
@@ -9,165 +9,184 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from tqdm import tqdm
-from tqdm.std import Bar as Glyphs
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.control import Control
+from rich.progress_bar import ProgressBar
+from rich.segment import ControlType
+from rich.text import Text
 
-from grokjax.measures.paper.steps import ACCURACY_REACHED
 from grokjax.runner.forecast import Stages
 from grokjax.training.blocks import Block, Load
+from grokjax.training.stopping import ACCURACY_REACHED
 
 COLUMNS = 80
+STAGES = ("compiling", "training", "measuring", "drawing")
+"""Names of the stages in a `Stages`, in the same order."""
+
+_ERASE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 _TRUST = 0.1
-"""Share of a foreseen stage after which what was seen weighs as much as what was foreseen."""
+"""Fraction of a stage after which its measured pace weighs as much as the forecast."""
 
 
-def left_of(foreseen: float, elapsed: float, done: float, before: float = 0.0) -> float | None:
-    """Seconds left of a stage of which a share is done; None where nothing says.
+def time_left(forecast: float, elapsed: float, done: float, preparation: float = 0.0):
+    """Seconds left of a stage; None without a forecast and before anything is done.
 
     Args:
-        foreseen: seconds of all of it; 0: not known.
+        forecast: seconds of the whole stage; 0 if unknown.
         elapsed: seconds since it began.
-        done: 0 to 1.
-        before: of the seconds `elapsed`, those that were foreseen for getting it ready.
+        done: fraction of the stage, 0 to 1.
+        preparation: seconds of `elapsed` that its preparation was forecast to take.
     """
-    seen, trusted = max(elapsed - before, 0.0), _TRUST * foreseen
-    if done >= 1 or not (foreseen or done):
-        return 0.0 if done >= 1 else None
-    pace = (trusted + seen) / (_TRUST + done) if foreseen else seen / done
-    return pace * (1 - done)
+    if done >= 1:
+        return 0.0
+    working = max(elapsed - preparation, 0.0)
+    if forecast:
+        return (_TRUST * forecast + working) / (_TRUST + done) * (1 - done)
+    return working / done * (1 - done) if done else None
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit of which there are some: 40 s, 12 min, 3.4 h, 5.1 days."""
-    for unit, size, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
-        if seconds / size < most:
-            return f"{seconds / size:.0f} {unit}" if unit != "h" else f"{seconds / size:.1f} h"
+    """Seconds in a readable unit: 40 s, 12 min, 3.4 h, 5.1 days."""
+    for unit, size, limit, digits in (("s", 1, 100, 0), ("min", 60, 100, 0), ("h", 3600, 48, 1)):
+        if seconds / size < limit:
+            return f"{seconds / size:.{digits}f} {unit}"
     days = seconds / 86400
     return f"{days:.1f} days" if days < 100 else f"{days / 365.25:,.1f} years"
 
 
-def line(columns: int, share: float, said: Sequence[str], ascii: bool = False) -> str:
-    """Percentage, bar and words within so many columns: the bar has what the words leave."""
-    words, percent = ", ".join(filter(None, said)), f"{int(100 * share):3d}%"
-    room = columns - len(words) - len(percent) - len("|| ")
-    if room < 1:
-        return words[:columns]
-    drawn = Glyphs(share, min(room, 40), Glyphs.ASCII if ascii else Glyphs.UTF)
-    return f"{percent}|{drawn}| {words}"
-
-
 def amount(done: float, total: float) -> str:
-    """Both of them, in thousands or millions where that is shorter: 10.5/12.0M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if total >= size:
-            size = 1e3 if letter == "k" else size
+    """A count and its total, in thousands or millions where that is shorter: 10.5/12.0M."""
+    for limit, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if total >= limit:
             digits = 0 if total >= 100 * size else 1
             return f"{done / size:.{digits}f}/{total / size:.{digits}f}{letter}"
     return f"{done:.0f}/{total:.0f}"
 
 
-class Line(tqdm):
-    """A bar whose line is made here; `said(n)` gives the words when n of all are done.
+class Line:
+    """A line on stderr with percentage, words and bar, shown from the first update on.
 
-    It is there from the first update on; without any there is no line.
+    A terminal's line is redrawn. A log file or a notebook gets a new line now and then, more rarely
+    as time goes on.
+
+    Args:
+        words: a function of the count that is done; its non-empty texts are shown.
     """
 
-    def __init__(self, said: Callable[[int], Sequence[str]], total: int = 1):
-        self.said = said
-        super().__init__(total=total, dynamic_ncols=True, mininterval=0.2, delay=0.01)
+    def __init__(self, words: Callable[[int], Sequence[str]], total: int = 1):
+        self.words, self.total, self.done = words, total, 0
+        self.console = Console(stderr=True, force_jupyter=False)
+        self.began = self.shown = time.monotonic()
 
-    def close(self) -> None:
-        self.delay = 0.0 if self.n else self.delay
-        super().close()
+    def __enter__(self) -> "Line":
+        return self
 
-    def upto(self, done: int, total: int) -> None:
-        self.total = total
-        self.update(done - self.n)
+    def __exit__(self, *exception) -> None:
+        if self.done:
+            self._show(end="\n")
 
-    def __str__(self) -> str:
-        columns = min(self.format_dict["ncols"] or COLUMNS, 120) - 1  # a full line wraps in some
-        share = min(self.n / self.total, 1.0) if self.total else 1.0
-        return line(columns, share, self.said(self.n), self.ascii is True)
+    def update(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+        now, terminal = time.monotonic(), self.console.is_terminal
+        if now - self.shown >= (0.2 if terminal else max(5.0, 0.1 * (now - self.began))):
+            self.shown = now
+            self._show(end="" if terminal else "\n")
+
+    def _show(self, end: str) -> None:
+        self.console.control(_ERASE)
+        self.console.print(self, Text(end, end=""), end="")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = min(options.max_width, 120) - 1  # some terminals wrap a full line
+        fraction = min(self.done / self.total, 1.0) if self.total else 1.0
+        words = ", ".join(filter(None, self.words(self.done)))
+        text = f"{int(100 * fraction):3d}% {words}"[:columns]
+        yield Text(text, end="")
+        if console.is_terminal and len(text) + 1 < columns:
+            yield Text(" ", end="")
+            yield ProgressBar(1.0, fraction, width=min(columns - len(text) - 1, 40))
 
 
 class Progress:
-    """The lines of one sweep, a stage below the other; `foreseen` as `forecast.stages` gives it."""
+    """The lines of one sweep, one for each stage.
 
-    def __init__(self, foreseen: Stages | None = None):
-        self.foreseen = foreseen or Stages()
+    Args:
+        forecast: seconds of each stage, from `forecast.stages`.
+    """
+
+    def __init__(self, forecast: Stages | None = None):
+        self.forecast = forecast or Stages()
 
     @contextmanager
     def training(self, blocks: Sequence[Block]) -> Iterator["Training"]:
-        training = Training(blocks, self.foreseen)
+        training = Training(blocks, self.forecast)
         with training.line:
             yield training
 
     @contextmanager
-    def stage(self, doing: str, unit: str) -> Iterator[Callable[[int, int], object]]:
-        """For "measuring" and "drawing": a function to call with how many are done, of how many."""
-        measuring, began = doing == "measuring", time.monotonic()
-        foreseen = self.foreseen.measure if measuring else self.foreseen.draw
-        later = self.foreseen.draw if measuring else 0.0
+    def stage(self, name: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        """The line of "measuring" or "drawing"; yields update(done, total)."""
+        forecast, *later = self.forecast[STAGES.index(name) :]
 
-        def said(done: int) -> list[str]:
-            elapsed = time.monotonic() - began
-            left = left_of(foreseen, elapsed, done / max(shown.total, 1))
-            return [f"{doing} {amount(done, shown.total)} {unit}", _time(left, later, elapsed)]
+        def words(done: int) -> list[str]:
+            elapsed = time.monotonic() - line.began
+            left = time_left(forecast, elapsed, done / max(line.total, 1))
+            return [
+                f"{name} {amount(done, line.total)} {unit}",
+                _time_text(left, sum(later), elapsed),
+            ]
 
-        shown = Line(said)
-        with shown:
-            yield shown.upto
+        with Line(words) as line:
+            yield line.update
 
 
 class Training:
-    """The line of training: run-steps, which are updates summed over runs, and how far runs are."""
+    """The line of training: run-steps (updates summed over runs) and how many runs grokked."""
 
-    def __init__(self, blocks: Sequence[Block], foreseen: Stages = Stages()):  # noqa: B008
-        self.blocks, self.foreseen, self.began = blocks, foreseen, time.monotonic()
-        num_runs = sum(len(block.runs) for block in blocks)
-        self.steps: dict[int, int] = {}  # by block, updates of all of its runs
-        # A run-step of a large run takes longer than one of a small run.
+    def __init__(self, blocks: Sequence[Block], forecast: Stages = Stages()):  # noqa: B008
+        self.blocks, self.forecast = blocks, forecast
+        self.num_runs = sum(len(block.runs) for block in blocks)
+        # An update of a large run takes longer than one of a small run.
         self.weights = [np.array([Load.of(run).of_update for run in x.runs]) for x in blocks]
-        self.work: dict[int, float] = {}
-        self.total, self.earlier = sum(x.load.work for x in blocks), 0.0
-        self.reached = {word: np.zeros(num_runs, bool) for word in ("memorized", "grokked")}
-        self.known: set[str] = set()
-        self.num_steps = sum(run.steps for block in blocks for run in block.runs)
-        self.line = Line(self.said, self.num_steps)
+        self.total_work, self.earlier_work = sum(x.load.work for x in blocks), 0.0
+        self.steps: dict[int, np.ndarray] = {}  # by block: the updates of each run
+        self.reached: dict[str, np.ndarray] = {}  # by word: whether each run has
+        self.line = Line(self.words, sum(run.steps for block in blocks for run in block.runs))
 
     def update(self, number: int, steps: Sequence[int], scores: dict[str, np.ndarray]) -> None:
-        """The updates that each run of a block has done, and the block's scores so far.
+        """Show the updates that each run of a block has done, and the block's scores so far.
 
-        What is told of a block for the first time was done before.
+        A block's first call reports what was done before this line began.
         """
         for word, split in (("memorized", "train"), ("grokked", "test")):
             if f"{split}_accuracy" in scores:
+                runs = self.reached.setdefault(word, np.zeros(self.num_runs, bool))
                 reached = (scores[f"{split}_accuracy"] >= ACCURACY_REACHED).any(1)
-                self.reached[word][list(self.blocks[number].indices)] = reached
-                self.known.add(word)
-        work = float(self.weights[number] @ np.array(steps, float))
-        self.earlier += 0.0 if number in self.work else work
-        before, self.steps[number], self.work[number] = self.steps.get(number, 0), sum(steps), work
-        self.line.update(self.steps[number] - before)
+                runs[list(self.blocks[number].indices)] = reached
+        if number not in self.steps:
+            self.earlier_work += self.weights[number] @ np.array(steps)
+        self.steps[number] = np.array(steps)
+        self.line.update(sum(x.sum() for x in self.steps.values()), self.line.total)
 
-    def said(self, run_steps: int) -> list[str]:
-        elapsed = time.monotonic() - self.began
-        done = (sum(self.work.values()) - self.earlier) / max(self.total - self.earlier, 1.0)
-        compiled = min(self.foreseen.compile * len(self.work) / len(self.blocks), elapsed)
-        left = left_of(self.foreseen.train, elapsed, done, compiled)
-        later = self.foreseen.compile - compiled + self.foreseen.measure + self.foreseen.draw
-        counts = [f"{word} {self._count(word)}" for word in self.reached if word in self.known]
-        steps = f"{amount(run_steps, self.num_steps)} run-steps"
-        return [steps, *counts, _time(left, later, elapsed)]
+    def words(self, run_steps: int) -> list[str]:
+        elapsed, forecast = time.monotonic() - self.line.began, self.forecast
+        work = sum(self.weights[i] @ x for i, x in self.steps.items()) - self.earlier_work
+        done = work / max(self.total_work - self.earlier_work, 1.0)
+        compiling = min(forecast.compile * len(self.steps) / len(self.blocks), elapsed)
+        left = time_left(forecast.train, elapsed, done, compiling)
+        later = forecast.compile - compiling + forecast.measure + forecast.draw
+        counts = [f"{word} {self._count(word)}" for word in self.reached]
+        steps = f"{amount(run_steps, self.line.total)} run-steps"
+        return [steps, *counts, _time_text(left, later, elapsed)]
 
     def _count(self, word: str) -> str:
         reached = self.reached[word]
-        of_all = f"/{len(reached)}" if len(reached) < 1000 or word == "grokked" else ""
-        return f"{reached.sum()}{of_all}"
+        total = f"/{len(reached)}" if len(reached) < 1000 or word == "grokked" else ""
+        return f"{reached.sum()}{total}"
 
 
-def _time(left: float | None, later: float, elapsed: float) -> str:
-    """What is left of all stages; of the last thing of a stage, how long the stage took."""
+def _time_text(left: float | None, later: float, elapsed: float) -> str:
+    """Time left of this stage and later ones; once a stage is done, the time that it took."""
     if left is None:
         return ""
     return f"{duration(left + later)} left" if left else f"took {duration(elapsed)}"

@@ -1,5 +1,6 @@
-"""SIGINT and SIGTERM: what they end, and with which exit code."""
+"""SIGINT and SIGTERM: when they take effect, and the exit codes they cause."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,16 +11,28 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}
 
 
 class Interrupted(BaseException):
-    """A signal asked the command to end; what was trained is saved, `code` is the exit code."""
+    """A signal stopped the command; progress is saved, and `code` is the exit code."""
 
-    def __init__(self, seen: signal.Signals):
-        super().__init__(f"stopped by {seen.name}; the same command goes on from here")
-        self.code = CODES[seen]
+    def __init__(self, number: signal.Signals):
+        super().__init__(f"stopped by {number.name}; the same command continues from here")
+        self.code = CODES[number]
+
+
+def exit_on_signals() -> None:
+    """Let signals end the process at once, for commands that still import.
+
+    An exception raised during an import would surface as an import error.
+    """
+    for number, code in CODES.items():
+        signal.signal(number, lambda *_, code=code: os._exit(code))
 
 
 class Signals:
-    """While the context is open, a signal raises `Interrupted`, or waits for `check` where work has
-    to be saved first (`noted`). A second one acts at once. Outside of the main thread, nothing."""
+    """A context in which a signal raises `Interrupted`.
+
+    Within `noted`, where work must be saved first, a signal is only stored in `seen`. A second
+    signal acts as outside the context. In other threads than the main one the context does nothing.
+    """
 
     def __init__(self):
         self.seen: signal.Signals | None = None
@@ -33,12 +46,11 @@ class Signals:
         return self
 
     def __exit__(self, *exception) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
+        self._restore()
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Signals are noted in `seen` and not obeyed; then one that came is."""
+        """Store signals in `seen`; raise at the end if one came."""
         self._noting = True
         try:
             yield
@@ -50,19 +62,22 @@ class Signals:
         if self.seen:
             raise Interrupted(self.seen)
 
+    def _restore(self) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
     def _handle(self, number, frame) -> None:
         if _swallows(frame):
             threading.Timer(0.02, signal.raise_signal, (number,)).start()
             return
         self.seen = signal.Signals(number)
-        for each, handler in self._old.items():
-            signal.signal(each, handler)
+        self._restore()
         if not self._noting:
             raise Interrupted(self.seen)
 
 
 def _swallows(frame) -> bool:
-    """Whether what is raised here gets lost: in callbacks of the garbage collector and the like."""
+    """Whether an exception raised here would be swallowed (e.g. in a GC callback)."""
     while frame is not None:
         if frame.f_code.co_name in ("_xla_gc_callback", "__del__"):
             return True

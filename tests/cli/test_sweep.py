@@ -1,3 +1,5 @@
+"""The commands in processes of their own: training, killing, stopping, measuring again."""
+
 import os
 import signal
 import subprocess
@@ -10,6 +12,8 @@ import xarray as xr
 
 import grokjax
 from tests.runner.test_runner import assert_same_bits, contents
+
+pytestmark = pytest.mark.slow
 
 CONFIG = """
 import grokjax.config
@@ -35,7 +39,7 @@ def folder(tmp_path_factory):
 def command(folder, module, *arguments):
     cache = {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", f"grokjax.{module}", *arguments],
+        [sys.executable, "-m", *module.split(), *arguments],
         cwd=folder,
         env={**os.environ, **cache},
         stdout=subprocess.PIPE,
@@ -51,22 +55,23 @@ def output(process):
 
 @pytest.fixture(scope="module")
 def finished(folder):
-    code, out, err = output(command(folder, "sweep", "--config", "small.py"))
+    code, out, err = output(command(folder, "grokjax.sweep", "--config", "small.py"))
     assert code == 0, err
     return folder / "runs" / "small", out, err
 
 
-def test_the_command_trains_measures_plots_and_says_where(finished):
+def test_sweep_trains_measures_plots_and_names_its_files(finished):
     workdir, out, err = finished
     assert "key frequencies" in out and "measures.nc" in out
     assert "memorized 2/2" in err and "Traceback" not in err and "Warning" not in err
+    assert "\r" not in err and "\x1b" not in err and err.count("\n") < 20
     assert (workdir / "figures" / "curves.png").stat().st_size > 10_000
     assert xr.load_dataset(workdir / "measures.nc").sizes["run"] == 2
 
 
 def started(folder, workdir):
     """The command in a new workdir, as soon as it has saved a first state."""
-    process = command(folder, "sweep", "--config", "small.py", "--workdir", workdir)
+    process = command(folder, "grokjax sweep", "--config", "small.py", "--workdir", workdir)
     resumed = folder / workdir / "blocks" / "0" / "resume"
     deadline = time.monotonic() + 120
     while not (resumed.is_dir() and any(p.name.isdecimal() for p in resumed.iterdir())):
@@ -75,13 +80,14 @@ def started(folder, workdir):
     return process
 
 
-def test_a_sweep_that_was_killed_ends_with_the_same_bits(folder, finished):
+def test_a_killed_sweep_ends_with_the_same_bits(folder, finished):
     process = started(folder, "killed")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert grokjax.open_sweep(folder / "killed").steps[-1] < 3_000  # it was in the middle
-    code, out, err = output(command(folder, "sweep", "--config", "small.py", "--workdir", "killed"))
+    again = command(folder, "grokjax sweep", "--config", "small.py", "--workdir", "killed")
+    code, out, err = output(again)
     assert code == 0 and "continues" in out, err
     assert_same_bits(contents(folder / "killed"), contents(finished[0]))
 
@@ -89,34 +95,34 @@ def test_a_sweep_that_was_killed_ends_with_the_same_bits(folder, finished):
 def test_analyze_measures_anew(folder, finished):
     workdir = finished[0]
     before = xr.load_dataset(workdir / "measures.nc")
-    code, out, _ = output(command(folder, "analyze", "runs/small"))
+    code, out, _ = output(command(folder, "grokjax.analyze", "runs/small"))
     assert code == 0 and "key frequencies" in out
     xr.testing.assert_identical(xr.load_dataset(workdir / "measures.nc"), before)
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "words"),
-    [
-        ("sweep", ["--config", "none.py"], "none.py"),
-        ("sweep", ["--config", "small.py", "--config.wieght_decay=1.0"], "weight_decay"),
-        ("sweep", ["--config", "small.py", "--config.steps=x"], "steps"),
-        ("sweep", ["--config", "small.py", "--config.axes.seed=()"], "seed"),
-        ("sweep", ["--config", "small.py", "--workdir", "small.py/x"], "not writable"),
-        ("sweep", ["--config", "small.py", "--config.weight_decay=3.0"], "decay: 1.0 -> 3.0"),
-        ("analyze", ["nowhere"], "holds no sweep"),
-        ("analyze", [], "WORKDIR"),
-    ],
+    ("option", "words"),
+    [("--workdir=small.py/x", "not writable"), ("--config.weight_decay=3.0", "decay: 1.0 -> 3.0")],
 )
-def test_what_is_wrong_is_said_in_one_line(folder, finished, module, arguments, words):
-    code, out, err = output(command(folder, module, *arguments))
+def test_an_unusable_workdir_ends_with_one_line_and_code_2(folder, finished, option, words):
+    code, out, err = output(command(folder, "grokjax sweep", "--config", "small.py", option))
     assert code == 2 and out == ""
-    lines = err.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0]
+    assert err.startswith("error: ") and err.count("\n") == 1 and words in err
 
 
-def test_ctrl_c_saves_and_tells_how_to_go_on(folder):
-    process = started(folder, "stopped")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_saves_and_the_message_says_how_to_continue(folder, number, code):
+    process = started(folder, f"stopped_by_{number}")
+    process.send_signal(number)
+    returned, _, err = output(process)
+    assert returned == code and "same command" in err and "Traceback" not in err
+    sweep = grokjax.open_sweep(folder / f"stopped_by_{number}")
+    assert np.isfinite(sweep.curves()["train_loss"]).any()
+
+
+def test_a_signal_during_start_up_ends_without_a_traceback(folder):
+    process = command(folder, "grokjax sweep", "--config", "small.py", "--workdir", "early")
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     code, _, err = output(process)
-    assert code == 130 and "same command" in err and "Traceback" not in err
-    assert np.isfinite(grokjax.open_sweep(folder / "stopped").curves()["train_loss"]).any()
+    assert code == 130 and "Traceback" not in err

@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 
 import grokjax
 from grokjax import plots
-from grokjax.analyze import main as analyze
-from grokjax.cli.arguments import run_main
-from grokjax.cli.report import main as report
+from grokjax.cli.arguments import main, run_main
 from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError, DamagedError
 from grokjax.runner import run as runner
@@ -67,7 +65,7 @@ def held_by_another(folder, name, **changes):
     """Rewrites a claim as that of a process on another machine, which was beaten now."""
     path = files.path(folder) / "claims" / name
     fields = {**json.loads(path.read_text()), "host": "elsewhere", "beaten": time.time()}
-    path.write_text(json.dumps({**fields, "token": "another", **changes}))
+    path.write(json.dumps({**fields, "token": "another", **changes}))
 
 
 def test_a_sweep_has_the_bits_of_one_on_a_disk(whole, trained, finished, store, capsys):
@@ -78,9 +76,9 @@ def test_a_sweep_has_the_bits_of_one_on_a_disk(whole, trained, finished, store, 
     opened = grokjax.open_sweep(FOLDER)
     assert repr(opened) == f"Sweep('{FOLDER}': 3 runs, 4 checkpoints to step 30)"
     assert opened.saved_measures() is not None and opened.sel(seed=1).params(1, 20)
-    assert run_main(report, [FOLDER]) == 0
+    assert run_main(main, ["report", FOLDER]) == 0
     assert f"{FOLDER}/report.html (" in capsys.readouterr().out
-    assert run_main(analyze, [FOLDER, "--verify"]) == 0
+    assert run_main(main, ["analyze", FOLDER, "--verify"]) == 0
     assert "12 checkpoints in 2 blocks are what was written" in capsys.readouterr().out
     there = {name.removeprefix("runs/sweep/") for name in store.names}
     assert {"config.json", "runs.csv", "measures.nc", "curves.nc", "report.html"} <= there
@@ -94,19 +92,19 @@ def test_figures_are_drawn_into_it(folder, monkeypatch):
     monkeypatch.setattr(plots.files, "chosen", lambda *about: [("empty", lambda: figure)])
     (path,) = plots.save_all(xr.Dataset(), f"{folder}/figures")
     assert str(path) == f"{folder}/figures/empty.png" and path.read_bytes()[1:4] == b"PNG"
-    assert files.names(path.parent) == ["empty.png"]
+    assert path.parent.names() == ["empty.png"]
 
 
 @pytest.mark.parametrize("at", ["runs/sweep/blocks/0/trajectory/20", "runs/sweep/blocks/1/resume"])
 def test_one_that_is_cut_off_goes_on_with_the_same_bits(whole, folder, store, monkeypatch, at):
-    original, left = files.BucketPath.write_bytes, [1]
+    original, left = bucket.BucketPath.write, [1]
 
-    def write_bytes(self, content):
+    def write(self, content):
         if at in str(self) and left:  # the mark that makes a checkpoint whole
             raise OSError(f"the power went at {left.pop()}")
         original(self, content)
 
-    monkeypatch.setattr(files.BucketPath, "write_bytes", write_bytes)
+    monkeypatch.setattr(bucket.BucketPath, "write", write)
     with pytest.raises(OSError, match="the power went"):
         train(SWEEP, folder)
     assert any(name.startswith(at) for name in store.names)  # half a checkpoint
@@ -116,7 +114,7 @@ def test_one_that_is_cut_off_goes_on_with_the_same_bits(whole, folder, store, mo
 
 
 def test_what_was_lost_is_trained_again(whole, finished):
-    (files.path(FOLDER) / "blocks/0/trajectory/20").remove_all()
+    (files.path(FOLDER) / "blocks/0/trajectory/20").remove()
     (files.path(FOLDER) / "blocks/1/metrics.jsonl").unlink()
     said = train(SWEEP, FOLDER)
     assert "blocks/0 lacks the checkpoints of step 20: trained again" in said
@@ -129,13 +127,13 @@ def test_what_is_damaged_is_named_and_mended_where_it_can_be(whole, finished, st
         path = files.path(f"gs://{emulator.BUCKET}") / name
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 16
-        path.write_bytes(bytes(content))
-    assert run_main(analyze, [FOLDER, "--verify"]) == 2
+        path.write(bytes(content))
+    assert run_main(main, ["analyze", FOLDER, "--verify"]) == 2
     out, err = capsys.readouterr()
     assert out.count("the checkpoint of step 30 is damaged") == 2 and "2 faults in 12" in err
     with pytest.raises(DamagedError, match=f"step 30 is damaged.*delete {FOLDER}/blocks/1"):
         grokjax.open_sweep(FOLDER).params(2, 30)
-    (files.path(FOLDER) / "blocks/1/trajectory/30").remove_all()
+    (files.path(FOLDER) / "blocks/1/trajectory/30").remove()
     train(SWEEP, FOLDER)  # the state that is damaged is set aside
     assert any("/1/resume/30.damaged-" in name for name in store.names)
     assert_same(contents(FOLDER), whole)
@@ -223,7 +221,7 @@ def test_a_bucket_that_may_be_read_but_not_listed_is_refused(finished, store, us
 def test_a_bucket_that_may_not_be_listed_or_is_none_is_refused_at_the_start(
     folder, store, monkeypatch, refused
 ):
-    monkeypatch.setattr(bucket, "_PROVEN", set())
+    monkeypatch.setattr(bucket, "_USABLE", set())
     if refused is None:
         folder = "gs://another-bucket/sweep"
     else:

@@ -1,4 +1,4 @@
-"""What a logger of others is told is what metrics.jsonl holds."""
+"""Experiment trackers log what metrics.jsonl holds."""
 
 import json
 import sys
@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from grokjax.__main__ import main
-from grokjax.cli.arguments import run_main
+from grokjax.cli.arguments import main, run_main
 from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.core.errors import ConfigError
 from grokjax.results import workdir
@@ -48,7 +47,7 @@ class FakeRun:
 
 
 def stand_in(made):
-    """For the library: an object that notes in `made` the runs that it was asked for."""
+    """A substitute for the library, which appends the runs it starts to `made`."""
 
     def init(**about):
         made.append(FakeRun(**about))
@@ -65,7 +64,7 @@ def made(monkeypatch):
     return made
 
 
-def test_every_run_is_told_its_own_scores_once(made, tmp_path):
+def test_every_run_logs_its_own_scores_once(made, tmp_path):
     folder = tmp_path / "decays"
     record(folder, (0, 10))
     with trackers.open_log("wandb", SWEEP, BLOCKS, folder) as log:
@@ -84,7 +83,7 @@ def test_every_run_is_told_its_own_scores_once(made, tmp_path):
     assert json.loads((folder / "wandb.json").read_text()) == {"0": 10, "1": 40}
 
 
-def test_a_sweep_that_goes_on_tells_what_is_new(made, tmp_path):
+def test_a_continued_sweep_logs_only_new_scores(made, tmp_path):
     record(tmp_path, (0, 10))
     with pytest.raises(KeyboardInterrupt), trackers.open_log("wandb", SWEEP, BLOCKS, tmp_path):
         raise KeyboardInterrupt
@@ -96,7 +95,7 @@ def test_a_sweep_that_goes_on_tells_what_is_new(made, tmp_path):
     assert [x["train_step"] for x in made[2].lines] == [20] and made[2].about["resume"] == "allow"
 
 
-def test_what_the_library_refuses_is_told_in_one_line(made, tmp_path, monkeypatch):
+def test_an_error_of_the_library_raises_config_error(made, tmp_path, monkeypatch):
     def refuse(**about):
         raise OSError("api_key not configured")
 
@@ -105,10 +104,10 @@ def test_what_the_library_refuses_is_told_in_one_line(made, tmp_path, monkeypatc
     with trackers.open_log("wandb", SWEEP, BLOCKS, tmp_path) as log:
         with pytest.raises(ConfigError, match="api_key not configured: call wandb login, or"):
             log.follow(0)
-        log.offsets[0] = 10**6  # nothing more to tell
+        log.offsets[0] = 10**6  # nothing more to log
 
 
-def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path):
+def test_an_incomplete_line_is_read_once_it_is_complete(tmp_path):
     path = metrics_log.path_of(tmp_path)
     assert metrics_log.lines_from(tmp_path, 0) == ([], 0)
     path.write_text('{"step": 0}\n{"st')
@@ -117,14 +116,16 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path):
     assert metrics_log.lines_from(tmp_path, 12) == ([{"step": 5}], 24)
 
 
-def test_a_missing_library_and_an_unknown_name_are_refused_in_one_line(monkeypatch, capsys):
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_missing_library_and_an_unknown_name_end_with_one_line(options, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
     for name, said in (("wandb", "pip install wandb"), ("wandbb", "did you mean 'wandb'?")):
-        assert run_main(main, ["sweep", "--config", "quickstart", "--log", name]) == 2
+        assert run_main(main, ["sweep", "--config", "quickstart", "--log", name, *options]) == 2
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_real_library_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")

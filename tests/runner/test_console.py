@@ -1,4 +1,4 @@
-"""The table after a sweep: in 80 columns, a line a run, or a swept value."""
+"""The table after a sweep: in 80 columns, a row for each run or swept value."""
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ def lines_of(ds):
         },
     ],
 )
-def test_the_table_has_a_line_for_each_run_in_80_columns(axes):
+def test_the_table_has_a_row_for_each_run_in_80_columns(axes):
     ds = sweep(**axes)
     lines = lines_of(ds)
     assert max(map(len, lines)) <= 80
@@ -43,7 +43,7 @@ def test_the_table_has_a_line_for_each_run_in_80_columns(axes):
     assert "train_fraction" not in "".join(lines) and "report     runs/x/report.html" in lines
 
 
-def test_what_did_not_come_to_pass_is_said():
+def test_a_step_that_was_not_reached_has_its_reason():
     ds = sweep(seed=range(3), weight_decay=(0.5,), never=(1,), diverged=(2,))
     lines = lines_of(ds)
     rows = {x.split()[0]: x.split() for x in lines if x.split()[:1] and x.split()[0] in "012"}
@@ -63,7 +63,7 @@ def test_key_frequencies_are_cut_between_numbers():
     assert shown == [str(x) for x in keys][: len(shown)] or len(shown) == 5
 
 
-def test_many_runs_are_summed_up_by_each_swept_value():
+def test_many_runs_have_a_row_for_each_swept_value():
     decays = (0.1, 1.0, 3.0)  # of the first most do not grok
     ds = sweep(weight_decay=decays, train_fraction=(0.3, 0.5), seed=range(20), never=(0, 1))
     lines = lines_of(ds)
@@ -80,7 +80,7 @@ def test_many_runs_are_summed_up_by_each_swept_value():
     assert "and 81 more values, see the report" in lines_of(values)
 
 
-def test_the_rest_of_a_run_is_in_a_table_of_numbers():
+def test_every_run_holds_summaries_and_last_losses():
     ds = sweep(seed=range(3), never=(2,))
     table = console.every_run(pd.DataFrame({"seed": range(3)}).rename_axis("run"), ds)
     assert list(table.index) == [0, 1, 2] and np.isnan(table.loc[2, "steps_to_grok"])

@@ -1,0 +1,51 @@
+"""Measure and draw a sweep anew, or add measures to it.
+
+Without --measures everything is measured anew. With it, those of these measures
+that measures.nc lacks are added.
+"""
+
+import argparse
+
+from grokjax.cli.help import add_figures, add_parts_file
+from grokjax.runner.signals import Signals
+
+EXAMPLES = ("runs/quickstart", "runs/mainline --measures mechanism")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("workdir", metavar="WORKDIR", help="of a running or finished sweep")
+    add_parts_file(parser)
+    parser.add_argument(
+        "--measures",
+        metavar="NAME,...",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        help="measures or families to add; default: all that the sweep asks for, anew",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="only check the workdir for missing or corrupt files",
+    )
+    add_figures(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    from grokjax.cli import config_file
+    from grokjax.results import workdir
+    from grokjax.runner import console, verify
+    from grokjax.runner import run as runner
+    from grokjax.storage import datasets
+
+    with Signals() as signals:
+        if options.config:
+            config_file.run_file(options.config)
+        runner.set_up_jax()
+        if options.verify:
+            verify.verify(options.workdir)
+            return
+        runner.analyze(
+            options.workdir, check=signals.check, wanted=options.measures, figures=options.figures
+        )
+    measured = datasets.load(workdir.measures_path(options.workdir))
+    print(console.outcome(measured, options.workdir))

@@ -1,0 +1,91 @@
+"""Train, measure and draw the sweep of a config file, or continue it."""
+
+import argparse
+import re
+from pathlib import Path
+
+from grokjax.cli.help import add_figures
+from grokjax.core.errors import ConfigError
+from grokjax.runner.signals import Signals
+
+EXAMPLES = (
+    "--config quickstart",
+    "--config weight_decay --config.steps=5000",
+    "--config own.py --workdir runs/mine",
+    '--config mainline --config.axes.seed="(0, 1)"',
+)
+
+
+def more() -> str:
+    from grokjax.cli import config_file, listing
+
+    shipped = "\n".join(f"  {name}" for name in config_file.shipped_sweeps())
+    return f"""{listing.fields()}
+
+A field of a run becomes an axis with --config.axes.weight_decay="(1.0, 3.0)".
+grokjax parts describes each task, network, optimizer and measure.
+
+config files that come with grokjax:
+{shipped}"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s --config FILE [options] [--config.FIELD=VALUE]"
+    parser.add_argument("--config", metavar="FILE", help="a Python file, or one listed below")
+    parser.add_argument("--workdir", metavar="DIR", help="default: runs/ and the name of FILE")
+    add_figures(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan: runs, seconds of each stage, bytes on disk; write nothing",
+    )
+    parser.add_argument(
+        "--log",
+        metavar="NAME",
+        default="none",
+        help="wandb: also log metrics to Weights & Biases (pip install wandb)",
+    )
+    parser.add_argument(
+        "--join",
+        action="store_true",
+        help="share a workdir with other processes, each training the blocks that are free; the "
+        "default in SLURM arrays, indexed Kubernetes jobs and TPU slices",
+    )
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        type=_shard,
+        help="train only the I-th of N shards, in a workdir DIR-I-of-N of its own; "
+        "grokjax.open_sweep(DIR) reads them all",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    from grokjax.cli import config_file
+    from grokjax.runner import run as runner
+    from grokjax.runner import trackers
+
+    if options.workdir == "":
+        raise ConfigError("--workdir is empty: name a directory, or leave the option out")
+    with Signals():
+        sweep = config_file.read_sweep(options.config, options.overrides)
+        workdir = options.workdir or str(Path("runs") / Path(options.config).stem)
+        if shard := options.shard:
+            workdir = f"{workdir}-{shard[0]}-of-{shard[1]}"
+        runner.set_up_jax(writing=not options.dry_run)
+        if options.dry_run:
+            trackers.check(options.log)
+            runner.dry_run(sweep, workdir, figures=options.figures, shard=shard)
+            return
+        join = options.join or runner.asks_to_join()
+        runner.run_sweep(
+            sweep, workdir, figures=options.figures, log=options.log, join=join, shard=shard
+        )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+    if not match or int(match[1]) > int(match[2]):
+        message = f"{text!r} is no shard: write I/N, its number and how many there are, as in 1/4"
+        raise argparse.ArgumentTypeError(message)
+    return int(match[1]), int(match[2])

@@ -1,0 +1,308 @@
+"""Config files, and the overrides of their fields and axes on the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from grokjax.cli.arguments import parse
+from grokjax.cli.config_file import read_sweep, run_file
+from grokjax.core import parts
+from grokjax.core.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("registry")
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+
+CONFIG = """
+import grokjax.config
+
+def get_config():
+    config = grokjax.config.default()
+    config.modulus = 7
+    config.axes.weight_decay = (0.1, 1.0)
+    return config
+"""
+
+WITH_SWEEP = (
+    CONFIG
+    + """
+from grokjax.config import axis, zipped
+
+def sweep(config):
+    yield from zipped(axis("steps", (5, 6)), axis("l1", (0.0, 0.1)))
+"""
+)
+
+WITH_A_TASK = """
+import grokjax
+import grokjax.config
+
+@grokjax.task(bits=grokjax.setting(20, "length of the input", low=2))
+def sparse_parity(run):
+    "The parity of the first three bits."
+
+def get_config():
+    config = grokjax.config.default()
+    config.task = "sparse_parity"
+    config.network = "attention_only"
+    return config
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str, name: str = "tiny.py") -> str:
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def read(file: str, *options: str):
+    parsed = parse(["sweep", "--config", file, *options])
+    return read_sweep(parsed.config, parsed.overrides)
+
+
+def error_of(file: str, *options: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(file, *options)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 500
+    return message
+
+
+# --- Overrides ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, name, values",
+    [
+        ([], "modulus", [7]),
+        (["--config.steps=500"], "steps", [500]),
+        (["--config.steps", "500"], "steps", [500]),
+        (["--config.steps=5_00"], "steps", [500]),
+        (["--config.steps=5", "--config.steps=6"], "steps", [6]),  # the last one counts
+        (["--config.operation=subtract"], "operation", ["subtract"]),
+        (["--config.learning_rate", "1"], "learning_rate", [1.0]),
+        (["--config.betas=(0.5,0)"], "betas", [(0.5, 0.0)]),
+        (["--config.axes.weight_decay=(1, 3.0)"], "weight_decay", [1.0, 3.0]),
+        (["--config.axes.seed=(4, 5)"], "seed", [4, 5]),
+        (["--config.axes.seed=4,5"], "seed", [4, 5]),
+        (["--config.axes.seed=[4, 5]"], "seed", [4, 5]),
+        (["--config.axes.operation=('add', 'random')"], "operation", ["add", "random"]),
+        (["--config.axes.betas=((0.9, 0.98), (0, 1e-3))"], "betas", [(0.9, 0.98), (0.0, 1e-3)]),
+        (["--config.axes.weight_decay=None", "--config.weight_decay=3"], "weight_decay", [3.0]),
+    ],
+)
+def test_overrides_set_fields_and_axes_with_the_fields_types(write, options, name, values):
+    sweep = read(write(CONFIG), *options)
+    result = list(dict.fromkeys(sweep.column(name)))
+    assert repr(result) == repr(values)  # 1 is not 1.0
+    axes = {"weight_decay"} - {name} if "None" in "".join(options) else {"weight_decay"}
+    assert set(sweep.axes) == axes | {name for option in options[:1] if "axes" in option} - (
+        {"weight_decay"} if "None" in "".join(options) else set()
+    )
+
+
+def test_rows_of_sweep_are_multiplied_with_the_axes(write):
+    sweep = read(write(WITH_SWEEP))
+    assert sweep.axes == ("steps", "l1", "weight_decay")
+    rows = [(run.steps, run.l1, run.weight_decay) for run in sweep.runs]
+    assert rows == [(5, 0.0, 0.1), (5, 0.0, 1.0), (6, 0.1, 0.1), (6, 0.1, 1.0)]
+
+
+@pytest.mark.parametrize("lock", ["config.lock()", "grokjax.config.ConfigDict(config).lock()"])
+def test_a_locked_config_can_be_overridden(write, lock):
+    file = write(CONFIG.replace("return config", f"return {lock}"))
+    assert read(file, "--config.steps=5", "--config.axes.seed=(1,)").runs[0].steps == 5
+
+
+@pytest.mark.parametrize(
+    "option, name, remedy",
+    [
+        ("stpes=5", "'stpes'", "did you mean 'steps'?"),
+        ("axes.sed=(5,)", "'axes.sed'", "did you mean 'seed'?"),
+        ("zzz=5", "'zzz'", "choose from seed"),
+        ("lr=0.1", "'lr'", "did you mean 'learning_rate'"),
+        ("axes.wd=(1.0,)", "'axes.wd'", "did you mean 'weight_decay'"),
+        ("p=59", "'p'", "did you mean 'modulus'"),
+        ("frac_train=0.4", "'frac_train'", "did you mean 'train_fraction'"),
+        ("axes.eval_every=(5,)", "eval_every", "set --config.eval_every"),
+        ("axes=(5,)", "axes", "--config.axes.FIELD"),
+        ("steps=1.5", "steps", "an integer"),
+        ("steps=1e3", "steps", "write 1000"),
+        ("steps=True", "steps", "an integer"),
+        ("steps=abc", "steps", "an integer"),
+        ("steps=", "steps", "an integer"),
+        ("steps=None", "steps", "an integer"),
+        ("steps=(1, 2)", "steps", "set axes.steps"),
+        ("steps=-5", "steps", "at least 1"),
+        ("l1=nan", "l1", "a number of at least 0"),
+        ("l1=1e999", "l1", "a number of at least 0"),
+        ("betas=0.5", "betas", "a pair of numbers"),
+        ("betas=[0.5, 0.6]", "betas", "write a tuple, (0.5, 0.6)"),
+        ("axes.seed={1, 2}", "axes.seed", "write tuple({1, 2})"),
+        ("axes.seed=[]", "axes.seed", "None to leave it unswept"),
+        ("axes.seed=7", "axes.seed", "write (7,)"),
+        ("axes.seed=()", "axes.seed", "None to leave it unswept"),
+        ("axes.operation=random", "axes.operation", "write ('random',)"),
+        ("weight_decay=3.0", "weight_decay", '--config.axes.weight_decay="(3.0,)"'),
+        ("num_heads=3", "num_heads", "multiple of 3"),
+        ("momentum=0.5", "momentum", "used by optimizer sgd"),
+        ("momentum=0.9", "momentum", "has no effect: no run uses momentum"),
+        ("axes.momentum=(0.9,)", "momentum", "no run uses momentum"),
+        ("task=sparse_parity", "'sparse_parity'", "--config FILE"),
+    ],
+)
+def test_invalid_override_raises_config_error(write, option, name, remedy):
+    message = error_of(write(CONFIG), f"--config.{option}")
+    assert name in message and remedy in message
+
+
+def test_an_override_of_what_sweep_sets_is_an_error(write):
+    message = error_of(write(WITH_SWEEP), "--config.steps=5")
+    assert "--config.steps=5 has no effect" in message and "change it in the config file" in message
+    message = error_of(write(WITH_SWEEP), "--config.axes.steps=(5,)")
+    assert "steps is set by sweep()" in message and "remove one of the two" in message
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def test_shipped_sweeps_are_read_by_name_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in ("quickstart", "sweeps/quickstart.py"):
+        assert len(read(text).runs) == 4
+    assert "did you mean 'quickstart'?" in error_of("quikstart")
+    assert "choose from data_fraction" in error_of("zzz")
+    for path in ("elsewhere/quickstart.py", str(tmp_path / "no" / "folder.py")):
+        assert path in error_of(path) and "check the path" in error_of(path)
+
+
+def test_a_users_file_takes_precedence_over_the_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    for path in (tmp_path / "mainline", tmp_path / "sweeps" / "mainline.py"):
+        path.write_text(CONFIG)
+    for text in ("mainline", "sweeps/mainline.py"):
+        assert {run.modulus for run in read(text).runs} == {7}
+
+
+@pytest.mark.parametrize(
+    "text, line, remedy",
+    [
+        ("x = 1\ndef get_config(:\n", ":2:", "fix it"),
+        ("x = 1\nimport grokjax.confg\n", ":2:", "No module named 'grokjax.confg'"),
+        ("def get_config():\n    return 1 / 0\n", ":2:", "ZeroDivisionError"),
+        ("import sys\ndef get_config():\n    sys.exit(0)\n", ":3:", "SystemExit"),
+        ("import sys\nsys.exit()\n", ":2:", "SystemExit"),
+        ("x = 1\n", "", "add one that returns a ConfigDict"),
+        ("def get_config():\n    return {}\n", "", "must return what config.default() gave"),
+        (CONFIG.replace("modulus", "modlus"), "", "did you mean 'modulus'?"),
+        (CONFIG.replace("= 7", "= '7'"), "", "modulus must be an integer"),
+        (CONFIG + "def sweep(config):\n    yield {'seed': config.sed}\n", ":10:", "sed"),
+        (CONFIG + "sweep = [{'seed': 1}]\n", "", "sweep is a list; make it a function"),
+        (CONFIG + "def sweep(config):\n    while True: yield {}\n", "", "more than 50 rows"),
+        (WITH_SWEEP.replace("(5, 6)", "(5,)"), ":13:", "use product"),
+        ("x = 1\0", "", "null bytes"),
+    ],
+)
+def test_invalid_config_file_raises_an_error_with_its_line(write, monkeypatch, text, line, remedy):
+    monkeypatch.setattr("grokjax.cli.config_file.MOST_ROWS", 50)
+    path = write(text)
+    message = error_of(path)
+    assert (path in message or not line) and line in message and remedy in message
+
+
+SHIPPED = {
+    "quickstart": (4, ("seed",)),
+    "mainline": (5, ("seed",)),
+    "weight_decay": (30, ("weight_decay", "seed")),
+    "data_fraction": (27, ("train_fraction", "seed")),
+    "moduli": (18, ("modulus", "seed")),
+    "phase_diagram": (126, ("train_fraction", "weight_decay", "seed")),
+    "parity": (30, ("seed",)),
+    "five_digit_addition": (6, ("five_digit_addition.num_sequences", "seed")),
+    "repeated_subsequence": (6, ("repeated_subsequence.num_sequences", "seed")),
+    "skip_trigram": (6, ("skip_trigram.num_sequences", "seed")),
+}
+
+
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_shipped_sweep_has_its_runs_and_axes(path):
+    sweep = read(str(path))
+    assert (len(sweep.runs), sweep.axes) == SHIPPED[path.stem]
+    docstring = path.read_text().split('"""')[1]
+    assert f"grokjax sweep --config {path.stem}\n" in docstring
+
+
+# --- Parts that a config file defines -------------------------------------------------------------
+
+
+def test_settings_of_a_custom_part_are_overridden_and_swept(write):
+    file = write(WITH_A_TASK)
+    (run,) = read(file, "--config.sparse_parity.bits=24").runs
+    assert run.task == "sparse_parity" and run["sparse_parity.bits"] == 24
+    swept = read(file, "--config.axes.sparse_parity.bits", "(4, 8)")
+    assert swept.axes == ("sparse_parity.bits",)
+    assert swept.column("sparse_parity.bits") == (4, 8)
+    (run,) = read(file, "--config.axes.sparse_parity.bits=None").runs
+    assert run["sparse_parity.bits"] == 20
+
+
+def test_a_config_made_before_the_part_can_be_overridden_too(write):
+    before, after = WITH_A_TASK.split("@grokjax.task")
+    early = before + "config = grokjax.config.default()\n\n@grokjax.task" + after
+    early = early.replace("    config = grokjax.config.default()\n", "")
+    (run,) = read(write(early), "--config.sparse_parity.bits=24").runs
+    assert run["sparse_parity.bits"] == 24
+
+
+@pytest.mark.parametrize(
+    "options, name, remedy",
+    [
+        (["sparse_parity.bits=1"], "sparse_parity.bits", "an integer of at least 2"),
+        (["sparse_parity.bitz=8"], "'sparse_parity.bitz'", "'sparse_parity.bits'?"),
+        (["axes.sparse_parity.bits=8"], "axes.sparse_parity.bits", "write (8,)"),
+        (["axes.sparse_parity.bits=(8, 1)"], "sparse_parity.bits", "at least 2"),
+        (["modulus=7"], "modulus=7", "task sparse_parity"),
+        (["task=modular", "sparse_parity.bits=8"], "sparse_parity.bits", "sparse_parity alone"),
+        (
+            ["sparse_parity.bits=8", "axes.sparse_parity.bits=(8, 9)"],
+            "sparse_parity.bits=8",
+            'write --config.axes.sparse_parity.bits="(8,)"',
+        ),
+    ],
+)
+def test_invalid_setting_of_a_custom_part_raises_config_error(write, options, name, remedy):
+    message = error_of(write(WITH_A_TASK), *(f"--config.{option}" for option in options))
+    assert name in message and remedy in message
+
+
+def test_a_file_may_be_read_twice_but_two_files_may_not_share_a_name(write):
+    first, second = write(WITH_A_TASK, "first.py"), write(WITH_A_TASK, "second.py")
+    for _ in range(2):
+        run_file(first)
+    message = error_of(second)
+    assert f"registered twice, in {first} and in {second}" in message
+    assert message.startswith(f"{second}:") and "give one of them another name" in message
+
+
+def test_a_changed_file_redefines_its_parts(write):
+    run_file(write(WITH_A_TASK))
+    before = parts.get("task", "sparse_parity")
+    run_file(write(WITH_A_TASK.replace("three bits", "four bits")))
+    after = parts.get("task", "sparse_parity")
+    assert after.definition == "The parity of the first four bits."
+    assert after.fingerprint != before.fingerprint
+
+
+def test_custom_parts_of_a_shipped_sweep_take_the_overrides_of_its_docstring():
+    options = ["--config.task=sparse_parity", "--config.network=Perceptron"]
+    sweep = read("parity", *options, "--config.axes.sparse_parity.bits=(20, 30)")
+    assert sweep.axes == ("sparse_parity.bits", "seed") and len(sweep.runs) == 60
+    run = sweep.runs[-1]
+    assert run["sparse_parity.bits"] == 30 and run["Perceptron.width"] == 200
+    assert (run.optimizer, run.weight_decay) == ("my_lion", 1.0)
+    assert "betas" not in run and "modulus" not in run
