@@ -1,9 +1,35 @@
-"""The decorators that make parts; the built-in ones are made with them too."""
+"""Decorators that register parts, built-in and custom alike."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from grokjax.core import registry
+
+
+class Show(NamedTuple):
+    """How figures, pages and tables show a measure or a summary; all of it is optional.
+
+    Attributes:
+        column: its position in tables of runs, from 1; 0 keeps it out of short tables.
+        priority: its rank, from 1, where a table has no room for every column.
+        label: its name in legends and headings.
+        panel: the title of the panel that it shares with measures of the same title.
+        axis: the label of that panel's y axis.
+        with_losses: also draw the loss of every split in that panel, on a logarithmic axis.
+        line: the number of its line style in `grokjax.plots.look.LINES`.
+        phase: the phase of training that a summary's step ends, marked by a vertical line.
+        otherwise: the label of that line for a run that did not grok.
+    """
+
+    column: int = 0
+    priority: int = 0
+    label: str = ""
+    panel: str = ""
+    axis: str = ""
+    with_losses: bool = False
+    line: int | None = None
+    phase: str = ""
+    otherwise: str = ""
 
 
 def _decorator(kind: str, about: str, **defaults: Any) -> Callable:
@@ -17,8 +43,8 @@ def _decorator(kind: str, about: str, **defaults: Any) -> Callable:
     decorate.__name__ = decorate.__qualname__ = kind
     decorate.__doc__ = f"""Register a {kind}: {about}
 
-    Used as @grokjax.{kind}, @grokjax.{kind}("name") or @grokjax.{kind}(keyword=...). Keywords that
-    are a `grokjax.setting` are settings of its own; `source` is where it comes from.
+    Use it as @grokjax.{kind}, @grokjax.{kind}("name") or @grokjax.{kind}(keyword=...). Keywords
+    that are a `grokjax.setting` become the part's own settings; `source` is a reference.
     """
     return decorate
 
@@ -27,10 +53,10 @@ task = _decorator(
     "task",
     """a function of a run that returns its `Data`.
 
-    `uses` names settings shared with other tasks; `defaults` are fields that differ from the
-    mainline run's; `draw`, function(program, data, key) -> Batch, gives every update a batch of its
-    own; `family` is what is measured by default; `padded` says that runs of different vocabularies
-    may share a program; `sizes` and `check` are functions of a run. See `grokjax.tasks`.""",
+    `uses` lists settings shared with other tasks; `defaults` are fields that differ from the
+    mainline run; `draw`, function(program, data, key) -> Batch, draws a batch for every update;
+    `family` is measured by default; `padded` allows runs of different vocabularies to share a
+    program; `sizes` and `check` are functions of a run. See `grokjax.tasks`.""",
     uses=(),
     padded=False,
     defaults={},
@@ -42,17 +68,19 @@ operation = _decorator(
     """a function of a and b, arrays of all pairs, and p that returns the answers.
 
     They are then taken mod p. With `partial`, answers below 0 are pairs that do not exist. `sign`
-    says that the circuit's waves are functions of a + sign b. See `grokjax.tasks.modular`.""",
+    says that the circuit's waves are functions of a + sign b; `fourier=False` that the answers have
+    no structure over Fourier modes. See `grokjax.tasks.modular`.""",
     uses=(),
     sign=1,
+    fourier=True,
 )
 
 network = _decorator(
     "network",
     """a Flax module, or a function of the program that returns (init, apply).
 
-    `uses` names settings shared with other networks; `padded` says that zeros behind the entries of
-    every array change nothing; `check` is a function of a run. See `grokjax.networks`.""",
+    `uses` lists settings shared with other networks; `padded` declares that zero-padding every
+    array changes nothing; `check` is a function of a run. See `grokjax.networks.by_name`.""",
     uses=(),
     padded=False,
     check=None,
@@ -62,7 +90,7 @@ loss = _decorator(
     "loss",
     """a function of (logits [c ...], targets [...], num_classes) that returns losses [...].
 
-    Classes from `num_classes` on are padding. Settings of its own are keyword arguments.""",
+    Classes from `num_classes` on are padding. Its own settings are keyword arguments.""",
     uses=(),
     units="nats",
 )
@@ -71,18 +99,18 @@ optimizer = _decorator(
     "optimizer",
     """a function of the hyperparameters that returns an `optax.GradientTransformation`.
 
-    `hyper.learning_rate` is the schedule that warms up. With `padded=False` what it does depends on
-    the sizes of arrays, and runs of different vocabularies share no program. See
-    `grokjax.optimizers`.""",
+    `hyper.learning_rate` is a schedule with warm-up. `padded=False` declares that updates depend on
+    the sizes of arrays, so that runs of different vocabularies share no program. See
+    `grokjax.training.optimizers`.""",
     uses=None,
     padded=True,
 )
 
 stop = _decorator(
     "stop",
-    """a rule, function of the curves of one run so far, that returns whether the run ends.
+    """a stopping rule: a function of one run's curves so far that returns whether the run ends.
 
-    Settings of its own are keyword arguments. See `grokjax.stopping`.""",
+    Its own settings are keyword arguments. See `grokjax.training.stopping`.""",
     uses=(),
 )
 
@@ -90,13 +118,14 @@ measure = _decorator(
     "measure",
     """a function of a `grokjax.measures.network.Network` that returns an array over `dims`.
 
-    `units` are its units, `family` a name that asks for several measures. It may be restricted to a
-    `task`, to tasks with a `split`, or to programs by `applies`, a function of one. `needs` may
-    hold "initial" (the weights at the start), "float64" or "host" (NumPy arrays, not compiled).
-    `at="end"` measures the last checkpoint alone and hands it to the others as `network.given`.
-    `padded` says that it heeds masks, and takes runs of several sizes at once. `cost` says at
-    which checkpoints a family takes it: "every", "tenth" or, asked for by its own name alone,
-    "demand".""",
+    `units` are its units; `family` requests several measures by one name. `task`, `split` and
+    `applies`, a predicate of programs, restrict the runs it applies to. `needs` may contain
+    "initial" (the initial weights), "float64" or "host" (NumPy arrays, not compiled). With
+    `at="end"` it is computed at the last checkpoint only and passed to other measures in
+    `network.given`. `padded` declares that it respects masks, so that runs of several sizes share
+    a call. `cost` is "every", "tenth" (of the checkpoints) or "demand" (only if requested by its
+    own name). `show` is a `parts.Show`; `fourier=True` says that it means nothing for an operation
+    without structure over Fourier modes.""",
     uses=(),
     dims=(),
     task=None,
@@ -104,16 +133,20 @@ measure = _decorator(
     at="every",
     needs=(),
     cost="every",
+    show=Show(),
+    fourier=False,
 )
 
 summary = _decorator(
     "summary",
-    """a function of what was recorded of one run, an `xarray.Dataset` over `step`; a number.
+    """a function of one run's recorded values, an `xarray.Dataset` over `step`, to a number.
 
-    `needs` names the variables it takes, of the measures or with `curves=True` of what was recorded
-    while training; `task` restricts it.""",
+    `needs` lists the variables it reads: measures, or with `curves=True` values recorded during
+    training; `task` restricts it. `show` and `fourier` are those of measures.""",
     uses=(),
     dims=(),
     task=None,
     needs=(),
+    show=Show(),
+    fourier=False,
 )

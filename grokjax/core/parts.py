@@ -1,14 +1,14 @@
-"""Parts by name: tasks, networks, losses, optimisers, measures, rules and more.
+"""Parts: tasks, operations, networks, losses, optimisers, stopping rules, measures, summaries.
 
-A part is a function (a network may be a Flax module) that a config or a call asks for by its name.
-Parts of one's own are made with the same decorators as the built-in ones, in the config file or in
-a notebook; the rest of the program handles parts without knowing any of them.
+A part is a function (a network may be a Flax module) that a config or a call requests by name.
+Custom parts are registered with the same decorators as built-in ones, in a config file or in a
+notebook.
 
     @grokjax.task(bits=grokjax.setting(20, "length of the input", low=2))
     def sparse_parity(run): ...           # run.bits; in a config: config.sparse_parity.bits
 
-A part's docstring is its definition. Settings that it alone has are keywords of its decorator;
-settings that parts share (`common`) are named in `uses`.
+A part's docstring is its definition. Its own settings are keywords of the decorator; settings that
+parts share (`common`) are listed in `uses`.
 """
 
 from grokjax.core.decorators import (

@@ -1,8 +1,11 @@
-"""Figures of a sweep: a dataset of measures and axes in, axes out; nothing heavy is computed.
+"""Figures of a sweep, drawn from a dataset of measures; nothing heavy is computed here.
 
-A function `draw_*` fills one panel of any figure. A function `*_figure` makes a whole titled figure
-without pyplot, so that it needs no display and may run in a thread. What distinguishes two things
-is never the colour alone. A run that did not grok is drawn, or counted where things are counted.
+A function `draw_*` fills one panel of any figure. A function `*_figure` makes a complete figure
+with a title, without pyplot: it needs no display and may run in a thread. Colour is never the only
+difference between two lines. Runs that did not grok are drawn, or counted, like all others.
+
+`figure` registers a new figure; see `grokjax.plots.saving`. Import a new module of figures here:
+the figures of a run are drawn in the order of their registration.
 """
 
 from grokjax.plots.curves import curves_figure, draw_curves
@@ -14,7 +17,7 @@ from grokjax.plots.frequencies import (
 )
 from grokjax.plots.look import STYLE, Levels
 from grokjax.plots.run import draw_measures, draw_phase_ends, progress_band_figure, progress_figure
-from grokjax.plots.saving import WHICH, all_figures, overview, save_all
+from grokjax.plots.saving import WHICH, all_figures, figure, overview, save_all
 from grokjax.plots.sweep import (
     draw_phase_diagram,
     draw_steps_to_grok,
@@ -36,6 +39,7 @@ __all__ = [
     "draw_phase_ends",
     "draw_spectrum",
     "draw_steps_to_grok",
+    "figure",
     "frequencies_figure",
     "overview",
     "phase_diagram_figure",

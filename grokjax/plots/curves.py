@@ -1,4 +1,4 @@
-"""The losses and accuracies of all runs of a sweep over the steps."""
+"""Losses and accuracies of all runs of a sweep over the steps."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from grokjax.plots.look import (
     BLACK,
-    SHARES,
     STYLE,
+    UNIT_RANGE,
     Levels,
     entitle,
     finish,
@@ -22,14 +22,15 @@ from grokjax.plots.look import (
     split_dashes,
     step_limits,
 )
-from grokjax.plots.panels import loss_label
+from grokjax.plots.run import loss_label
+from grokjax.plots.saving import figure
+from grokjax.plots.titles import prefix
 from grokjax.results.view import (
     KINDS,
     column,
     distinct,
+    index_among_others,
     matrix,
-    place_among_others,
-    prefix,
     splits,
     spread_over,
     steps_of,
@@ -45,40 +46,43 @@ _MAX_COLUMNS = 6
 _CURVES = {"loss": "losses", "accuracy": "accuracies"}
 
 
+@figure("sweep", shows=splits, recorded=True)
 def curves_figure(ds: xr.Dataset) -> Figure:
     """Losses and accuracies of all runs, coloured by the first swept axis that is not the seed.
 
-    By a second axis there is a column for each value, at most six spread over them; by a third, the
-    runs of one colour and panel are drawn as their median, with a band from the lowest to the
-    highest. There is no row for what the task does not have. Of more than 400 runs, 400 spread over
-    the table are drawn. The title says what is left out.
+    - A second axis has a column for each of its values, for six of them at most.
+    - With a third axis, a median and a band from lowest to highest replace the runs of one colour.
+    - A kind that the task does not have has no row.
+    - Of more than 400 runs, 400 spread over the table are drawn.
+
+    The title says what is left out.
     """
     ds = with_runs(ds)
     axes = swept(ds)
     hue = (*axes, "seed" if "seed" in ds.coords else "run")[0]
     kinds = [kind for kind in KINDS if splits(ds, kind)] or ["loss"]
-    chosen = spread_over(ds.sizes["run"], _MAX_CURVES)
-    levels, drawn = Levels(ds, hue), ds.isel(run=chosen)
+    drawn = ds.isel(run=spread_over(ds.sizes["run"], _MAX_CURVES))
+    levels = Levels(ds, hue)
     panels = list(_columns(drawn, axes[1] if len(axes) > 1 else None))
     height = STYLE["height"] if len(kinds) == 2 else 4.6
     width = max(STYLE["width"], 2.2 + 3.2 * len(panels))
     figure, grid = new_figure(len(kinds), len(panels), True, width, height, sharey="row")
-    for place, (title, part) in enumerate(panels):
-        for ax, kind in zip(grid[:, place], kinds, strict=True):
-            draw_curves(part, ax, kind, levels, bands=len(axes) > 2)
+    for i, (title, ds_column) in enumerate(panels):
+        for ax, kind in zip(grid[:, i], kinds, strict=True):
+            draw_curves(ds_column, ax, kind, levels, bands=len(axes) > 2)
             step_limits(ds, ax)
             if len(panels) > 2:
                 ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-            if place:
+            if i:
                 ax.set_ylabel("")
-        grid[0, place].set_title(title, fontsize=STYLE["title"])
-        grid[-1, place].set_xlabel("step", fontsize=STYLE["label"])
+        grid[0, i].set_title(title, fontsize=STYLE["title"])
+        grid[-1, i].set_xlabel("step", fontsize=STYLE["label"])
     names = {split: dashes for kind in kinds for split, dashes in _dashes(ds, kind).items()}
     handles = [proxy(words(split), linestyle=dashes) for split, dashes in names.items()]
     if np.isfinite(steps_of(ds, "diverged_at")).any():
         handles.append(proxy("diverged", marker="x"))
     levels.explain(figure, grid, handles)
-    return entitle(figure, _title(ds, kinds, len(chosen), hue, panels), width)
+    return entitle(figure, _title(ds, kinds, drawn.sizes["run"], hue, panels), width)
 
 
 def _columns(ds: xr.Dataset, facet: str | None) -> Iterator[tuple[str, xr.Dataset]]:
@@ -89,8 +93,8 @@ def _columns(ds: xr.Dataset, facet: str | None) -> Iterator[tuple[str, xr.Datase
     values = column(ds, facet)
     levels = distinct(values)
     for i in spread_over(len(levels), _MAX_COLUMNS):
-        rows = [place for place, value in enumerate(values) if value == levels[i]]
-        yield f"{words(facet)} {text(levels[i])}", ds.isel(run=rows)
+        runs = [run for run, value in enumerate(values) if value == levels[i]]
+        yield f"{words(facet)} {text(levels[i])}", ds.isel(run=runs)
 
 
 def _title(ds: xr.Dataset, kinds: list[str], count: int, hue: str, panels: list) -> list[str]:
@@ -105,44 +109,50 @@ def _title(ds: xr.Dataset, kinds: list[str], count: int, hue: str, panels: list)
     levels = len(distinct(column(ds, facet))) if facet else 0
     if levels > len(panels):
         note += f". Shown: {len(panels)} of {levels} values of {words(facet)}"
-    what = " and ".join(_CURVES[kind] for kind in kinds)
-    return [f"{prefix(ds)}{what} of {shown}", note]
+    subject = " and ".join(_CURVES[kind] for kind in kinds)
+    return [f"{prefix(ds)}{subject} of {shown}", note]
 
 
 def draw_curves(
-    ds: xr.Dataset, ax: Axes, kind: str, levels: "Levels | None" = None, bands: bool = False
+    ds: xr.Dataset, ax: Axes, kind: str, levels: Levels | None = None, bands: bool = False
 ) -> Axes:
-    """Train (dashed), test (solid) and other (dotted) `kind`, "loss" or "accuracy", of every run.
+    """Draw "loss" or "accuracy" of every run: train dashed, test solid, other splits dotted.
 
-    A cross stands at the last point up to which a diverged run was sound. With `bands`, instead of
-    the runs of a level their median, and a band from their lowest to their highest.
+    A cross marks the last finite point of a diverged run. With `bands`, the median of the runs of a
+    level and a band from their lowest to their highest replace the runs.
     """
     ds = with_runs(ds)
     levels = levels or Levels(ds, "seed")
-    found = _dashes(ds, kind)
-    tables = {split: matrix(ds, f"{split}_{kind}") for split in found}
-    marked = "test" if "test" in found else next(iter(found), "")
+    dashes = _dashes(ds, kind)
+    tables = {split: matrix(ds, f"{split}_{kind}") for split in dashes}
+    marked = "test" if "test" in dashes else next(iter(dashes), "")
     for split, table in tables.items():
-        # The dashes of train lie on top: what they cover is seen between them.
-        look = {"linestyle": found[split], "zorder": 2.2 if split == "train" else 2}
+        # Train lies on top: its dashes let the other lines show through.
+        look = {"linestyle": dashes[split], "zorder": 2.2 if split == "train" else 2}
         if bands:
             _draw_bands(ds, ax, split, table, levels, look)
         else:
-            _draw_runs(ds, ax, split, table, levels, {**look, "marked": split == marked})
+            _draw_runs(ds, ax, split, table, levels, look, split == marked)
     numbers = np.concatenate([table[np.isfinite(table)] for table in tables.values()] or [[0]])
     if kind == "loss" and (numbers > 0).any() and not (numbers < 0).any():
         ax.set_yscale("log")
     if kind == "accuracy":
-        ax.set_ylim(*SHARES)
+        ax.set_ylim(*UNIT_RANGE)
     step_limits(ds, ax)
     ax.set_ylabel(loss_label(ds) if kind == "loss" else "accuracy (share correct)")
     return finish(ax, has_data=bool(ax.lines))
 
 
 def _draw_runs(
-    ds: xr.Dataset, ax: Axes, split: str, table: np.ndarray, levels: Levels, look: dict
+    ds: xr.Dataset,
+    ax: Axes,
+    split: str,
+    table: np.ndarray,
+    levels: Levels,
+    look: dict,
+    marked: bool,
 ) -> None:
-    diverged, marked = steps_of(ds, "diverged_at"), look.pop("marked")
+    diverged = steps_of(ds, "diverged_at")
     thin = {"linewidth": 1.2, "alpha": 0.85, "markersize": STYLE["marker"], **look}
     for i, (value, row) in enumerate(zip(levels.of(ds), table, strict=False)):
         seen = np.isfinite(row)
@@ -176,5 +186,5 @@ def _draw_bands(
 
 
 def _dashes(ds: xr.Dataset, kind: str) -> dict[str, Any]:
-    """How the line of each split is drawn."""
-    return {x: split_dashes(x, place_among_others(ds, x)) for x in splits(ds, kind)}
+    """The dashes of each split's lines."""
+    return {x: split_dashes(x, index_among_others(ds, x)) for x in splits(ds, kind)}

@@ -1,6 +1,6 @@
-"""The look that all pictures share: colours, lines, axes, legends, titles.
+"""The shared look of all figures: colours, line styles, axes, legends, titles.
 
-What distinguishes two things is never the colour alone.
+Colour is never the only difference between two lines.
 """
 
 import io
@@ -26,7 +26,17 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from grokjax.results.view import column, distinct, numeric, recorded, split_of, text, words
+from grokjax.results.view import (
+    column,
+    distinct,
+    index_among_others,
+    numeric,
+    recorded,
+    show,
+    split_of,
+    text,
+    words,
+)
 
 STYLE = {
     "width": 10.0,  # inches
@@ -37,21 +47,21 @@ STYLE = {
     "tick": 9,
     "line": 1.6,
     "marker": 4.5,
-    "colours": "viridis",  # its lightness is monotone, so that it also reads in grey
-    "brightest": 0.86,  # the yellow end of it cannot be seen on white
+    "colours": "viridis",  # monotone lightness, so it also reads in grey
+    "brightest": 0.86,  # beyond, its yellow is invisible on white
 }
 
-# From the palettes of Okabe and Ito and of Tol, which differ for every kind of colour vision.
+# From the palettes of Okabe and Ito and of Tol, distinct for every kind of colour vision.
 BLUE, AMBER, BLACK = "#0072B2", "#E69F00", "#000000"
 _ORANGE, _GREEN, _PURPLE = "#D55E00", "#009E73", "#AA4499"
 DASHES = ("-", "--", "-.", ":")
-MARKERS = tuple("osDPph<>d*")  # "^" and "x" have a meaning of their own.
-SHARES = (-0.04, 1.04)  # limits of an axis
-_MAX_LEVELS = len(MARKERS)  # in a legend; beyond, a colour bar
+MARKERS = tuple("osDPph<>d*")  # "^" and "x" mark runs that did not grok
+UNIT_RANGE = (-0.04, 1.04)  # axis limits for values from 0 to 1
+_MAX_LEVELS = len(MARKERS)  # in a legend; more have a colour bar
 
 
 class Look(NamedTuple):
-    """How one line is drawn."""
+    """The label and the style of one line."""
 
     label: str
     colour: Any
@@ -59,47 +69,54 @@ class Look(NamedTuple):
     marker: str
 
 
-_LOOKS = {
-    "train": Look("train", BLUE, "--", "o"),
-    "test": Look("test", _ORANGE, "-", "s"),
-    "excluded_loss": Look("excluded", _GREEN, "-.", "^"),
-    "restricted_loss": Look("restricted", _PURPLE, ":", "D"),
-    "excluded_accuracy": Look("excluded", _GREEN, "-.", "^"),
-    "restricted_accuracy": Look("restricted", _PURPLE, ":", "D"),
-    "gini_embedding": Look("embedding $W_E$", BLUE, "-", "o"),
-    "gini_neuron_logit_map": Look("neuron-logit map $W_L$", _ORANGE, "--", "s"),
-    "total_sum_squared_weights": Look("all matrices together", BLACK, "-", "o"),
-}
+LINES = (
+    (BLACK, "-", "o"),
+    (BLUE, "-", "o"),
+    (_ORANGE, "--", "s"),
+    (_GREEN, "-.", "^"),
+    (_PURPLE, ":", "D"),
+    (AMBER, ":", "D"),
+)
+"""Colour, dashes and marker by the number that a measure declares, see `parts.Show.line`."""
+
+_SPLITS = {"train": Look("train", BLUE, "--", "o"), "test": Look("test", _ORANGE, "-", "s")}
 
 
-def look_of(name: str, place: int = 0) -> Look:
-    """The look of a variable; one without a look of its own gets it by its place among others."""
+def look_of(ds: xr.Dataset, name: str, i: int = 0) -> Look:
+    """The look of a variable: that of its split, the declared one, or the `i`-th default."""
     split, _ = split_of(name)
-    if known := _LOOKS.get(split or name):
-        return known
     if split:
-        colour = (AMBER, BLACK, _GREEN, _PURPLE)[place % 4]
-        return Look(words(split), colour, split_dashes(split, place), MARKERS[2 + place % 8])
-    colour = (BLACK, _PURPLE, _GREEN, AMBER)[place % 4]
-    return Look(words(name), colour, DASHES[place % 4], MARKERS[place % len(MARKERS)])
+        i = index_among_others(ds, split)
+        other = Look(
+            words(split),
+            (AMBER, BLACK, _GREEN, _PURPLE)[i % 4],
+            split_dashes(split, i),
+            MARKERS[2 + i % 8],
+        )
+        return _SPLITS.get(split, other)
+    label = show(name).label or words(name)
+    if (line := show(name).line) is not None:
+        return Look(label, *LINES[line])
+    colour = (BLACK, _PURPLE, _GREEN, AMBER)[i % 4]
+    return Look(label, colour, DASHES[i % 4], MARKERS[i % len(MARKERS)])
 
 
-def split_dashes(split: str, place: int) -> Any:
-    """Dashed for train, solid for test, and dots for any other, at a distance of its own."""
-    return {"train": "--", "test": "-"}.get(split, (0, (1, 1 + place % 4)))
+def split_dashes(split: str, i: int) -> Any:
+    """Dashed for train, solid for test, dotted for the `i`-th other split, spaced by `i`."""
+    return {"train": "--", "test": "-"}.get(split, (0, (1, 1 + i % 4)))
 
 
 def look_of_entry(field: str, value: Any, i: int, count: int) -> Look:
-    """The look of one entry, such as one head, of the `count` of an axis."""
+    """The look of the `i`-th of `count` entries of an axis, such as a head."""
     shade = STYLE["brightest"] * i / max(count - 1, 1)
     colour = matplotlib.colormaps[STYLE["colours"]](shade)
     return Look(f"{words(field)} {text(value)}", colour, DASHES[i % 4], MARKERS[i % len(MARKERS)])
 
 
 class Levels:
-    """The values of a field as colours and markers, with a legend or a colour bar.
+    """Colours and markers for the values of a field, with a legend or a colour bar.
 
-    Without a field, one level for all runs.
+    Without a field, all runs have one level.
     """
 
     def __init__(self, ds: xr.Dataset, field: str | None):
@@ -110,11 +127,11 @@ class Levels:
         self._norm = norm_of(np.array(self.distinct, float)) if self.continuous else None
 
     def of(self, ds: xr.Dataset) -> list:
-        """The value of each run of `ds`, which may be fewer runs than the levels were made for."""
+        """The level of each run of `ds`, which may be a selection of the runs."""
         return column(ds, self.field) if self.field else [0] * ds.sizes["run"]
 
     def colour(self, value: Any) -> tuple:
-        """Lightness grows with the value, or with its rank if there are few."""
+        """The colour of a level: lightness grows with the value, or with its rank if few."""
         if self._norm is not None:
             return self._map(STYLE["brightest"] * float(self._norm(value)))
         rank = self.distinct.index(value) / max(len(self.distinct) - 1, 1)
@@ -126,7 +143,7 @@ class Levels:
     def explain(
         self, figure: Figure, axes: np.ndarray, others: list[Line2D], dashes: Sequence[str] = ("",)
     ) -> None:
-        """Adds `others` and the levels to a legend below, or the levels to a colour bar."""
+        """Add `others` and the levels to a legend below; many levels become a colour bar."""
         handles = list(others)
         if self.continuous:
             shades = self._map(np.linspace(0, STYLE["brightest"], 256))
@@ -152,7 +169,7 @@ def norm_of(values: np.ndarray) -> Normalize:
 
 
 class Picture(Figure):
-    """A figure that a notebook shows as it is, without pyplot or a backend."""
+    """A figure that notebooks display without pyplot or a backend."""
 
     def _repr_png_(self) -> bytes:
         png = io.BytesIO()
@@ -168,18 +185,21 @@ def new_figure(
     height: float = STYLE["height"],
     sharey: str | bool = False,
 ) -> tuple[Figure, np.ndarray]:
+    """A figure of `width` by `height` inches and its axes [rows, columns]."""
     figure = Picture(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08, hspace=0.04, wspace=0.04)
     return figure, figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
 
 
 def entitle(figure: Figure, lines: list[str], width: float = STYLE["width"]) -> Figure:
+    """Set the title: non-empty lines, wrapped at `width` inches."""
     wrapped = [textwrap.fill(line, int(11 * width)) for line in lines if line]
     figure.suptitle("\n".join(wrapped), fontsize=STYLE["title"])
     return figure
 
 
 def finish(ax: Axes, has_data: bool = True, grid: bool = True) -> Axes:
+    """Style ticks, grid and spines; write "no data" on an empty panel."""
     ax.tick_params(labelsize=STYLE["tick"], labelbottom=True)
     if grid:
         ax.grid(color="0.9", linewidth=0.6)
@@ -189,18 +209,17 @@ def finish(ax: Axes, has_data: bool = True, grid: bool = True) -> Axes:
     ax.spines[["top", "right"]].set_visible(not grid)
     if not has_data:
         box = {"facecolor": "white", "edgecolor": "none"}
-        place = {"transform": ax.transAxes, "ha": "center", "va": "center"}
-        ax.text(0.5, 0.5, "no data", bbox=box, **place)
+        ax.text(0.5, 0.5, "no data", bbox=box, transform=ax.transAxes, ha="center", va="center")
         ax.set_yticks([])
     return ax
 
 
 def _calm(ax: Axes) -> None:
-    """Plain numbers on a logarithmic axis within one decade, not 3.3175 times ten to zero."""
+    """Use plain numbers, not powers of ten, on a logarithmic axis within one decade."""
     low, high = ax.dataLim.intervaly
     if not 0 < low <= high < 10 * low:
         if not isinstance(ax.yaxis.get_major_formatter(), FuncFormatter):
-            return  # it never was calm
+            return  # still the default ticks
         ax.yaxis.set_major_locator(LogLocator())
         ax.yaxis.set_major_formatter(LogFormatterSciNotation())
         return
@@ -212,12 +231,12 @@ def _calm(ax: Axes) -> None:
 
 
 def step_limits(ds: xr.Dataset, ax: Axes) -> None:
-    """From the first to the last step; sharp, because the place of a label depends on it."""
+    """Limit the x axis to the recorded steps; labels of phases rely on these limits."""
     steps = ds["step"].values
     seen = recorded(ds, "train_loss").any(axis=0)
     steps = steps[seen] if seen.any() else steps
     low, high = (float(steps.min()), float(steps.max())) if steps.size else (0.0, 0.0)
-    if high == low:  # one step: as wide as the run was to be
+    if high == low:  # a single step: up to the run's last one
         high = max([low + 1, *(x for x in column(ds, "steps") if "steps" in ds.coords)])
     margin = 0.02 * (high - low)
     ax.set_xlim(low - margin, high + margin)
@@ -226,7 +245,7 @@ def step_limits(ds: xr.Dataset, ax: Axes) -> None:
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Writes numbers such as 20,000 in full."""
+    """Write numbers in full, such as 20,000."""
     if axis.get_scale() == "log":
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_formatter(NullFormatter())
@@ -234,63 +253,36 @@ def plain_numbers(axis: Axis) -> None:
 
 
 def markevery(count: int, markers: int, offset: int = 0) -> tuple[int, int]:
-    """A `markevery` with about so many markers; the offset keeps those of other lines apart."""
+    """A `markevery` for about this number of markers; `offset` staggers those of other lines."""
     stride = max(count // markers, 1)
     return (offset * 3 % stride, stride)
 
 
 def proxy(label: str, **look: Any) -> Line2D:
+    """An empty line for a legend."""
     look = {"color": BLACK, "linestyle": "", "markersize": 6, **look}
     return Line2D([], [], label=label, **look)
 
 
 def handles_of(axes: Iterable[Axes]) -> tuple[list, list[str]]:
-    """Handles and labels over the axes, each label once."""
-    found = {}
+    """Handles and labels of all axes, each label once."""
+    handles = {}
     for ax in axes:
-        found |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    return list(found.values()), list(found)
+        handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    return list(handles.values()), list(handles)
 
 
 def legend_below(owner: Figure | Axes, handles: list, labels: list[str] | None = None) -> None:
+    """Add a legend below a figure or a panel, in as many columns as fit."""
     labels = labels or [handle.get_label() for handle in handles]
     if not handles:
         return
-    whole = isinstance(owner, Figure)
-    width = owner.get_figwidth() if whole else 0.45 * STYLE["width"]
-    room = int(14 * width / (9 + max(map(len, labels))))  # in letters, 9 for handle and gap
-    look = {"ncols": min(max(room, 1), len(handles), 5), "frameon": False, "handlelength": 3}
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
-    place = {"loc": "outside lower center"} if whole else place
-    owner.legend(handles, labels, fontsize=STYLE["tick"], **place, **look)
-
-
-def place_values(ax: Axes, values: list) -> tuple[np.ndarray, np.ndarray]:
-    """Scales the x axis for the values; where each stands, without and with its jitter."""
-    ordered = distinct(values)
-    if numeric(ordered):
-        places, ticks = np.array(values, float), np.array(ordered, float)
-        positive = ticks[ticks > 0]
-        if ticks[0] >= 0 and positive.size and ticks[-1] >= 10 * positive[0]:
-            # A zero, such as no weight decay, stands a decade to the left of the smallest value.
-            symlog = {"linthresh": positive[0]} if ticks[0] == 0 else {}
-            ax.set_xscale("symlog" if symlog else "log", **symlog)
+    if isinstance(owner, Figure):
+        width, location = owner.get_figwidth(), {"loc": "outside lower center"}
     else:
-        places, ticks = (np.array([float(ordered.index(v)) for v in x]) for x in (values, ordered))
-    scale = ax.xaxis.get_transform()
-    at, spots = scale.transform(places).copy(), scale.transform(ticks)
-    span = float(np.ptp(spots)) or 1.0
-    room = min(np.diff(spots).min(initial=span) * 0.4, 0.06 * span)
-    for spot in spots:
-        mine = at == spot
-        at[mine] += room * (np.linspace(-0.5, 0.5, mine.sum()) if mine.sum() > 1 else 0.0)
-    labels, last = [], -np.inf
-    for spot, value in zip(spots, ordered, strict=True):
-        fits = spot - last >= 0.065 * span
-        labels.append(text(value, 3) if fits else "")
-        last = spot if fits else last
-    ax.set_xticks(ticks, labels)
-    ax.xaxis.set_minor_locator(NullLocator())
-    edges = np.array([spots[0] - 0.08 * span, spots[-1] + 0.08 * span])
-    ax.set_xlim(*scale.inverted().transform(edges))
-    return places, scale.inverted().transform(at)
+        width = 0.45 * STYLE["width"]
+        location = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+    fitting = int(14 * width / (9 + max(map(len, labels))))  # 9 letters for handle and gap
+    columns = min(max(fitting, 1), len(handles), 5)
+    look = {"ncols": columns, "frameon": False, "handlelength": 3, "fontsize": STYLE["tick"]}
+    owner.legend(handles, labels, **location, **look)

@@ -1,6 +1,8 @@
-"""One run, or the seeds of one cell: its measures over the steps."""
+"""The measures of one run, or of the seeds of one cell, over the steps."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -8,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokjax.plots.look import (
-    SHARES,
     STYLE,
+    UNIT_RANGE,
     Look,
     entitle,
     finish,
@@ -22,73 +24,173 @@ from grokjax.plots.look import (
     plain_numbers,
     step_limits,
 )
-from grokjax.plots.panels import panels_of
-from grokjax.results import dataset
-from grokjax.results.view import (
-    column,
+from grokjax.plots.saving import figure
+from grokjax.plots.titles import (
     describe,
     divergence,
+    heading,
+    numbers_of_keys,
+    phases,
+    unreached,
+)
+from grokjax.results.view import (
+    MAX_ENTRIES,
     entries,
     has_data,
-    last_steps,
     listed,
+    long_name,
     matrix,
     meaningful,
     median_step,
-    place_among_others,
-    range_text,
-    reached,
-    recorded,
-    split_of,
+    over_steps,
+    show,
+    splits,
     steps_of,
+    units,
     with_runs,
     words,
 )
 
-_PHASES = {
-    "memorization_end": "memorization\nends",
-    "circuit_formation_end": "circuit formation\nends",
-    "cleanup_end": "cleanup\nends",
-}
-_WITHOUT_GROKKING = {
-    # A phase of grokking ends with it; what is seen is where the rule for its end holds from.
-    "circuit_formation_end": "test loss below\na guess's from",
-    "cleanup_end": "weights shrink\nslowly from",
-}
+MAX_OTHERS = 8
+"""Panels for measures that declare none."""
+
+_AXES_ELSEWHERE = ("frequency", "matrix")  # of measures in figures and tables of their own
 
 
+class Panel(NamedTuple):
+    """The variables that share a panel."""
+
+    title: str
+    ylabel: str
+    names: tuple[str, ...]
+    log: bool = False
+    unit_range: bool = False  # values from 0 to 1
+    legend: bool = True
+
+
+# --- Figures --------------------------------------------------------------------------------------
+
+
+def drawable(ds: xr.Dataset) -> list[str]:
+    """The measures over steps without a further axis, or with a short one: a line an entry."""
+    axes = {name: entries(ds, name) for name in over_steps(ds)}
+    return [
+        name
+        for name, axis in axes.items()
+        if ds[name].ndim == 2 or (axis and ds.sizes[axis] <= MAX_ENTRIES)
+    ]
+
+
+@figure("run", shows=drawable)
 def progress_figure(ds_run: xr.Dataset) -> Figure:
     """The paper's Figure 7 for one run: two losses, sparsity and weights, with the phases.
 
-    Of a task that has no such losses, whatever was measured: losses, accuracies, weights, and every
-    other measure in a panel of its own.
+    A task without these measures has panels for its losses, accuracies and weights instead. Every
+    other measure has its own panel.
     """
     ds_run = meaningful(with_runs(ds_run))
-    return _progress(ds_run, [*heading(ds_run), unreached(ds_run), divergence(ds_run)])
+    return _progress(ds_run, heading(ds_run))
 
 
+@figure("seeds", shows=drawable)
 def progress_band_figure(ds_group: xr.Dataset) -> Figure:
     """`progress_figure` over runs that differ in their seed alone.
 
-    Lines are medians, bands go from the lowest to the highest value; both are over the runs that
-    have a finite value at that step.
+    Lines are medians and bands reach from the lowest to the highest value, over the runs with a
+    finite value at that step.
     """
     ds_group = meaningful(with_runs(ds_group))
     band = f"Lines: medians of {ds_group.sizes['run']} runs. Bands: lowest to highest."
-    band += _numbers_of_keys(ds_group)
-    return _progress(
-        ds_group, [describe(ds_group), band, unreached(ds_group), divergence(ds_group)]
+    return _progress(ds_group, [describe(ds_group), band + numbers_of_keys(ds_group)])
+
+
+def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
+    panels, without_panel = panels_of(ds)
+    columns = min(2 if len(panels) < 5 else 3, len(panels))
+    rows = -(-len(panels) // columns)
+    width = max(STYLE["width"] / 2 * columns, 6.5)
+    figure, axes = new_figure(rows, columns, True, width, STYLE["height"] / 2 * rows)
+    phased = any(np.isfinite(_median_of(ds, name)) for name in phases(ds))
+    for i, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
+        draw_measures(ds, ax, panel.names, panel.log)
+        step_limits(ds, ax)
+        draw_phase_ends(ds, ax, labels=i < columns)
+        ax.set_title(panel.title, fontsize=STYLE["title"], pad=42 if i < columns and phased else 6)
+        ax.set_ylabel(panel.ylabel, fontsize=STYLE["label"])
+        if panel.unit_range:
+            ax.set_ylim(*UNIT_RANGE)
+        if ax.get_yscale() == "linear":
+            plain_numbers(ax.yaxis)
+        ax.set_xlabel("step", fontsize=STYLE["label"])
+        if panel.legend and ax.lines:
+            legend_below(ax, *handles_of([ax]))
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    more = f"No panel for: {listed(map(words, without_panel))}" if without_panel else ""
+    return entitle(figure, [*title, unreached(ds), divergence(ds), more], width)
+
+
+# --- Panels ---------------------------------------------------------------------------------------
+
+
+def panels_of(ds: xr.Dataset) -> tuple[list[Panel], list[str]]:
+    """The panels, and the measures left without one.
+
+    Measures that declare the same panel share it. Without a declared panel that shows the losses,
+    losses and accuracies have panels of their own.
+    """
+    names = drawable(ds)
+    names = [name for name in names if has_data(ds, name).any()] or names
+    losses, accuracies = (
+        tuple(f"{split}_{kind}" for split in splits(ds, kind)) for kind in ("loss", "accuracy")
     )
+    declared: dict[str, list[str]] = {}
+    for name in (name for name in names if show(name).panel and not entries(ds, name)):
+        declared.setdefault(show(name).panel, []).append(name)
+    panels = []
+    for title, members in sorted(declared.items()):
+        first = show(members[0])
+        beside = losses if first.with_losses else ()
+        panels.append(Panel(title, first.axis, (*members, *beside), log=first.with_losses))
+    if any(show(name).with_losses for panel in panels for name in panel.names):
+        hidden = {name for name in names if name.endswith("_accuracy")}
+        hidden |= {name for name in names if entries(ds, name) in _AXES_ELSEWHERE}
+    else:
+        of_splits = [
+            Panel("Losses", loss_label(ds), losses, log=True),
+            Panel("Accuracies", "accuracy (share correct)", accuracies, unit_range=True),
+        ]
+        panels = [panel for panel in of_splits if set(panel.names) & set(names)] + panels
+        hidden = set()
+    hidden |= {name for panel in panels for name in panel.names}
+    others = [name for name in names if name not in hidden]
+    panels += [_alone(ds, name) for name in others[:MAX_OTHERS]]
+    return panels or [Panel("Measures", "value", ())], others[MAX_OTHERS:]
+
+
+def _alone(ds: xr.Dataset, name: str) -> Panel:
+    title = long_name(ds, name)
+    title = textwrap.fill(title[:1].upper() + title[1:], 44)
+    unit = units(ds, name)
+    legend = entries(ds, name) is not None
+    return Panel(title, unit or "value", (name,), log=unit == "nats", legend=legend)
+
+
+def loss_label(ds: xr.Dataset) -> str:
+    """The label of an axis of losses, with the units of the first."""
+    names = [f"{split}_loss" for split in splits(ds, "loss")]
+    unit = units(ds, names[0]) if names else ""
+    return f"loss ({unit})" if unit else "loss"
 
 
 def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = False) -> Axes:
-    """One line per variable against the step; over several runs the median, and a band around it.
+    """Draw one line per variable over the steps; of several runs the median, with a band.
 
-    A variable with a further axis, such as heads, has a line for each entry. Steps at which no run
-    has a finite value are passed over. A log axis is for values that are never negative.
+    A variable with a further axis, such as heads, has a line for each entry. Steps without a finite
+    value are left out. A logarithmic axis needs values that are never negative.
     """
     ds, positive, negative = with_runs(ds), False, False
-    for place, (look, values) in enumerate(_lines(ds, names)):
+    for i, (look, values) in enumerate(_lines(ds, names)):
         seen = np.isfinite(values).any(axis=0)
         if not seen.any():
             continue
@@ -102,9 +204,9 @@ def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = Fa
             linewidth=STYLE["line"],
             marker=look.marker,
             markersize=STYLE["marker"],
-            markevery=markevery(len(steps), 8, offset=place),
+            markevery=markevery(len(steps), 8, offset=i),
             label=look.label,
-            zorder=2.9 - min(place, 8) / 10,  # what the panel is about lies on top
+            zorder=2.9 - min(i, 8) / 10,  # the subject of the panel lies on top
         )
         if len(values) > 1:
             low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
@@ -114,137 +216,67 @@ def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = Fa
         positive |= bool((middle > 0).any())
         negative |= bool((values < 0).any())
     if log and positive and not negative:
-        ax.set_yscale("log")  # A zero falls off the bottom, where it can be seen to do so.
+        ax.set_yscale("log")  # a zero visibly drops off the bottom
     return finish(ax, has_data=bool(ax.lines))
-
-
-def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
-    """Vertical lines where the phases end; over several runs at the median, if most got there.
-
-    The labels stand above the panel, where its title has to leave room for them. Set the limits of
-    the x axis first.
-    """
-    ds = with_runs(ds)
-    left, right = ax.get_xlim()
-    ends = {name: _phase_end(ds, name) for name in _PHASES}
-    ends = {name: ends[name] for name in sorted(ends, key=ends.get) if left <= ends[name] <= right}
-    texts = _PHASES if _has_grokked(ds) else {**_PHASES, **_WITHOUT_GROKKING}
-    for end in ends.values():
-        ax.axvline(end, color="0.35", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
-    places = _spread([(end - left) / (right - left) for end in ends.values()], 0.27)
-    for (name, end), place in zip(ends.items(), places, strict=True):
-        if labels:
-            ax.annotate(
-                f"{texts[name]} {end:,.0f}",
-                xy=(end, 1),
-                xycoords=ax.get_xaxis_transform(),
-                xytext=(place, 1.05),
-                textcoords="axes fraction",
-                ha="center",
-                va="bottom",
-                fontsize=STYLE["tick"],
-                arrowprops={"arrowstyle": "-", "color": "0.35", "shrinkA": 0, "shrinkB": 0},
-            )
-    return ax
 
 
 def _lines(ds: xr.Dataset, names: Sequence[str]) -> Iterator[tuple[Look, np.ndarray]]:
     """The lines of a panel, each with its values [run, step]."""
-    for place, name in enumerate(names):
+    for i, name in enumerate(names):
         values = matrix(ds, name)
         if name in ds and (axis := entries(ds, name)):
-            for i, entry in enumerate(ds[axis].values.tolist()):
-                yield look_of_entry(axis, entry, i, ds.sizes[axis]), values[..., i]
+            for j, entry in enumerate(ds[axis].values.tolist()):
+                yield look_of_entry(axis, entry, j, ds.sizes[axis]), values[..., j]
         else:
-            split, _ = split_of(name)
-            yield look_of(name, place_among_others(ds, split) if split else place), values
+            yield look_of(ds, name, i), values
 
 
-def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
-    panels, unshown = panels_of(ds)
-    columns = min(2 if len(panels) < 5 else 3, len(panels))
-    rows = -(-len(panels) // columns)
-    width = max(STYLE["width"] / 2 * columns, 6.5)
-    figure, axes = new_figure(rows, columns, True, width, STYLE["height"] / 2 * rows)
-    phased = any(np.isfinite(_phase_end(ds, end)) for end in _PHASES)
-    for i, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
-        draw_measures(ds, ax, panel.names, panel.log)
-        step_limits(ds, ax)
-        draw_phase_ends(ds, ax, labels=i < columns)
-        ax.set_title(panel.title, fontsize=STYLE["title"], pad=42 if i < columns and phased else 6)
-        ax.set_ylabel(panel.ylabel, fontsize=STYLE["label"])
-        if panel.shares:
-            ax.set_ylim(*SHARES)
-        if ax.get_yscale() == "linear":
-            plain_numbers(ax.yaxis)
-        ax.set_xlabel("step", fontsize=STYLE["label"])
-        if panel.legend and ax.lines:
-            legend_below(ax, *handles_of([ax]))
-    for ax in axes.flat[len(panels) :]:
-        ax.remove()
-    more = f"No panel for: {listed(map(words, unshown))}" if unshown else ""
-    return entitle(figure, [*title, more], width)
+# --- Phases ---------------------------------------------------------------------------------------
 
 
-def heading(ds_run: xr.Dataset) -> list[str]:
-    about = ": ".join(filter(None, (f"Run {column(ds_run, 'run')[0]}", describe(ds_run))))
-    if "key_frequency" not in ds_run or not dataset.key_frequencies(ds_run.isel(run=0)):
-        return [about]
-    return [about, f"Key frequencies: {dataset.key_text(ds_run.isel(run=0))}"]
+def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
+    """Draw vertical lines where the phases end; of several runs at the median, if most got there.
+
+    The labels stand above the panel, and its title must leave room for them. Set the limits of the
+    x axis first.
+    """
+    ds = with_runs(ds)
+    left, right = ax.get_xlim()
+    ends = {name: _median_of(ds, name) for name in phases(ds)}
+    ends = {name: ends[name] for name in sorted(ends, key=ends.get) if left <= ends[name] <= right}
+    grokked = "steps_to_grok" not in ds or np.isfinite(_median_of(ds, "steps_to_grok"))
+    for end in ends.values():
+        ax.axvline(end, color="0.35", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+    centres = _spread([(end - left) / (right - left) for end in ends.values()], 0.27)
+    for (name, end), centre in zip(ends.items(), centres if labels else [], strict=labels):
+        label = f"{show(name).phase}\nends"
+        label = label if grokked else show(name).otherwise or label
+        ax.annotate(
+            f"{label} {end:,.0f}",
+            xy=(end, 1),
+            xycoords=ax.get_xaxis_transform(),
+            xytext=(centre, 1.05),
+            textcoords="axes fraction",
+            ha="center",
+            va="bottom",
+            fontsize=STYLE["tick"],
+            arrowprops={"arrowstyle": "-", "color": "0.35", "shrinkA": 0, "shrinkB": 0},
+        )
+    return ax
 
 
-def _has_grokked(ds: xr.Dataset) -> bool:
-    """Whether most runs have, as far as it is known."""
-    return "steps_to_grok" not in ds or np.isfinite(_phase_end(ds, "steps_to_grok"))
-
-
-def _numbers_of_keys(ds: xr.Dataset) -> str:
-    """How many key frequencies the runs have, and in how many none stands out."""
-    if not matrix(ds, "key_frequency").any():
-        return ""
-    counts = [len(dataset.marked_frequencies(ds.isel(run=i))) for i in range(ds.sizes["run"])]
-    known = [count for count in counts if count]
-    text = f" Key frequencies: {range_text(known)} each" if known else " Key frequencies"
-    missing = len(counts) - len(known)
-    if missing:
-        text += f"{', ' if known else ': '}none stands out in {missing} of {len(counts)} runs"
-    return text + "."
-
-
-def _phase_end(ds: xr.Dataset, name: str) -> float:
+def _median_of(ds: xr.Dataset, name: str) -> float:
+    """The median of a step over the runs; NaN unless most runs reached it."""
     steps = steps_of(ds, name)
     return median_step(np.where(np.isfinite(steps), steps, np.inf))
 
 
-def unreached(ds: xr.Dataset) -> str:
-    """What phases did not end, and up to when; empty if all did."""
-    ds = ds.isel(run=np.flatnonzero(_has_phases(ds)))
-    count, parts = ds.sizes["run"], []
-    for name, phase in _PHASES.items():
-        missing = count - reached(ds, name).size
-        if missing and name in ds:
-            phase = phase.partition("\n")[0]
-            parts.append(phase if count == 1 else f"{phase} in {missing} of {count} runs")
-    if not parts:
-        return ""
-    return f"Not completed within {last_steps(ds).max():,.0f} steps: {', '.join(parts)}"
-
-
-def _has_phases(ds: xr.Dataset) -> np.ndarray:
-    """Whether each run is of a task with phases, which are told by the excluded loss.
-
-    A run that diverged before anything was measured counts as one.
-    """
-    without = ("excluded_loss" in ds) & ~has_data(ds, "excluded_loss")
-    return ~(without & recorded(ds, "excluded_loss").any(axis=1))
-
-
-def _spread(places: list[float], gap: float) -> list[float]:
-    """The places, in order, moved as far as needed to be `gap` apart and within the panel."""
-    places = [min(max(place, gap / 2), 1 - gap / 2) for place in places]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + gap)
+def _spread(centres: list[float], gap: float) -> list[float]:
+    """The centres, in order, moved to be at least `gap` apart and within the panel."""
+    centres = [min(max(centre, gap / 2), 1 - gap / 2) for centre in centres]
+    for i in range(1, len(centres)):
+        centres[i] = max(centres[i], centres[i - 1] + gap)
     highest = 1 - gap / 2
-    for i in reversed(range(len(places))):
-        places[i], highest = min(places[i], highest), min(places[i], highest) - gap
-    return places
+    for i in reversed(range(len(centres))):
+        centres[i], highest = min(centres[i], highest), min(centres[i], highest) - gap
+    return centres

@@ -1,118 +1,152 @@
-"""Figures of a dataset and their files: a dozen to look at, or all."""
+"""The registry of figures, the figures of a dataset, and their PNG files.
+
+A new figure is a function with `figure` as its decorator in a module of this folder:
+
+    @figure("run", shows=lambda ds: "effective_rank" in ds)
+    def ranks_figure(ds_run): ...       # drawn for each run as ranks_run_0000.png
+"""
 
 import itertools
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from grokjax.core.errors import ConfigError
-from grokjax.plots import parallel
-from grokjax.plots.curves import curves_figure
-from grokjax.plots.frequencies import (
-    frequencies_figure,
-    has_frequencies,
-    has_spectra,
-    spectra_figure,
-)
 from grokjax.plots.look import STYLE
-from grokjax.plots.panels import drawable
-from grokjax.plots.run import progress_band_figure, progress_figure
-from grokjax.plots.sweep import phase_diagram_figure, steps_to_grok_figure
-from grokjax.results.view import column, meaningful, splits, spread_over, swept, with_runs
+from grokjax.results.view import cells_of, column, meaningful, spread_over, swept, with_runs
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 
 logger = logging.getLogger(__name__)
 
-
 WHICH = ("none", "overview", "all")
 OVERVIEW = 12
-"""Figures: a dozen can be looked at; a page or a notebook has the rest."""
-
-WORTH_A_PROCESS = 4
-"""Figures, which take as long to draw as another process takes to start."""
+"""Figures in an overview."""
 
 Named = tuple[str, Callable[[], Figure]]
+"""A file's stem, and a function that draws the figure."""
+
+
+class Kind(NamedTuple):
+    """A registered figure; see `figure`."""
+
+    draw: Callable[..., Figure]
+    each: str
+    shows: Callable[[xr.Dataset], object]
+    recorded: bool
+
+    @property
+    def stem(self) -> str:
+        return self.draw.__name__.removesuffix("_figure")
+
+
+_kinds: list[Kind] = []
+
+
+def figure(
+    each: str, shows: Callable[[xr.Dataset], object], recorded: bool = False
+) -> Callable[[Callable], Callable]:
+    """Register a function that draws a figure; `all_figures` and `overview` then include it.
+
+    Args:
+        each: what a figure is drawn for, and the function's arguments: "sweep" (ds), "axis" (ds,
+            axis), "pair" of axes (ds, x, y), "seeds" of one cell (ds) or "run" (ds).
+        shows: tells from the same dataset whether there is something to draw.
+        recorded: prefer the curves recorded while training to the measures at checkpoints.
+    """
+
+    def decorate(draw: Callable) -> Callable:
+        _kinds.append(Kind(draw, each, shows, recorded))
+        return draw
+
+    return decorate
 
 
 def all_figures(
     ds: xr.Dataset, limit: int = 50, curves: xr.Dataset | None = None
 ) -> Iterator[tuple[str, Figure]]:
-    """Yields (file stem, figure), the overviews of the sweep first, each drawn when asked for.
+    """Yield (file stem, figure), the overviews of the sweep first; each is drawn when it is due.
 
-    A figure of what the dataset, or a run, does not have is left out. Of more than `limit` runs or
-    cells, `limit` spread over the table are drawn; a warning says so. With `curves`, what was
-    recorded while training, losses and accuracies are drawn at each evaluation.
+    Figures without data are left out. Of more than `limit` runs or cells, `limit` spread over the
+    table are drawn, with a warning. `curves` holds the values recorded while training, which then
+    replace losses and accuracies at checkpoints.
     """
     yield from ((stem, draw()) for stem, draw in everything(ds, limit, curves))
 
 
 def everything(ds: xr.Dataset, limit: int = 50, curves: xr.Dataset | None = None) -> list[Named]:
-    """`all_figures` before they are drawn."""
+    """The figures of `all_figures`, not yet drawn."""
     ds = meaningful(with_runs(ds))
-    cells, runs = _groups(ds), range(ds.sizes["run"])
-    found = list(_of_the_sweep(ds, curves))
+    cells, runs = _cells(ds), ds.sizes["run"]
+    figures = list(_of_sweep(ds, curves))
     for i in _some(len(cells), limit, "groups of seeds"):
-        found += _of_a_group(ds, i, *cells[i])
-    for i in _some(len(runs), limit, "runs"):
-        found += _of_a_run(ds, i)
-    return found
+        figures += _of_cell(ds, i, *cells[i])
+    for i in _some(runs, limit, "runs"):
+        figures += _of_run(ds, i)
+    return figures
 
 
 def overview(ds: xr.Dataset, curves: xr.Dataset | None = None) -> list[Named]:
-    """The dozen to look at first: of the sweep, of a few groups of seeds, of a few runs."""
+    """A dozen figures, not yet drawn: of the sweep, of three cells, of three runs."""
     ds = meaningful(with_runs(ds))
-    cells = _groups(ds)
-    found = list(_of_the_sweep(ds, curves))[: OVERVIEW - 4]
+    cells = _cells(ds)
+    figures = list(_of_sweep(ds, curves))[: OVERVIEW - 4]
     for i in spread_over(len(cells), 3):
-        found += _of_a_group(ds, i, *cells[i])
-    runs = [list(_of_a_run(ds, i)) for i in spread_over(ds.sizes["run"], 3)]
-    kinds = itertools.zip_longest(*runs)  # progress of each before spectra of any
-    found += [figure for kind in kinds for figure in kind if figure is not None]
-    return found[:OVERVIEW]
+        figures += _of_cell(ds, i, *cells[i])
+    runs = [list(_of_run(ds, i)) for i in spread_over(ds.sizes["run"], 3)]
+    kinds = itertools.zip_longest(*runs)  # the first kind of every run, then the second
+    figures += [one for kind in kinds for one in kind if one is not None]
+    return figures[:OVERVIEW]
 
 
-def _of_the_sweep(ds: xr.Dataset, curves: xr.Dataset | None) -> Iterator[Named]:
-    axes = swept(ds)
-    drawn = curves if curves is not None and splits(curves) else ds
-    if splits(drawn):
-        yield "curves", partial(curves_figure, drawn)
-    if "steps_to_grok" in ds:
-        for axis in axes:
-            yield f"steps_to_grok_{axis}", partial(steps_to_grok_figure, ds, axis)
-        for x, y in itertools.combinations(axes, 2):
-            yield f"phase_diagram_{x}_{y}", partial(phase_diagram_figure, ds, x, y)
+def _shown(each: str, ds: xr.Dataset) -> Iterator[Kind]:
+    return (kind for kind in _kinds if kind.each == each and kind.shows(ds))
 
 
-def _groups(ds: xr.Dataset) -> list[tuple[tuple, list[int]]]:
-    """Cells with several seeds, of which there is something to draw."""
-    if not drawable(ds):
-        return []
-    return [(cell, rows) for cell, rows in cells_of(ds, swept(ds)).items() if len(rows) > 1]
+def _of_sweep(ds: xr.Dataset, curves: xr.Dataset | None) -> Iterator[Named]:
+    for kind in (kind for kind in _kinds if kind.each == "sweep"):
+        sources = [curves, ds] if kind.recorded and curves is not None else [ds]
+        for source in [source for source in sources if kind.shows(source)][:1]:
+            yield kind.stem, partial(kind.draw, source)
+    for kind in _shown("axis", ds):
+        for axis in swept(ds):
+            yield f"{kind.stem}_{axis}", partial(kind.draw, ds, axis)
+    for kind in _shown("pair", ds):
+        for x, y in itertools.combinations(swept(ds), 2):
+            yield f"{kind.stem}_{x}_{y}", partial(kind.draw, ds, x, y)
 
 
-def _of_a_group(ds: xr.Dataset, i: int, cell: tuple, rows: list[int]) -> Iterator[Named]:
-    named = [(axis, x) for axis, x in zip(swept(ds), cell, strict=True) if x is not None]
-    words = "_".join(f"{axis}_{value}" for axis, value in named)
-    stem = f"progress_band_{i:03d}" + (f"_{words}" if words else "")
-    stem = re.sub(r"[^\w.+-]+", "-", stem)[:120]
-    yield stem, partial(progress_band_figure, ds.isel(run=rows))
+def _cells(ds: xr.Dataset) -> list[tuple[tuple, list[int]]]:
+    """The cells with several seeds."""
+    return [(cell, runs) for cell, runs in cells_of(ds).items() if len(runs) > 1]
 
 
-def _of_a_run(ds: xr.Dataset, i: int) -> Iterator[Named]:
-    run, number = ds.isel(run=[i]), column(ds, "run")[i]
-    if drawable(ds):
-        yield f"progress_run_{number:04d}", partial(progress_figure, run)
-    if has_spectra(run):
-        yield f"spectra_run_{number:04d}", partial(spectra_figure, run)
-    if has_frequencies(run):
-        yield f"frequencies_run_{number:04d}", partial(frequencies_figure, run)
+def _of_cell(ds: xr.Dataset, i: int, cell: tuple, runs: list[int]) -> Iterator[Named]:
+    values = [(axis, x) for axis, x in zip(swept(ds), cell, strict=True) if x is not None]
+    ds_cell = ds.isel(run=runs)
+    for kind in _shown("seeds", ds_cell):
+        stem = "_".join([kind.stem, f"{i:03d}", *(f"{axis}_{value}" for axis, value in values)])
+        yield re.sub(r"[^\w.+-]+", "-", stem)[:120], partial(kind.draw, ds_cell)
+
+
+def _of_run(ds: xr.Dataset, i: int) -> Iterator[Named]:
+    ds_run, number = ds.isel(run=[i]), column(ds, "run")[i]
+    for kind in _shown("run", ds_run):
+        yield f"{kind.stem}_run_{number:04d}", partial(kind.draw, ds_run)
+
+
+def _some(count: int, limit: int, what: str) -> list[int]:
+    if count > limit:
+        logger.warning("figures of %d of the %d %s only; raise limit for all", limit, count, what)
+    return spread_over(count, limit)
 
 
 def save_all(
@@ -124,64 +158,41 @@ def save_all(
     limit: int = 50,
     check: Callable[[], object] = lambda: None,
     tell: Callable[[int, int], object] = lambda done, total: None,
-    cores: int = 1,
 ) -> list[AnyPath]:
-    """Writes figures as PNG files, each of which is there whole or not at all.
+    """Write figures as PNG files, each of which appears complete.
 
     Args:
-        which: "none", "overview" (a dozen) or "all" (`all_figures`).
-        curves: what was recorded while training, drawn in place of what was measured.
-        check: called after each, and while others draw; raises to stop.
-        tell: called with how many are there, of how many.
-        cores: how many processes draw, this one among them.
+        which: "none", "overview" (a dozen) or "all" (see `all_figures`).
+        curves: values recorded while training, see `all_figures`.
+        check: called after each figure; raises to stop.
+        tell: called with the number of files written and the total.
+
+    Raises:
+        ConfigError: `which` is none of these.
     """
     if which not in WHICH:
         raise ConfigError(f"figures {which!r}: choose from {', '.join(WHICH)}")
     if which == "none":
         return []
     directory = files.path(directory)
-    figures = chosen(ds, which, curves, limit)
-    helpers = min(cores, len(figures) // WORTH_A_PROCESS) - 1
-    made_from = ds, which, curves, limit
-    with (
-        files.written_here(directory) as here,
-        parallel.drawing(made_from, here, len(figures), helpers) as (waiting, drawn),
-    ):
-        while len(drawn) < len(figures):
-            if (place := parallel.next_of(waiting)) is not None:
-                save(figures[place], here)
-                drawn.append(place)
-            tell(len(drawn), len(figures))
+    figures = overview(ds, curves) if which == "overview" else everything(ds, limit, curves)
+    with directory.written_here() as here:
+        for done, named in enumerate(figures, 1):
+            _save(named, here)
+            tell(done, len(figures))
             check()
     return [directory / f"{stem}.png" for stem, _ in figures]
 
 
-def chosen(ds: xr.Dataset, which: str, curves: xr.Dataset | None, limit: int) -> list[Named]:
-    return overview(ds, curves) if which == "overview" else everything(ds, limit, curves)
-
-
-def save(named: Named, directory: Path) -> None:
-    """Draws and writes one figure."""
+def _save(named: Named, directory: Path) -> None:
+    """Draw and write one figure."""
     stem, draw = named
     path, unfinished = directory / f"{stem}.png", directory / f".{stem}.{os.getpid()}.tmp"
-    figure = draw()
+    drawn = draw()
+    drawn.dpi = STYLE["dpi"]
     try:
-        figure.savefig(unfinished, format="png", dpi=STYLE["dpi"])
+        FigureCanvasAgg(drawn).print_png(unfinished)  # savefig draws everything twice
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-        figure.clear()
-
-
-def cells_of(ds: xr.Dataset, axes: Sequence[str]) -> dict[tuple, list[int]]:
-    cells: dict[tuple, list[int]] = {}
-    columns = [column(ds, axis) for axis in axes]
-    for i in range(ds.sizes["run"]):
-        cells.setdefault(tuple(column[i] for column in columns), []).append(i)
-    return cells
-
-
-def _some(count: int, limit: int, what: str) -> list[int]:
-    if count > limit:
-        logger.warning("figures of %d of the %d %s only; raise limit for all", limit, count, what)
-    return spread_over(count, limit)
+        drawn.clear()

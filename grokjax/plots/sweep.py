@@ -1,4 +1,4 @@
-"""All runs of a sweep: their steps to grok along its axes."""
+"""Steps to grok of all runs of a sweep, along its axes."""
 
 import matplotlib
 import numpy as np
@@ -8,6 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import NullLocator
 
 from grokjax.plots.look import (
     DASHES,
@@ -18,10 +19,11 @@ from grokjax.plots.look import (
     legend_below,
     new_figure,
     norm_of,
-    place_values,
     plain_numbers,
     proxy,
 )
+from grokjax.plots.saving import figure
+from grokjax.plots.titles import prefix
 from grokjax.results.view import (
     column,
     distinct,
@@ -29,7 +31,6 @@ from grokjax.results.view import (
     later_than_all,
     median_step,
     numeric,
-    prefix,
     range_text,
     swept,
     text,
@@ -39,16 +40,21 @@ from grokjax.results.view import (
 )
 
 _BEYOND = {"never": (1.05, "not grokked"), "unfinished": (1.05, ""), "diverged": (1.11, "diverged")}
-"""Runs without steps to grok stand above the panel, at this share of its height."""
+"""Heights, as fractions of the panel's, and names of the rows for runs that did not grok."""
 
 
+def _has_steps(ds: xr.Dataset) -> bool:
+    return "steps_to_grok" in ds
+
+
+@figure("axis", shows=_has_steps)
 def steps_to_grok_figure(ds: xr.Dataset, axis: str, hue: str | None = None) -> Figure:
     """Steps to grok against one swept axis, a dot for each run.
 
     Args:
-        ds: a sweep; `swept` tells its axes.
+        ds: a sweep; `swept` lists its axes.
         axis: a field of the runs, numbers or names.
-        hue: a field to tell apart by colour and marker; by default another swept axis, if any.
+        hue: a field for colours and markers; by default another swept axis, if any.
     """
     ds = with_runs(ds)
     hue = hue or next((name for name in swept(ds) if name != axis), None)
@@ -61,26 +67,25 @@ def steps_to_grok_figure(ds: xr.Dataset, axis: str, hue: str | None = None) -> F
     return entitle(figure, [f"{prefix(ds)}steps to grok against {words(axis)}", meaning])
 
 
-def draw_steps_to_grok(ds: xr.Dataset, ax: Axes, axis: str, levels: "Levels | None" = None) -> Axes:
-    """A dot for each run that grokked; above the panel, on no scale, those that did not.
+def draw_steps_to_grok(ds: xr.Dataset, ax: Axes, axis: str, levels: Levels | None = None) -> Axes:
+    """Draw a dot for each run that grokked; those that did not are above the panel.
 
-    The line is the median, to which a run that did not grok counts as later than all others, so it
-    has a gap where half of the runs or fewer grokked; between names, which have no order, there is
-    none. Runs that share a value stand side by side.
+    The line is the median, for which a run that did not grok counts as later than all others: it
+    has a gap where half of the runs or fewer grokked. Names have no order and no line between them.
+    Runs that share a value are side by side.
     """
     ds = with_runs(ds)
     values = column(ds, axis)
-    places, beside = place_values(ax, values)
+    exact, jittered = _scale_x(ax, values)
     levels = levels or Levels(ds, None)
     heights, outcome = grokking(ds)
     later = later_than_all(ds)
     for i, level in enumerate(levels.distinct):
-        colour, mine = levels.colour(level), np.array([v == level for v in levels.of(ds)])
-        _draw_dots(ax, beside, heights, outcome, mine, colour, levels.marker(level))
-        groups = [mine & (places == x) for x in np.unique(places[mine])]
-        at, median = (
-            [f(x[rows]) for rows in groups] for f, x in ((np.median, beside), (median_step, later))
-        )
+        colour, runs = levels.colour(level), np.array([v == level for v in levels.of(ds)])
+        _draw_dots(ax, jittered, heights, np.where(runs, outcome, ""), colour, levels.marker(level))
+        groups = [runs & (exact == x) for x in np.unique(exact[runs])]
+        at = [np.median(jittered[group]) for group in groups]
+        median = [median_step(later[group]) for group in groups]
         look = {"linestyle": DASHES[i % 4], "linewidth": 1.2}
         if not numeric(value for value in values if value is not None):
             look = {"linestyle": "", "marker": "_", "markersize": 22, "markeredgewidth": 1.6}
@@ -102,38 +107,68 @@ def draw_steps_to_grok(ds: xr.Dataset, ax: Axes, axis: str, levels: "Levels | No
 
 def _draw_dots(
     ax: Axes,
-    at: np.ndarray,
+    x: np.ndarray,
     heights: np.ndarray,
     outcome: np.ndarray,
-    mine: np.ndarray,
     colour: tuple,
     marker: str,
 ) -> None:
-    """The runs of one level by what became of them, and names for the rows above the panel."""
+    """Draw the runs of one level by outcome, "" for others, and name the rows above the panel."""
     for kind, face, shape, size in (
         ("grokked", colour, marker, 5.5),
         ("never", "none", "^", 7),
         ("unfinished", colour, "$?$", 6),
         ("diverged", colour, "x", 6),
     ):
-        rows = mine & (outcome == kind)
-        if not rows.any():
+        runs = outcome == kind
+        if not runs.any():
             continue
         look = {"color": colour, "markerfacecolor": face, "markersize": size, "zorder": 3}
         look |= {"linestyle": "", "marker": shape, "label": kind}
         if kind == "grokked":
-            ax.plot(at[rows], heights[rows], **look)
+            ax.plot(x[runs], heights[runs], **look)
             continue
         height, word = _BEYOND[kind]
         beyond = {"transform": ax.get_xaxis_transform(), "clip_on": False}
-        ax.plot(at[rows], np.full(rows.sum(), height), **look, **beyond)
-        place = {"transform": ax.transAxes, "ha": "right", "va": "center"}
+        ax.plot(x[runs], np.full(runs.sum(), height), **look, **beyond)
         if word not in (text.get_text() for text in ax.texts):
-            ax.text(-0.01, height, word, fontsize=STYLE["tick"], **place)
+            at_left = {"transform": ax.transAxes, "ha": "right", "va": "center"}
+            ax.text(-0.01, height, word, fontsize=STYLE["tick"], **at_left)
 
 
+def _scale_x(ax: Axes, values: list) -> tuple[np.ndarray, np.ndarray]:
+    """Scale the x axis for the values of a field; return each x, without and with its jitter."""
+    ordered = distinct(values)
+    if numeric(ordered):
+        exact, ticks = np.array(values, float), np.array(ordered, float)
+        positive = ticks[ticks > 0]
+        if ticks[0] >= 0 and positive.size and ticks[-1] >= 10 * positive[0]:
+            # A zero, such as no weight decay, is a decade left of the smallest value.
+            symlog = {"linthresh": positive[0]} if ticks[0] == 0 else {}
+            ax.set_xscale("symlog" if symlog else "log", **symlog)
+    else:
+        exact, ticks = (np.array([float(ordered.index(v)) for v in x]) for x in (values, ordered))
+    scale = ax.xaxis.get_transform()
+    jittered, centres = scale.transform(exact).copy(), scale.transform(ticks)
+    span = float(np.ptp(centres)) or 1.0
+    width = min(np.diff(centres).min(initial=span) * 0.4, 0.06 * span)
+    labels, last = [], -np.inf
+    for centre, value in zip(centres, ordered, strict=True):
+        same = jittered == centre
+        jittered[same] += width * (np.linspace(-0.5, 0.5, same.sum()) if same.sum() > 1 else 0.0)
+        fits = centre - last >= 0.065 * span
+        labels.append(text(value, 3) if fits else "")
+        last = centre if fits else last
+    ax.set_xticks(ticks, labels)
+    ax.xaxis.set_minor_locator(NullLocator())
+    edges = np.array([centres[0] - 0.08 * span, centres[-1] + 0.08 * span])
+    ax.set_xlim(*scale.inverted().transform(edges))
+    return exact, scale.inverted().transform(jittered)
+
+
+@figure("pair", shows=_has_steps)
 def phase_diagram_figure(ds: xr.Dataset, x: str, y: str) -> Figure:
-    """Median steps to grok over two swept axes, and how many runs of each cell grokked."""
+    """Median steps to grok over two swept axes, with the number of runs that grokked."""
     ds = with_runs(ds)
     columns, rows = (len(distinct(column(ds, name))) for name in (x, y))
     width, height = min(max(6.5, 2.6 + 0.8 * columns), 16), min(max(4.6, 2.4 + 0.5 * rows), 14)
@@ -141,14 +176,14 @@ def phase_diagram_figure(ds: xr.Dataset, x: str, y: str) -> Figure:
     draw_phase_diagram(ds, axes[0, 0], x, y)
     pooled = ", ".join(words(name) for name in varied(ds) if name not in (x, y))
     over = f" (over {pooled})" if pooled else ""
-    note = f"Colour: median steps{over}. Number: how many of the runs grokked."
+    note = f"Colour: median steps{over}. Numbers: runs that grokked, of all runs."
     return entitle(figure, [f"{prefix(ds)}steps to grok", note], width)
 
 
 def draw_phase_diagram(ds: xr.Dataset, ax: Axes, x: str, y: str) -> Axes:
-    """A cell for each pair of values, evenly spaced; adds a colour bar and a legend to the figure.
+    """Draw a cell for each pair of values, evenly spaced, with a colour bar and a legend.
 
-    To the median, a run that did not grok counts as later than all others.
+    For the median, a run that did not grok counts as later than all others.
     """
     ds = with_runs(ds)
     values = [column(ds, name) for name in (x, y)]
@@ -181,42 +216,42 @@ def _draw_cell(
 ) -> None:
     row, column = cell
     grokked = int(np.isfinite(steps).sum())
-    known = bool(np.isfinite(median))
-    face = image.to_rgba(median) if known else "0.85" if grokked else "white"
-    open_ = int(np.isnan(steps).sum())  # may still grok
-    hatch = None if known or not steps or (open_ and not grokked) else ".." if grokked else "////"
-    edge = "white" if known else "0.6"
+    most = bool(np.isfinite(median))
+    face = image.to_rgba(median) if most else "0.85" if grokked else "white"
+    unfinished = bool(np.isnan(steps).any())
+    hatch = ".." if grokked else "////"
+    hatch = None if most or not steps or (unfinished and not grokked) else hatch
+    edge = "white" if most else "0.6"
     corner = (column - 0.5, row - 0.5)
     ax.add_patch(Rectangle(corner, 1, 1, facecolor=face, edgecolor=edge, hatch=hatch, linewidth=1))
     if steps:
-        dark = known and float(np.dot(image.to_rgba(median)[:3], (0.299, 0.587, 0.114))) < 0.45
-        box = None if known else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        dark = most and float(np.dot(image.to_rgba(median)[:3], (0.299, 0.587, 0.114))) < 0.45
+        box = None if most else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         size = max(5, min(STYLE["tick"], 360 / ax.get_xlim()[1]))
         look = {"ha": "center", "va": "center", "fontsize": size, "bbox": box}
-        count = f"{grokked}/{len(steps)}" + "…" * (open_ > 0)
+        count = f"{grokked}/{len(steps)}" + "…" * unfinished
         ax.text(column, row, count, color="white" if dark else "black", **look)
 
 
 def _outcomes(ds: xr.Dataset) -> list[Line2D]:
-    """Handles for what the markers and the line of `draw_steps_to_grok` mean."""
+    """Legend handles for the markers and the line of `draw_steps_to_grok`."""
     heights, outcome = grokking(ds)
     handles = []
     if (outcome == "grokked").any():
         handles.append(proxy("a run that grokked", marker="o"))
         handles.append(proxy("median (if most grokked)", marker="_", markersize=14))
-    if (outcome == "never").any():
-        within = range_text(heights[outcome == "never"])
-        handles.append(proxy(f"not within {within} steps", marker="^", markerfacecolor="none"))
-    if (outcome == "unfinished").any():
-        within = range_text(heights[outcome == "unfinished"])
-        handles.append(proxy(f"not yet, at step {within} of more", marker="$?$"))
-    if (outcome == "diverged").any():
-        within = range_text(heights[outcome == "diverged"])
-        handles.append(proxy(f"diverged at step {within}", marker="x"))
+    for kind, label, look in (
+        ("never", "not within {} steps", {"marker": "^", "markerfacecolor": "none"}),
+        ("unfinished", "not yet, at step {} of more", {"marker": "$?$"}),
+        ("diverged", "diverged at step {}", {"marker": "x"}),
+    ):
+        if (outcome == kind).any():
+            handles.append(proxy(label.format(range_text(heights[outcome == kind])), **look))
     return handles
 
 
 def _cell_kinds(cells: dict[tuple[int, int], list[float]], medians: np.ndarray) -> list[Patch]:
+    """Legend handles for the cells of `draw_phase_diagram`."""
     grokked = {cell: np.isfinite(steps).sum() for cell, steps in cells.items()}
     handles = []
     if any(np.isnan(steps).any() for steps in cells.values()):

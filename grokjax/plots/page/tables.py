@@ -1,16 +1,16 @@
-"""The tables of a page: one row a run, and one row for the seeds of a cell."""
+"""The tables of a page: one row per run, and one row for the seeds of each cell."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from grokjax.plots.page import intervals
 from grokjax.plots.page.arrays import by_frequency
-from grokjax.plots.saving import cells_of
 from grokjax.results import dataset
 from grokjax.results.view import (
     axes_of,
+    cells_of,
     column,
     distinct,
     grokking,
@@ -22,17 +22,20 @@ from grokjax.results.view import (
     recorded,
     steps_of,
     swept,
+    table_columns,
     text,
     units,
     words,
 )
 
-_FINAL = ("train_loss", "test_loss", "restricted_loss")
+WANTED = 0.95
+"""Coverage of the intervals of medians."""
+
 _DASH = "–"
 
 
 class Cell(NamedTuple):
-    """Of a table: what is read, what it is sorted by, and a remark in small print."""
+    """A cell of a table: its text, its sort key, and a remark in small print."""
 
     text: str
     order: float | str
@@ -40,71 +43,74 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    columns: list[tuple[str, str]]  # heading, and what hovering it tells
+    columns: list[tuple[str, str]]  # heading and tooltip
     rows: list[list[Cell]]
 
 
+# --- Runs -----------------------------------------------------------------------------------------
+
+
 def runs_table(ds: xr.Dataset, curves: xr.Dataset) -> Table:
-    """One row a run."""
-    axes, columns = axes_of(ds), []
-    cells: list[list[Cell]] = [[] for _ in range(ds.sizes["run"])]
-
-    def add(heading: str, about: str, values: list[Cell]) -> None:
-        columns.append((heading, about))
-        for row, value in zip(cells, values, strict=True):
-            row.append(value)
-
-    add("run", "its number in runs.csv", [Cell(str(x), x) for x in column(ds, "run")])
-    for axis in axes:
+    """One row per run: its values along the axes, steps, final losses and key frequencies."""
+    columns = [("run", "its number in runs.csv", [Cell(str(x), x) for x in column(ds, "run")])]
+    for axis in axes_of(ds):
         order = distinct(column(ds, axis))
-        values = [Cell(text(x), order.index(x)) for x in column(ds, axis)]
-        add(words(axis), "swept", values)
-    seen, lost = _seen(ds, curves), steps_of(ds, "diverged_at")
+        cells = [Cell(text(x), order.index(x)) for x in column(ds, axis)]
+        columns.append((words(axis), "swept", cells))
+    seen, diverged_at = _evaluated(ds, curves), steps_of(ds, "diverged_at")
     for name in _per_run(ds):
-        about = str(ds[name].attrs.get("definition", ""))
-        values = matrix(ds, name)
+        about, values = _definition(ds, name), matrix(ds, name)
         if units(ds, name) == "steps":
-            crossing = str(name).startswith("steps_to_")  # the others are not first of anything
+            crossing = name.startswith("steps_to_")  # the first step with a property
             about += "; in brackets the evaluations between which it lies" * crossing
-            values = [_step(x, seen[i], lost[i], crossing) for i, x in enumerate(values)]
+            cells = [_step(x, seen[i], diverged_at[i], crossing) for i, x in enumerate(values)]
         else:
-            values = [_number(x) for x in values]
-        add(long_name(ds, name), about, values)
-    finals = [name for name in _FINAL if name in ds and "step" in ds[name].dims]
-    for name in finals:
-        values = [_number(x) for x in _at_last(ds, name)]
-        add(f"final {words(name)}", str(ds[name].attrs.get("definition", "")), values)
+            cells = [_number(x) for x in values]
+        columns.append((long_name(ds, name), about, cells))
+    for name in table_columns(ds):
+        if ds[name].ndim == 2 and "step" in ds[name].dims:
+            cells = [_number(x) for x in _at_last(matrix(ds, name))]
+            columns.append((f"final {words(name)}", _definition(ds, name), cells))
     if "key_frequency" in ds and ds["key_frequency"].any():
-        for heading, about, values in _keys(ds):
-            add(heading, about, values)
-    return Table(columns, cells)
+        columns += _keys(ds)
+    headings = [(heading, about) for heading, about, _ in columns]
+    return Table(headings, [list(row) for row in zip(*(x for *_, x in columns), strict=True)])
+
+
+def _definition(ds: xr.Dataset, name: str) -> str:
+    return str(ds[name].attrs.get("definition", ""))
 
 
 def _per_run(ds: xr.Dataset) -> list[str]:
-    """Numbers that there is one of for a run, steps first; what was diverged is said elsewhere."""
+    """The numbers per run, steps first; divergence is shown in their cells."""
     names = [
         str(name) for name, x in ds.data_vars.items() if x.dims == ("run",) and x.dtype.kind in "if"
     ]
-    names = [name for name in names if name != "diverged_at" and has_data(ds, name).any()] + [
-        name for name in names if name == "steps_to_grok" and not has_data(ds, name).any()
-    ]
+    names = [x for x in names if x == "steps_to_grok" or has_data(ds, x).any()]
+    names = [name for name in names if name != "diverged_at"]
     return sorted(names, key=lambda name: (units(ds, name) != "steps", name == "steps_to_grok"))
 
 
-def _seen(ds: xr.Dataset, curves: xr.Dataset) -> list[np.ndarray]:
+def _evaluated(ds: xr.Dataset, curves: xr.Dataset) -> list[np.ndarray]:
     """The steps at which each run was evaluated."""
     source = curves if "test_loss" in curves and curves.sizes.get("step") else ds
     return [source["step"].values[row] for row in recorded(source, "test_loss")]
 
 
-def _step(step: float, seen: np.ndarray, diverged: float, crossing: bool) -> Cell:
+def _step(step: float, seen: np.ndarray, diverged_at: float, crossing: bool) -> Cell:
     last = float(seen.max()) if seen.size else 0.0
     if np.isfinite(step):
-        earlier = intervals.before(step, seen) if crossing else np.nan
+        earlier = before(step, seen) if crossing else np.nan
         return Cell(f"{step:,.0f}", step, f"({earlier:,.0f}, {step:,.0f}]" if earlier >= 0 else "")
-    if np.isfinite(diverged):
-        return Cell("diverged", np.inf, f"at {diverged:,.0f}")
+    if np.isfinite(diverged_at):
+        return Cell("diverged", np.inf, f"at {diverged_at:,.0f}")
     return Cell(f"> {last:,.0f}", 1e15 + last, "not reached")
+
+
+def before(step: float, seen: np.ndarray) -> float:
+    """The last evaluated step before `step`; NaN if there is none."""
+    earlier = seen[seen < step]
+    return float(earlier.max()) if earlier.size else math.nan
 
 
 def _number(value: float) -> Cell:
@@ -112,24 +118,26 @@ def _number(value: float) -> Cell:
     return Cell(shown, value) if np.isfinite(value) else Cell(_DASH, np.inf)
 
 
-def _at_last(ds: xr.Dataset, name: str) -> np.ndarray:
-    """Each run's last number."""
-    values = matrix(ds, name)
-    seen = np.isfinite(values)
+def _at_last(values: np.ndarray) -> np.ndarray:
+    """Each run's last finite value or row of values, from [run, step, ...]; NaN if it has none."""
+    seen = np.isfinite(values).reshape(*values.shape[:2], -1).any(axis=2)
     last = values.shape[1] - 1 - seen[:, ::-1].argmax(axis=1)
-    return np.where(seen.any(axis=1), values[np.arange(len(values)), last], np.nan)
+    return values[np.arange(len(values)), last]
 
 
 def _keys(ds: xr.Dataset) -> list[tuple[str, str, list[Cell]]]:
-    """Key frequencies, and how far they stand out of the spectrum that they are chosen by."""
+    """Columns of the key frequencies and of their margin in the spectrum of W_L."""
     keys = ds["key_frequency"].values.astype(bool)
-    texts = [Cell(dataset.key_text(ds.isel(run=i)), int(row.sum())) for i, row in enumerate(keys)]
-    found = [("key frequencies", str(ds["key_frequency"].attrs.get("definition", "")), texts)]
-    margins = [margin(row, norms) for row, norms in zip(keys, _norms_at_end(ds), strict=True)]
+    cells = [Cell(dataset.key_text(ds.isel(run=i)), int(row.sum())) for i, row in enumerate(keys)]
+    columns = [("key frequencies", _definition(ds, "key_frequency"), cells)]
+    if "neuron_logit_map_norm" not in ds:
+        return columns
+    norms = _at_last(by_frequency(ds, "neuron_logit_map_norm"))
+    margins = [margin(row, of_run) for row, of_run in zip(keys, norms, strict=True)]
     if any(np.isfinite(weakest) for weakest, _ in margins):
         about = (
-            "norms in the neuron-logit map at the last checkpoint, as shares of the largest: "
-            "of the weakest key frequency, and of the strongest other one"
+            "norms in the neuron-logit map at the last checkpoint, as fractions of the largest: "
+            "the weakest key frequency / the strongest other one"
         )
         cells = [
             Cell(f"{weakest:.2f} / {other:.2f}", weakest - other)
@@ -137,64 +145,91 @@ def _keys(ds: xr.Dataset) -> list[tuple[str, str, list[Cell]]]:
             else Cell(_DASH, -np.inf)
             for weakest, other in margins
         ]
-        found.append(("margin", about, cells))
-    return found
+        columns.append(("margin", about, cells))
+    return columns
 
 
 def margin(keys: np.ndarray, norms: np.ndarray) -> tuple[float, float]:
-    """Of one run's spectrum: shares of the largest norm, as in the heading of the column."""
+    """The weakest key norm and the strongest other norm of one run, as fractions of the largest."""
     norms = np.where(np.isfinite(norms), norms, 0.0)
     if not keys.any() or not norms.any():
         return np.nan, np.nan
-    shares = norms / norms.max()
-    return float(shares[keys].min()), float(shares[~keys].max(initial=0.0))
+    fractions = norms / norms.max()
+    return float(fractions[keys].min()), float(fractions[~keys].max(initial=0.0))
 
 
-def _norms_at_end(ds: xr.Dataset) -> np.ndarray:
-    """Norms [run, frequency] in the neuron-logit map at each run's last checkpoint with any."""
-    name, shape = "neuron_logit_map_norm", (ds.sizes["run"], ds.sizes.get("frequency", 0))
-    if name not in ds:
-        return np.full(shape, np.nan)
-    if "step" not in ds[name].dims:
-        return ds[name].transpose("run", "frequency").values.astype(float)
-    norms = by_frequency(ds, name)
-    seen = np.isfinite(norms).any(axis=2)
-    last = seen.shape[1] - 1 - seen[:, ::-1].argmax(axis=1)
-    return norms[np.arange(len(norms)), last]
+# --- Cells ----------------------------------------------------------------------------------------
 
 
 def groups_table(ds: xr.Dataset) -> Table | None:
-    """Median steps to grok over the seeds of each cell, and its interval; None without seeds."""
-    axes = swept(ds)
-    cells = cells_of(ds, axes)
+    """Median steps to grok over the seeds of each cell, with its interval; None without seeds."""
+    axes, cells = swept(ds), cells_of(ds)
     if "steps_to_grok" not in ds or max(map(len, cells.values())) < 2:
         return None
-    steps, found = grokking(ds)
     later = np.where(np.isnan(later_than_all(ds)), np.inf, later_than_all(ds))
-    last = last_steps(ds)
+    last, (_, outcome) = last_steps(ds), grokking(ds)
     orders = {axis: distinct(column(ds, axis)) for axis in axes}
     rows = []
     for values, runs in cells.items():
         row = [Cell(text(x), orders[axis].index(x)) for axis, x in zip(axes, values, strict=True)]
-        of = intervals.of_median(later[runs])
-        beyond = f"> {last[runs].max():,.0f}"
-        ends = [beyond if np.isinf(x) else f"{x:,.0f}" for x in (of.median, of.low, of.high)]
-        grokked = int((found[runs] == "grokked").sum())
-        diverged = int((found[runs] == "diverged").sum())
-        unfinished = int((found[runs] == "unfinished").sum())
-        counts = ((diverged, "diverged"), (unfinished, "not at their last step"))
-        small = ", ".join(f"{count} {word}" for count, word in counts if count)
-        row.append(Cell(f"{grokked} of {len(runs)}", grokked / len(runs), small))
-        row.append(Cell(ends[0], of.median))
-        interval = f"{ends[1]} to {ends[2]}" if np.isfinite(of.low) else beyond
-        interval = interval if len(runs) > 1 else _DASH
-        confidence = f"{100 * of.coverage:.0f} % confidence"
-        row.append(Cell(interval, of.low, confidence if len(runs) > 1 else ""))
-        rows.append(row)
+        rows.append(row + _group(later[runs], last[runs], outcome[runs]))
     about = (
-        "between values of runs, with the chance that it holds the median of all seeds there are; "
-        "a run that did not grok counts as later than all others"
+        "two values of runs, and the chance that the median of all possible seeds lies between "
+        "them; a run that did not grok counts as later than all others"
     )
     heads = [(words(axis), "swept") for axis in axes]
     heads += [("grokked", "runs"), ("median steps to grok", "over the seeds"), ("interval", about)]
     return Table(heads, rows)
+
+
+def _group(later: np.ndarray, last: np.ndarray, outcome: np.ndarray) -> list[Cell]:
+    """The cells of one row: runs that grokked, their median, its interval."""
+    total, interval = len(later), of_median(later)
+    beyond = f"> {last.max():,.0f}"
+    median, low, high = (beyond if np.isinf(x) else f"{x:,.0f}" for x in interval[:3])
+    counts = {kind: int((outcome == kind).sum()) for kind in ("grokked", "diverged", "unfinished")}
+    names = {"diverged": "diverged", "unfinished": "not at their last step"}
+    small = ", ".join(f"{counts[kind]} {name}" for kind, name in names.items() if counts[kind])
+    grokked = counts["grokked"]
+    cells = [Cell(f"{grokked} of {total}", grokked / total, small), Cell(median, interval.median)]
+    if total == 1:
+        return [*cells, Cell(_DASH, interval.low)]
+    ends = f"{low} to {high}" if np.isfinite(interval.low) else beyond
+    return [*cells, Cell(ends, interval.low, f"{100 * interval.coverage:.0f} % confidence")]
+
+
+# --- Intervals of medians -------------------------------------------------------------------------
+
+
+class Interval(NamedTuple):
+    """A sample's median, and two of its values around the median of the distribution."""
+
+    median: float
+    low: float
+    high: float
+    coverage: float  # the probability that they enclose it
+
+
+def of_median(steps: np.ndarray) -> Interval:
+    """The interval of the median of steps per run, infinite for a run that did not get there.
+
+    The median is infinite unless more than half of the runs got there.
+    """
+    ordered = np.sort(steps)
+    count = len(ordered)
+    middle = ordered[[(count - 1) // 2, count // 2]]
+    k = rank(count)
+    return Interval(float(middle.mean()), ordered[k - 1], ordered[count - k], coverage(count, k))
+
+
+def rank(count: int) -> int:
+    """The largest k for which the k-th lowest and highest of `count` values cover 95 %, or 1."""
+    return max((k for k in range(1, count // 2 + 1) if coverage(count, k) >= WANTED), default=1)
+
+
+def coverage(count: int, k: int) -> float:
+    """The probability that the k-th lowest and highest value enclose the distribution's median.
+
+    1 - 2 P(X < k) for X binomial of `count` fair coins, for any distribution.
+    """
+    return max(0.0, 1 - 2 * sum(math.comb(count, i) for i in range(k)) / 2**count)

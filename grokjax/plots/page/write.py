@@ -1,4 +1,4 @@
-"""From sweeps to the text of a page and its file."""
+"""Write the page of one or several sweeps as an HTML file."""
 
 import errno
 import json
@@ -14,8 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from grokjax.core.errors import ConfigError
 from grokjax.plots.page import arrays, prose, tables
-from grokjax.results.several import open_sweep
-from grokjax.results.sweep import Sweep
+from grokjax.results.sweep import Sweep, open_sweep
 from grokjax.results.view import axes_of, meaningful, with_runs
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
@@ -23,19 +22,19 @@ from grokjax.storage.files import AnyPath
 _SCRIPTS = ("shared.js", "curves.js", "spectra.js", "outcomes.js", "page.js")
 _HERE = Path(__file__).parent
 _SPANS = (("curves", 900_000), ("spectra", 900_000))
-"""Numbers of a page, at 5.3 and 2.7 bytes each: with plotly's 4.8 MB below 15 MB."""
+"""Numbers in a page, of 5.3 and 2.7 bytes each: below 15 MB with plotly's 4.8 MB."""
 
 Sweeps = Sweep | str | os.PathLike
-"""A sweep that was opened, or its workdir."""
+"""An opened sweep, or its workdir."""
 
 
 def write(sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike) -> AnyPath:
-    """Writes the page of one sweep, or of several with a tab for each, as one HTML file.
+    """Write the page of one sweep, or of several with a tab for each, as one HTML file.
 
-    A reader sees the old file or the new one, nothing between.
+    Replaces an existing file atomically.
 
     Raises:
-        ConfigError: there is no sweep, or nothing of it to show, or the file cannot be written.
+        ConfigError: there is no sweep, a sweep has no saved results, or the file cannot be written.
     """
     several = [sweeps] if isinstance(sweeps, Sweep | str | os.PathLike) else list(sweeps)
     opened = [x if isinstance(x, Sweep) else open_sweep(x) for x in several]
@@ -47,16 +46,16 @@ def write(sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike) -> AnyPath
 def write_of(
     measures: xr.Dataset, curves: xr.Dataset, made_with: Mapping[str, Any], path: str | os.PathLike
 ) -> AnyPath:
-    """`write` for a sweep whose datasets are at hand, and not yet on disk."""
+    """Write the page of a sweep from its datasets, which need not be on disk."""
     return _save(render([(measures, curves, dict(made_with))]), files.path(path))
 
 
 def _save(text: str, path: AnyPath) -> AnyPath:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, text)
+        path.write(text)
     except OSError as error:
-        if error.errno == errno.ENOSPC:  # no fault of the name
+        if error.errno == errno.ENOSPC:  # another name would not help
             raise
         reason = error.strerror or error
         raise ConfigError(f"{path} cannot be written ({reason}): name another file") from error
@@ -64,7 +63,7 @@ def _save(text: str, path: AnyPath) -> AnyPath:
 
 
 def render(sweeps: Sequence[tuple[xr.Dataset, xr.Dataset, dict[str, Any]]]) -> str:
-    """The page of sweeps: measures and curves of each, and what it was made with."""
+    """The HTML of a page from (measures, curves, made_with) of each sweep."""
     spans = {name: span // len(sweeps) for name, span in _SPANS}
     shown = [
         _section(i, meaningful(with_runs(ds)), curves, dict(made_with), spans)
@@ -94,7 +93,7 @@ def _section(
     made_with: dict[str, Any],
     spans: dict[str, int],
 ) -> dict[str, Any]:
-    """What the template shows of one sweep, and the data that its scripts draw."""
+    """The variables of the template for one sweep, with the data for its scripts."""
     notes: dict[str, list[str]] = {"curves": [], "spectra": []}
     data = {
         "axes": [{"name": name, "label": prose.words(name)} for name in axes_of(ds)],
@@ -114,7 +113,7 @@ def _section(
         "warnings": prose.warnings(ds, made_with),
         "notes": notes,
         "made_with": prose.made_with(made_with),
-        # "<" so that no text of a measure's can end the element.
+        # Escape "<", so that no text of a measure can end the element.
         "json": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         "spectra": bool(data["spectra"]["variables"]),
         "filters": [axis for axis in data["axes"] if axis["name"] != "steps"],
