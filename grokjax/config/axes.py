@@ -19,13 +19,13 @@ Fields = dict[str, Any]
 def resolve(
     config: ConfigDict, sweep: Callable[[ConfigDict], Iterable[Mapping[str, Any]]] | None = None
 ) -> SweepConfig:
-    """The runs of a config, checked.
+    """The validated sweep of a config.
 
-    The rows that `sweep(config)` yields are multiplied by the axes. Rows vary slowest, then the
-    axes in the order of the settings, and the seed fastest.
+    Rows of `sweep(config)` are multiplied by the axes. Rows vary slowest, then the axes in the
+    order of the settings; the seed varies fastest.
 
     Raises:
-        ConfigError: what is wrong, what is allowed and how to mend it, in one line.
+        ConfigError: what is wrong, what is allowed and how to fix it, in one line.
     """
     names = tuple(run_settings())
     fields = _flat(config, (*names, *SWEEP_SETTINGS, "axes"), "config")
@@ -49,7 +49,7 @@ def resolve(
 
 
 def check_axis(name: str, values: Any) -> tuple[Any, ...]:
-    """The values of the axis over run field `name`, as the field stores them."""
+    """The validated values of an axis over run field `name`."""
     if isinstance(values, np.ndarray) and values.ndim == 1:
         values = tuple(values.tolist())
     if isinstance(values, range | list):
@@ -65,7 +65,7 @@ def check_axis(name: str, values: Any) -> tuple[Any, ...]:
     try:
         return tuple(check(name, value) for value in values)
     except ConfigError as error:
-        raise ConfigError(f"axes.{name} holds a wrong value: {error}") from None
+        raise ConfigError(f"axes.{name} contains an invalid value: {error}") from None
 
 
 def _declared_axes(config: ConfigDict) -> dict[str, tuple[Any, ...]]:
@@ -82,7 +82,7 @@ def _declared_axes(config: ConfigDict) -> dict[str, tuple[Any, ...]]:
 
 
 def _flat(config: ConfigDict, names: tuple[str, ...], what: str) -> dict[str, Any]:
-    """The fields of a config, those of groups under dotted names; refuses unknown ones."""
+    """The fields of a config by dotted names; unknown fields are errors."""
     flat = {}
     for name, value in config.items():
         if isinstance(value, ConfigDict) and name != "axes":
@@ -123,11 +123,11 @@ def _rows(sweep: Callable, config: ConfigDict) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-# --- For sweep(config), where axes should not multiply ---------------------------------------------
+# --- Rows for sweep(config), where axes should not multiply ---------------------------------------
 
 
 def axis(name: str, values: Iterable[Any]) -> list[Fields]:
-    """One dict for each value, to be combined by `product`, `zipped` or `chain`."""
+    """One dict for each value; combine with `product`, `zipped` or `chain`."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ConfigError(f"axis {name!r} needs several values, got {show(values)}; write a tuple")
     fields = [{name: value} for value in values]
@@ -136,30 +136,30 @@ def axis(name: str, values: Iterable[Any]) -> list[Fields]:
     return fields
 
 
-def product(*parts: Iterable[Fields]) -> list[Fields]:
-    """Every combination of one dict from each part; the last part varies fastest."""
-    return [_merge(combination) for combination in itertools.product(*parts)]
+def product(*factors: Iterable[Fields]) -> list[Fields]:
+    """All combinations of one dict from each factor; the last factor varies fastest."""
+    return [_merge(combination) for combination in itertools.product(*factors)]
 
 
-def zipped(*parts: Iterable[Fields]) -> list[Fields]:
-    """The first dicts of all parts together, then the second, and so on."""
-    lists = [list(part) for part in parts]
-    if len({len(part) for part in lists}) > 1:
-        sizes = ", ".join(str(len(part)) for part in lists)
-        raise ConfigError(f"zipped needs parts of equal length, got {sizes}; use product or trim")
+def zipped(*rows: Iterable[Fields]) -> list[Fields]:
+    """The first dicts of all arguments merged, then the second, and so on."""
+    lists = [list(row) for row in rows]
+    if len({len(row) for row in lists}) > 1:
+        sizes = ", ".join(str(len(row)) for row in lists)
+        raise ConfigError(f"zipped needs equal lengths, got {sizes}; use product or trim")
     return [_merge(combination) for combination in zip(*lists, strict=True)]
 
 
-def chain(*parts: Iterable[Fields]) -> list[Fields]:
-    """The dicts of the first part, then those of the second, and so on."""
-    return list(itertools.chain(*parts))
+def chain(*rows: Iterable[Fields]) -> list[Fields]:
+    """The dicts of the first argument, then those of the second, and so on."""
+    return list(itertools.chain(*rows))
 
 
-def _merge(parts: Iterable[Fields]) -> Fields:
+def _merge(rows: Iterable[Fields]) -> Fields:
     merged: Fields = {}
-    for part in parts:
-        for name in part:
+    for row in rows:
+        for name in row:
             if name in merged:
-                raise ConfigError(f"{name!r} is set by two parts that are combined: keep one")
-        merged.update(part)
+                raise ConfigError(f"{name!r} is set by two combined axes: remove one")
+        merged.update(row)
     return merged

@@ -1,7 +1,7 @@
-"""A run: a value for each setting that its parts use, checked. A run that exists is valid.
+"""A run: validated values of all settings that its parts use.
 
-Settings are declared where their parts are written; which of them a run has follows from the names
-of its task, network, loss, optimiser and stopping rule.
+Parts declare their settings. A run has those of its task, network, loss, optimiser and stopping
+rule.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,15 +16,15 @@ __all__ = ["RunConfig", "View", "check_field", "run_settings", "used_settings"]
 
 parts.common(
     "run",
-    seed=setting(0, "of all that is random in a run", low=0, traced=True, static=False),
-    init_seed=setting(None, "for initial weights", low=0, follows="seed", static=False),
+    seed=setting(0, "random seed of the run", low=0, traced=True, static=False),
+    init_seed=setting(None, "seed of the initial weights", low=0, follows="seed", static=False),
     split_seed=setting(
-        None, "for data, splits and batches", low=0, follows="seed", traced=True, static=False
+        None, "seed of data, splits and batches", low=0, follows="seed", traced=True, static=False
     ),
 )
-parts.common("task", task=setting("modular", "what to learn", part="task"))
-parts.common("optimizer", optimizer=setting("adamw", "how to learn it", part="optimizer"))
-parts.common("network", network=setting("transformer", "what learns it", part="network"))
+parts.common("task", task=setting("modular", "the task", part="task"))
+parts.common("optimizer", optimizer=setting("adamw", "the optimiser", part="optimizer"))
+parts.common("network", network=setting("transformer", "the network", part="network"))
 
 SEEDS = ("seed", "init_seed", "split_seed")
 ALWAYS = (
@@ -32,11 +32,11 @@ ALWAYS = (
     *("task", "optimizer", "network"),
     *("init_scale", "steps", "loss", "l1", "stop"),
 )
-"""Settings that every run has, whatever its parts."""
+"""Settings that every run has."""
 
 
 def run_settings() -> dict[str, Setting]:
-    """Every setting that a run of any registered part may have, in order."""
+    """All settings of the registered parts, in order."""
     return _run_settings(tuple(parts.common_settings().items()), _registered())
 
 
@@ -47,10 +47,10 @@ def _run_settings(common: tuple[tuple[str, Setting], ...], registered: tuple[Par
 
 
 def check_field(name: str, value: Any, every: Mapping[str, Setting] | None = None) -> Any:
-    """The value as field `name` of a run stores it; `every` are the `run_settings`, if at hand.
+    """The value as a run stores it in field `name`; `every` caches `run_settings()`.
 
     Raises:
-        ConfigError: what is wrong, what is allowed and how to mend it, in one line.
+        ConfigError: what is wrong, what is allowed and how to fix it, in one line.
     """
     found, hint = (every or run_settings())[name], ""
     if isinstance(value, tuple | list) and not isinstance(found.default, tuple):
@@ -59,9 +59,9 @@ def check_field(name: str, value: Any, every: Mapping[str, Setting] | None = Non
 
 
 class RunConfig:
-    """One run: a value for each setting that its parts use, as attributes. Immutable.
+    """The values of the settings that a run's parts use, as attributes. Immutable and valid.
 
-    `init_seed` and `split_seed` that are None have the value of `seed`.
+    `init_seed` and `split_seed` default to `seed`.
     """
 
     __slots__ = ("_fields", "_hash")
@@ -90,7 +90,7 @@ class RunConfig:
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"a run of task {self['task']!r} has no {name!r}") from None
+            raise AttributeError(f"runs of task {self['task']!r} have no {name!r}") from None
 
     def __getitem__(self, name: str) -> Any:
         value = self._fields[name]
@@ -99,7 +99,7 @@ class RunConfig:
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a run does not change: use run.replace({name}=...)")
+        raise AttributeError(f"runs are immutable: use run.replace({name}=...)")
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields
@@ -122,15 +122,15 @@ class RunConfig:
         return _unpickled, (self._fields,)
 
     def replace(self, **changes: Any) -> "RunConfig":
-        """The same run but for these fields."""
+        """A copy with these fields changed."""
         return RunConfig(**{**self._fields, **changes})
 
     def part(self, kind: str) -> Part:
-        """The run's task, network, loss or optimizer."""
+        """The run's part of a kind: task, network, loss, optimizer or stop."""
         return parts.get(kind, self._fields[kind])
 
     def view(self, part: Part) -> "View":
-        """What a part is handed of the run."""
+        """The run as a part sees it."""
         return View(self, part)
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,9 +157,9 @@ def _unpickled(fields: dict[str, Any]) -> RunConfig:
 
 
 class View:
-    """A run as a part sees it: its own settings by their short names, those it uses by theirs.
+    """A run as a part sees it: only the part's own settings and those it lists in `uses`.
 
-    Others it does not see: what it makes is shared by runs that agree on what it declares.
+    Results of a part are shared by runs that agree on these settings.
     """
 
     def __init__(self, run: RunConfig, part: Part):
@@ -174,20 +174,20 @@ class View:
         if name in (*SEEDS, *(self._part.uses or ())):
             return self._run[name]
         raise AttributeError(
-            f"{self._part.kind} {self._part.name!r} asks for {name!r}, which it does not declare: "
-            "name it in `uses` of its decorator, or make it a setting there"
+            f"{self._part.kind} {self._part.name!r} reads {name!r}, which it does not declare: "
+            "list it in `uses` of its decorator, or declare it as a setting there"
         )
 
 
 def used_settings(fields: Mapping[str, Any]) -> dict[str, Setting]:
-    """The settings of a run with these fields, by name, in the order of `run_settings`."""
+    """The settings that a run with these fields uses, in the order of `run_settings`."""
     common = parts.common_settings()
     chosen = ((k, v) for k, v in fields.items() if k in common and common[k].part)
     return _closure(tuple(sorted(chosen)), _registered())
 
 
 def uses_of(part: Part) -> tuple[str, ...]:
-    """The common settings that a part uses; an optimiser need not declare them."""
+    """The common settings that a part uses; those of an optimiser are found by building it."""
     return hyperparameters.used(part) if part.kind == "optimizer" else part.uses or ()
 
 
@@ -212,7 +212,7 @@ def _closure(
         uses = uses_of(part)
         for used in uses:
             if used not in every:
-                unknown = f"{part.kind} {part.name!r} uses {used!r}, which is no shared setting"
+                unknown = f"{part.kind} {part.name!r} uses {used!r}, which is not a shared setting"
                 raise ConfigError(f"{unknown}: {suggest(used, parts.common_settings())}")
         new = {*uses, *part.own} - found
         found |= new
@@ -221,7 +221,7 @@ def _closure(
 
 
 def _users(name: str) -> str:
-    """Which parts use a common setting, in words."""
+    """The parts that use a common setting, as a phrase."""
     using = [f"{part.kind} {part.name}" for part in _registered() if name in uses_of(part)]
     return " and ".join(using) or "no part"
 

@@ -1,4 +1,4 @@
-"""Steps that recur, known without listing them: 10^9 steps are planned at once."""
+"""Recurring steps, represented without listing them, so that plans of 10^9 steps are cheap."""
 
 import math
 from collections.abc import Collection, Iterable, Iterator
@@ -7,7 +7,7 @@ from itertools import combinations, groupby
 
 
 class Steps(Collection):
-    """Every so many steps from 0 on, before `end`, of several such; and some others. Ascending."""
+    """Multiples of each number in `every` below `end`, and `others`, in ascending order."""
 
     def __init__(self, every: Iterable[int], end: int, others: Iterable[int] = ()):
         self.every, self.end = tuple(dict.fromkeys(every)), max(end, 0)
@@ -21,7 +21,7 @@ class Steps(Collection):
         return self._recurs(step) or step in self.others
 
     def __len__(self) -> int:
-        """By inclusion and exclusion of what several ranges share."""
+        """Inclusion-exclusion over the common multiples."""
         count = len(self.others)
         for size in range(1, len(self.every) + 1):
             for several in combinations(self.every, size):
@@ -32,7 +32,7 @@ class Steps(Collection):
         return f"Steps({self.every!r}, {self.end}, {self.others!r})"
 
     def upto(self, step: int) -> "Steps":
-        """Those that are not after a step."""
+        """The steps up to and including `step`."""
         others = (x for x in self.others if x <= step)
         return Steps(self.every, min(self.end, step + 1), others)
 

@@ -1,7 +1,6 @@
-"""What a sweep is: a table of runs and what is the same for all of them, checked.
+"""A sweep: a table of runs and the settings they share.
 
-The default config, the checks, the axes, config.json and `--help` are all read off the declarations
-of settings.
+The default config, validation, axes, config.json and `--help` all derive from declared settings.
 """
 
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ PRECISIONS = {
     "tensorfloat32": "tensorfloat32",  # one of TF32 on NVIDIA, three of bfloat16 on TPU
     "bfloat16": "BF16_BF16_F32",
 }
-"""How an accelerator multiplies matrices, and JAX's name for it; a CPU takes float32."""
+"""Precisions of matrix products on accelerators, with JAX's names; CPUs use float32."""
 
 SWEEP_SETTINGS: dict[str, Setting] = {
     "eval_every": setting(100, "steps between recorded losses", low=1),
@@ -30,14 +29,14 @@ SWEEP_SETTINGS: dict[str, Setting] = {
         0, "additional checkpoints, logarithmically spaced from step 1", low=0, high=10_000
     ),
     "resume_every": setting(1000, "steps between states to resume from", low=1),
-    "precision": setting("float32", "of matrix products", choices=PRECISIONS),
+    "precision": setting("float32", "of matrix products over examples", choices=PRECISIONS),
     "keep": setting(
         "params",
-        "of every checkpoint: the parameters, or the measures alone, taken while training",
+        "what checkpoints keep: the parameters, or only measures computed during training",
         choices=("params", "measures"),
     ),
     "cores_per_run": setting(
-        0, "CPU cores that train a run; 0: one, or more where there are fewer runs", low=0
+        0, "CPU cores for each run; 0: one, or more if there are fewer runs than cores", low=0
     ),
     "max_block": setting(0, "largest number of runs in a block; 0: 128", low=0),
     "measures": setting(
@@ -50,16 +49,16 @@ SWEEP_SETTINGS: dict[str, Setting] = {
     ),
 }
 TRAINED_BY = tuple(name for name in SWEEP_SETTINGS if name != "measures")
-"""Those that a sweep cannot change once it was begun."""
+"""Settings that cannot change once a sweep has started."""
 
 parts.reserve(*SWEEP_SETTINGS)
 
 
 def check(name: str, value: Any) -> Any:
-    """The value as field `name` stores it.
+    """The value as it is stored in field `name`.
 
     Raises:
-        ConfigError: what is wrong, what is allowed and how to mend it, in one line.
+        ConfigError: what is wrong, what is allowed and how to fix it, in one line.
     """
     if name == "measures":
         return _names(value)
@@ -78,10 +77,10 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 class SweepConfig:
-    """A table of runs, and what is the same for all of them, as attributes. Immutable.
+    """A table of runs and the settings they share, as attributes. Immutable.
 
-    `axes` names the run fields that were declared as axes, outermost first; any other field in
-    which the runs differ is appended.
+    `axes` lists the run fields declared as axes, outermost first, followed by all other fields in
+    which the runs differ.
     """
 
     def __init__(self, runs, axes=(), **fields: Any):
@@ -100,7 +99,7 @@ class SweepConfig:
         for name in axes:
             if name not in names:
                 raise ConfigError(f"unknown field {show(name)} in an axis: {suggest(name, names)}")
-        # Runs of other parts, which have no such field, make none of it an axis.
+        # Runs without a field do not make it an axis.
         values_of = lambda name: {run._fields[name] for run in runs if name in run}  # noqa: E731
         differing = (name for name in names if len(values_of(name)) > 1)
         axes = tuple(dict.fromkeys((*axes, *differing)))
@@ -108,7 +107,7 @@ class SweepConfig:
         self.__dict__.update(values, runs=runs, axes=axes, names=tuple(names))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a sweep does not change: use sweep.replace({name}=...)")
+        raise AttributeError(f"sweep configs are immutable: use sweep.replace({name}=...)")
 
     def __eq__(self, other: Any) -> bool:
         return isinstance(other, SweepConfig) and self.__dict__ == other.__dict__
@@ -125,7 +124,7 @@ class SweepConfig:
         return SweepConfig(**{**fields, **changes})
 
     def column(self, name: str) -> tuple[Any, ...]:
-        """A field of every run; None where a run has none."""
+        """A field of every run; None for runs without it."""
         return tuple(run[name] if name in run else None for run in self.runs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,7 +135,6 @@ class SweepConfig:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "SweepConfig":
         runs = tuple(map(RunConfig.from_dict, fields["runs"]))
-        fields = {name: x for name, x in fields.items() if name != "stop_test_loss"}  # formats 1, 2
         return cls(**{**fields, "runs": runs, "axes": tuple(fields.get("axes", ()))})
 
 
@@ -151,7 +149,7 @@ def _refuse_duplicates(runs: tuple[RunConfig, ...], axes: tuple[str, ...]) -> No
 
 
 def checkpoint_steps(sweep: SweepConfig) -> Steps:
-    """Steps at which parameters are kept, including 0 and the last step of every run."""
+    """Checkpoint steps, including 0 and the last step of every run."""
     ends = set(sweep.column("steps"))
     last, count = max(ends), sweep.checkpoint_log_steps
     spaced = (round(last ** (i / count)) for i in range(count))
@@ -159,15 +157,15 @@ def checkpoint_steps(sweep: SweepConfig) -> Steps:
 
 
 def eval_steps(sweep: SweepConfig) -> Steps:
-    """Steps at which losses are recorded, including every step with a checkpoint."""
+    """Evaluation steps, including every checkpoint step."""
     kept = checkpoint_steps(sweep)
     return Steps([sweep.eval_every, *kept.every], kept.end, kept.others)
 
 
 def differing_fields(a: SweepConfig, b: SweepConfig) -> tuple[str, ...]:
-    """One line, `field: old -> new`, for each difference; empty if both train the same.
+    """A line `field: old -> new` for each difference; empty if both train the same runs.
 
-    Which of the fields were declared as axes makes no difference, nor what is measured.
+    Declared axes and requested measures are ignored.
     """
     lines = [
         f"{name}: {getattr(a, name)!r} -> {getattr(b, name)!r}"
@@ -183,7 +181,7 @@ def differing_fields(a: SweepConfig, b: SweepConfig) -> tuple[str, ...]:
         if old != new:
             lines.append(f"{name}: {_values(old)} -> {_values(new)}")
     if not lines and a.runs != b.runs:
-        lines.append("runs: the same values -> combined or ordered in another way")
+        lines.append("runs: the same values, combined or ordered differently")
     return tuple(lines)
 
 
@@ -195,15 +193,15 @@ def _values(values: tuple[Any, ...]) -> str:
 
 
 def default(task: str = "modular") -> ConfigDict:
-    """The paper's mainline run, or for another task what its own paper trains.
+    """The default config of a task; for "modular", the paper's mainline run.
 
-    An entry of `axes` that is None is not swept. Settings of parts of one's own stand in a group of
-    the part's name, as in config.sparse_parity.bits and config.axes.sparse_parity.bits.
+    Entries of `axes` that are None are not swept. A part's own settings are in a group with its
+    name: config.sparse_parity.bits, config.axes.sparse_parity.bits.
     """
     part = parts.get("task", task)
     values = {name: x.default for name, x in run_settings().items()}
     values |= {"task": part.name} | dict(part.options.get("defaults", {}))
-    # Not type-safe: types are checked once, by `resolve`, which can say how to mend them.
+    # Not type-safe: `resolve` checks types and says how to fix them.
     config = ConfigDict({name: x.default for name, x in SWEEP_SETTINGS.items()}, type_safe=False)
     config.axes = ConfigDict(type_safe=False)
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""What a user must mend, told in one line: what was wrong, what is allowed, how to mend it."""
+"""User errors: what is wrong, what is allowed, how to fix it, in one line."""
 
 import difflib
 import reprlib
@@ -7,19 +7,19 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """Something that the user must mend; commands print it in one line and exit with 2."""
+    """Invalid input; commands print one line and exit with code 2."""
 
 
 class ConfigError(UserError):
-    """A configuration, an argument or a part that cannot be used as it is."""
+    """An invalid configuration, argument or part."""
 
 
 class MissingError(ConfigError):
-    """A measure asks for what a network or a run does not have."""
+    """A measure needs something that the network or the run does not have."""
 
 
 class DamagedError(UserError):
-    """A file of a workdir that is not what was written."""
+    """A file of a workdir that differs from what was written."""
 
 
 USUAL = {
@@ -32,11 +32,11 @@ USUAL = {
     "epochs": "steps",
     "warmup": "warmup_steps",
 }
-"""Other people's names of settings, which no likeness of letters leads to."""
+"""Common names of settings that are not similar to ours in spelling."""
 
 
 def suggest(name: str, names: Iterable[str], at_most: int = 1) -> str:
-    """A question naming the nearest of `names`, or else the first dozen of them."""
+    """A hint: the names most similar to `name`, or the first twelve if none is similar."""
     names = tuple(names)
     close = difflib.get_close_matches(name, names, n=at_most)
     if USUAL.get(name) in names:
@@ -48,7 +48,7 @@ def suggest(name: str, names: Iterable[str], at_most: int = 1) -> str:
 
 
 def show(value: Any) -> str:
-    """A value for an error message, shortened, on one line."""
+    """A value for an error message, shortened to one line."""
     short = reprlib.Repr()
     short.maxtuple, short.maxother = 20, 80
     return " ".join(short.repr(value).split())

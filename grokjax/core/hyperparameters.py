@@ -12,7 +12,7 @@ from grokjax.core.registry import Part
 
 
 class Settings:
-    """What an optimiser is handed: hyperparameters and its static settings as attributes."""
+    """The argument of an optimiser: hyperparameters and static settings as attributes."""
 
     def __init__(self, part: Part, values: Callable[[str], Any]):
         self._part, self._values = part, values
@@ -28,9 +28,9 @@ class Settings:
 
 
 def warmed_up(learning_rate, warmup_steps) -> Callable:
-    """The rate of update i, from 0: learning_rate * min(i / warmup_steps, 1).
+    """The schedule learning_rate * min(i / warmup_steps, 1) of update i = 0, 1, ...
 
-    The first update has rate 0 (paper notes, section 1); with 0 warm-up steps all have the same.
+    The first update has rate 0, as in the authors' code; without warm-up the rate is constant.
     """
 
     def rate(count):
@@ -41,12 +41,12 @@ def warmed_up(learning_rate, warmup_steps) -> Callable:
 
 
 class _Unknown(AttributeError):
-    """An optimiser asks for a setting that there is not; its name."""
+    """An optimiser reads an unknown setting; the message is its name."""
 
 
 @cache
 def used(part: Part) -> tuple[str, ...]:
-    """The common settings that an optimiser reads, found by making one."""
+    """The common settings that an optimiser reads, recorded while one is built."""
     if part.uses is not None:
         return part.uses
     common, seen = registry.common_settings(), {}
@@ -61,7 +61,7 @@ def used(part: Part) -> tuple[str, ...]:
         part.function(Settings(part, look_up))
     except _Unknown as error:
         raise ConfigError(
-            f"optimizer {part.name!r} asks for {error}, which is no setting: declare it in its "
-            f"decorator, as {error}=grokjax.setting(...)"
+            f"optimizer {part.name!r} reads {error}, which is not a setting: declare it in its "
+            f"decorator, {error}=grokjax.setting(...)"
         ) from error
     return tuple(name for name in common if name in seen)

@@ -1,4 +1,4 @@
-"""The registry: which parts there are, by kind and name."""
+"""The registry of parts, by kind and name."""
 
 import hashlib
 import inspect
@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from types import CodeType
 from typing import Any
 
@@ -15,26 +15,26 @@ from grokjax.core.settings import Setting, with_role
 
 KINDS = ("task", "operation", "network", "loss", "optimizer", "stop", "measure", "summary")
 SECTIONS = ("run", "task", "optimizer", "training", "network")
-"""Of the common settings, in the order in which they are listed and in which axes vary."""
+"""Groups of common settings, in the order of listings and of axes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A registered function. Two parts are the same only if they are one object."""
+    """A registered function; parts compare by identity."""
 
     kind: str
     name: str
     function: Callable
     definition: str  # its docstring, on one line
-    settings: Mapping[str, Setting]  # its own, by short name
+    settings: Mapping[str, Setting]  # its own settings, by short name
     uses: tuple[str, ...] | None  # names of common settings
     file: str
     builtin: bool
-    fingerprint: str = ""  # of one's own: changes when the function's text does
+    fingerprint: str = ""  # of custom parts: a hash of the function's source
     source: str = ""
     units: str = "1"
-    family: str | tuple[str, ...] = ""  # of measures: what asks for several by one name
-    options: Mapping[str, Any] = field(default_factory=dict)  # what its kind knows besides
+    family: str | tuple[str, ...] = ""  # of measures: names that request several at once
+    options: Mapping[str, Any] = field(default_factory=dict)  # keywords specific to its kind
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -49,22 +49,22 @@ class Part:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """All that it belongs to."""
+        """The families that it belongs to."""
         return (self.family,) if isinstance(self.family, str) else self.family
 
     @property
     def own(self) -> dict[str, Setting]:
-        """Its own settings by the name that a config has for them."""
+        """Its own settings by their names in a config, PART.SETTING."""
         return {f"{self.name}.{name}": setting for name, setting in self.settings.items()}
 
 
 _parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
 _common: dict[str, dict[str, Setting]] = {section: {} for section in SECTIONS}
-_flat: dict[str, Setting] = {}  # what `common_settings` has last said
+_flat: dict[str, Setting] = {}  # cached by `common_settings`
 _reserved = {"axes"}
 
 defaults: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
-"""By kind, what a decorator without keywords says."""
+"""Default keywords of each kind's decorator."""
 
 _loading = threading.RLock()
 _to_load: list[Callable[[], Any]] = []
@@ -82,21 +82,21 @@ def _load() -> None:
                 _to_load.pop()()
 
 
-FROM_A_FILE = "one of your own comes with --config FILE, or by importing the file that defines it"
+FROM_A_FILE = "load custom parts with --config FILE, or import the file that defines them"
 
 
 def common(section: str, **settings: Setting) -> None:
-    """Declare settings that any part may name in `uses`; a config has them without a group."""
+    """Declare settings that any part may list in `uses`; their names in a config have no prefix."""
     _common[section] |= settings
 
 
 def reserve(*names: str) -> None:
-    """Names that a config has for something else, so that no part may have them."""
+    """Reserve names of config fields, so that no part takes them."""
     _reserved.update(names)
 
 
 def common_settings() -> dict[str, Setting]:
-    """All of them by name, in the order of `SECTIONS`."""
+    """All common settings by name, in the order of `SECTIONS`."""
     _load()
     return _known_common()
 
@@ -113,10 +113,10 @@ def section_of(name: str) -> str:
 
 
 def get(kind: str, name: str, task: str | None = None) -> Part:
-    """The part of that name; of measures that differ by task the one of `task`.
+    """The part with this name; for measures with task variants, the one for `task`.
 
     Raises:
-        ConfigError: no such part is registered; names the nearest.
+        ConfigError: no such part is registered; suggests similar names.
     """
     _load()
     found = _parts[kind].get(f"{name} of {task}") or _parts[kind].get(name)
@@ -127,7 +127,7 @@ def get(kind: str, name: str, task: str | None = None) -> Part:
 
 
 def all_of(kind: str) -> tuple[Part, ...]:
-    """All parts of a kind, in the order of their registration."""
+    """All parts of a kind, in order of registration."""
     _load()
     return tuple(_parts[kind].values())
 
@@ -151,23 +151,29 @@ def check_value(setting: Setting, name: str, value: Any, hint: str = "") -> Any:
 
 
 def part_of(kind: str, function: Callable) -> Part:
-    """The part that a function is registered as, or an unregistered one for a plain function."""
+    """The part registered for a function, or an unregistered part for a plain function."""
     _load()
     for part in _parts[kind].values():
         if part.function is function:
             return part
+    return _unregistered(kind, function)
+
+
+@cache
+def _unregistered(kind: str, function: Callable) -> Part:
+    """One part for each function, so that programs compiled for it are found again."""
     return _make(kind, function, **defaults[kind])
 
 
 def register(kind: str, function: Callable | None = None, name: str = "", **about: Any) -> Any:
     """Register a function as a part; with no function, a decorator that does.
 
-    Keywords that are `setting`s are the part's own; `uses`, `source`, `units`, `family` and what
-    the kind knows besides describe it. Returns the function itself.
+    Keywords that are a `setting` become the part's own settings; `uses`, `source`, `units`,
+    `family` and the keywords of its kind describe it. Returns the function.
 
     Raises:
-        ConfigError: the name is taken by a part from another file, or is no name; or a part of
-            another kind has the name and a setting of the same name.
+        ConfigError: the name is invalid or already used by a part from another file, or a part of
+            another kind has the same name and a setting of the same name.
     """
     if function is None:
         return lambda function: register(kind, function, name, **about)
@@ -179,15 +185,14 @@ def register(kind: str, function: Callable | None = None, name: str = "", **abou
     if known is not None and (known.file != part.file or known.builtin):
         raise ConfigError(
             f"{kind} {part.name!r} is registered twice, in {known.file} and in {part.file}: "
-            "give one of them another name"
+            "rename one of them"
         )
     if not part.name.isidentifier() or part.name in _reserved | _known_common().keys():
-        raise ConfigError(f"{part.name!r} cannot name a {kind}: choose a Python name of its own")
+        raise ConfigError(f"{part.name!r} cannot name a {kind}: choose an unused Python identifier")
     for other in (x for k in KINDS if k != kind for x in _parts[k].values() if x.name == part.name):
         if shared := sorted(part.own.keys() & other.own.keys()):
             raise ConfigError(
-                f"{other.kind} {part.name!r} has a setting {shared[0]} already: "
-                f"give the {kind} another name"
+                f"{other.kind} {part.name!r} already has a setting {shared[0]}: rename the {kind}"
             )
     _parts[kind][key] = part
     return function
@@ -215,7 +220,7 @@ def _make(kind: str, function: Callable, name: str = "", **about: Any) -> Part:
 
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_SWEEPS = _PACKAGE + "sweeps" + os.sep  # where a wheel has them: parts in a config file are users'
+_SWEEPS = _PACKAGE + "sweeps" + os.sep  # in a wheel; parts in a config file are custom parts
 
 
 def _is_builtin(file: str) -> bool:
@@ -223,7 +228,7 @@ def _is_builtin(file: str) -> bool:
 
 
 def _file_of(function: Callable) -> str:
-    """Where a function was written; all of an interactive session counts as one place."""
+    """The file that defines a function; \"__main__\" for an interactive session."""
     target = inspect.unwrap(function) if inspect.isfunction(function) else function
     if isinstance(target, partial):
         target = target.func
@@ -234,7 +239,7 @@ def _file_of(function: Callable) -> str:
 
 
 def _fingerprint(function: Callable) -> str:
-    """Of a function's text as it is now: the file may be changed while the function is in use."""
+    """A hash of the function's current source, which may change while the function is in use."""
     try:
         text = inspect.getsource(function)
     except (OSError, TypeError):
@@ -244,6 +249,6 @@ def _fingerprint(function: Callable) -> str:
 
 
 def _text(code: CodeType) -> str:
-    """What compiled code does, without the addresses of the functions within it."""
+    """The code of a function as text, without the addresses of nested functions."""
     constants = [_text(x) if isinstance(x, CodeType) else repr(x) for x in code.co_consts]
     return repr((code.co_code, code.co_names, constants))

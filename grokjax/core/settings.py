@@ -1,4 +1,4 @@
-"""Settings: what a configuration may set, with default, meaning and limits."""
+"""Settings: fields of a config, with default, meaning and limits."""
 
 import math
 import numbers
@@ -13,10 +13,11 @@ INT32_MAX = 2**31 - 1  # What a seed or a step counter can be in an array.
 
 @dataclass(frozen=True)
 class Setting:
-    """What a configuration may set: its default, its meaning and its limits.
+    """A field of a config: its default, meaning and limits.
 
-    A `traced` one may differ between the runs of a compiled program; a static one is compiled in;
-    one that is neither only shapes a run's data or its initial weights.
+    The value of a traced setting may differ between the runs of a compiled program; that of a
+    static setting is compiled in. A setting that is neither affects only a run's data or its
+    initial weights.
     """
 
     default: Any
@@ -25,12 +26,12 @@ class Setting:
     accepts: Callable[[Any], bool]
     traced: bool | None = None
     static: bool | None = None
-    part: str | None = None  # the kind of part that its value names
-    off: Any = None  # a value at which what it sets is left out of the program
-    follows: str | None = None  # None stands for the value of this other setting
+    part: str | None = None  # the kind of part that the value names
+    off: Any = None  # the value at which the feature is not compiled in
+    follows: str | None = None  # the setting whose value None stands for
 
     def check(self, name: str, value: Any, hint: str = "") -> Any:
-        """The value as it is stored: an int becomes a float where a float is wanted."""
+        """The value as it is stored; an int becomes a float if the default is a float."""
         if value is None and self.follows:
             return None
         converted = _convert(self.default if self.default is not None else 0, value)
@@ -64,18 +65,19 @@ def setting(
     """A setting of a part.
 
     Args:
-        default: also says the type: int, float, str or a tuple of these.
+        default: the default value; its type is the type of the setting (int, float, str, tuple).
         meaning: a phrase for --help.
-        low, high: the least and the largest value; `above` and `below` are themselves excluded.
-        choices: all the values there are.
+        low, high: the smallest and largest allowed value.
+        above, below: exclusive limits.
+        choices: the allowed values.
         part: the kind of part that the value names, such as "operation".
-        accepts: any other limit, as words ("a pair of ...") and a test.
-        traced: whether it may differ between the runs of a compiled program. By default so for the
-            numbers with a fraction of losses and optimisers.
-        static: whether the compiled program depends on it. By default so for all other settings of
-            losses, optimisers and networks, and for those of tasks that draw their batches.
-        off: a value at which a program is compiled without it.
-        follows: None is allowed and stands for the value of that setting.
+        accepts: any other limit, as a phrase ("a pair of ...") and a predicate.
+        traced: whether it may differ between the runs of a compiled program. Default: true for the
+            float settings of losses and optimisers.
+        static: whether the compiled program depends on it. Default: true for the other settings of
+            losses, optimisers and networks, and of tasks that draw their batches.
+        off: the value at which programs are compiled without the feature.
+        follows: allow None, which stands for the value of that setting.
     """
     if choices is not None:
         choices = tuple(choices)
@@ -92,7 +94,7 @@ def setting(
 
 
 def _limits(default, low, high, above, below) -> tuple[str, Callable[[Any], bool]]:
-    """The limits of a number in words, and their test."""
+    """The limits of a number as a phrase, and the predicate."""
     if isinstance(default, bool):
         return "True or False", lambda x: True
     if isinstance(default, str):
@@ -122,7 +124,7 @@ def _limits(default, low, high, above, below) -> tuple[str, Callable[[Any], bool
 
 
 def _convert(like: Any, value: Any) -> Any:
-    """The value in the type of `like`; None where nothing of that type says the same."""
+    """The value converted to the type of `like`; None if it cannot be represented exactly."""
     if isinstance(like, tuple):
         if not isinstance(value, tuple) or len(value) != len(like):
             return None

@@ -1,14 +1,14 @@
-"""The axis glossary, array aliases and the records that everything passes on.
+"""Axis letters, array types and shared records.
 
 Axis letters, in annotations and einsums alike:
   r runs                 t recorded steps        b examples
   s positions            q scored positions      v vocabulary
   c output class         d residual width        h heads
   k head width           m MLP neurons           n any further axes
-of tasks modulo p also: p modulus, or the padded size of it; a, b operands; f frequency 1..p//2
+for tasks modulo p also: p modulus or its padded size; a, b operands; f frequency 1..p//2
 
-Records that cross `vmap` are NamedTuples: a dataclass would run its own `__init__`, and its type
-checks, on the placeholder objects with which JAX rebuilds a tree.
+Records that cross `vmap` are NamedTuples: JAX rebuilds trees with placeholder objects, on which a
+dataclass would run its `__init__` and its type checks.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,57 +22,57 @@ from jaxtyping import Bool, Float, Int
 from grokjax.core.parts import Part
 
 Array = jax.Array | np.ndarray
-"""Arrays of either kind; functions of arrays return JAX's."""
+"""A JAX or NumPy array; functions return JAX arrays."""
 
 IntLike = int | Int[Array, ""]
 
 Params = dict[str, Any]
-"""Nested dict of arrays. Transformers' have TransformerLens' names, e.g.
+"""Nested dict of arrays. Transformers use the names of TransformerLens, e.g.
 params["blocks"]["0"]["attn"]["W_Q"]."""
 
 Drop = Callable[..., Float[Array, "..."]]
-"""(neurons, layer, features=-1) -> what dropout leaves of them; `features`: along which axis."""
+"""Dropout: (neurons, layer, features=-1) -> neurons; `features` is the axis of the neurons."""
 
 
 class Batch(NamedTuple):
-    """What an update trains on. Answers belong to the last q positions of a row."""
+    """The examples of one update. Targets belong to the last q positions of a row."""
 
     tokens: Int[Array, "b s"]
     targets: Int[Array, "b q"]
-    weights: Float[Array, "b q"]  # of the mean loss: they sum to 1, and 0 is not scored
+    weights: Float[Array, "b q"]  # in the mean loss; they sum to 1
 
 
 class Data(NamedTuple):
-    """Everything that a run is scored and measured on. A task makes it with NumPy, for one run.
+    """The inputs, targets and splits of a run; a task returns them as NumPy arrays.
 
-    Rows may be listed along several axes *n, such as (a, b) of all pairs. Arrays may be larger than
-    the run needs: what is in no split is padding, or does not exist.
+    Rows may have several axes *n, such as (a, b) for all pairs. Arrays may be larger than the run
+    needs: rows in no split are padding or do not exist.
     """
 
     vocabulary: IntLike  # tokens are 0..vocabulary - 1
-    num_classes: IntLike  # output classes that the run is trained on
+    num_classes: IntLike  # output classes in training
     tokens: Int[Array, "*n s"]
     targets: Int[Array, "*n q"]  # answers at the last q positions
-    splits: dict[str, Bool[Array, "*n q"]]  # by name, what each mean loss and accuracy is over
-    num_answers: IntLike | None = None  # classes that analyses are over; None: all
-    extra: dict[str, Array] = {}  # whatever else the task's own functions and measures need
+    splits: dict[str, Bool[Array, "*n q"]]  # masks by name, such as "train" and "test"
+    num_answers: IntLike | None = None  # output classes in analyses; None: all
+    extra: dict[str, Array] = {}  # anything else that the task's functions and measures need
 
 
 class Sizes(NamedTuple):
-    """What the shapes of a run's network and data follow from."""
+    """The sizes that determine the shapes of a run's network and data."""
 
     vocabulary: int
     num_classes: int
     positions: int
-    num_examples: int  # in the split "train"; 0 where batches are drawn
+    num_examples: int  # in the split "train"; 0 if batches are drawn
 
 
 @dataclass(frozen=True)
 class Program:
-    """What is fixed when a trainer is compiled; runs that agree on it may share a block.
+    """Everything that is fixed at compilation; runs with equal programs may share a block.
 
-    Static settings are attributes: those that parts share by name, those of a part of its own by
-    name too, e.g. `program.d_model`. Sizes are the largest of the block's runs.
+    Static settings are attributes, e.g. `program.d_model`; a part's own settings too, by their
+    short names. Sizes are the largest of the block's runs.
     """
 
     task: Part
@@ -83,7 +83,7 @@ class Program:
     num_classes: int
     positions: int
     settings: tuple[tuple[str, Any], ...] = ()
-    on: frozenset[str] = frozenset()  # of the settings that may be left out, those that are in
+    on: frozenset[str] = frozenset()  # optional features that are compiled in
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -93,8 +93,8 @@ class Program:
             if full in values:
                 return values[full]
         raise AttributeError(
-            f"{name!r} is no static setting of {self.parts!r}: declare it where "
-            "the part is written, as a setting of its own or in `uses`"
+            f"{name!r} is not a static setting of {self.parts!r}: declare it in the part's "
+            "decorator, as its own setting or in `uses`"
         )
 
     @property
@@ -104,7 +104,7 @@ class Program:
 
 @jax.tree_util.register_pytree_with_keys_class
 class Hyper(Mapping):
-    """Hyperparameters that may differ between runs of one program, as attributes; may be traced."""
+    """Hyperparameters that may differ between the runs of a program, as attributes; traced."""
 
     def __init__(self, values: Mapping[str, Any]):
         self._values = dict(sorted(values.items()))
@@ -116,7 +116,7 @@ class Hyper(Mapping):
             return self._values[name]
         except KeyError:
             raise AttributeError(
-                f"{name!r} is no hyperparameter here; there are {', '.join(self._values)}"
+                f"{name!r} is not a hyperparameter here; choose from {', '.join(self._values)}"
             ) from None
 
     def __getitem__(self, name: str) -> Any:
@@ -149,10 +149,10 @@ class Hyper(Mapping):
 class Trace(NamedTuple):
     """A forward pass over all rows of the data at the last position, features first.
 
-    Networks of one's own have logits alone, unless they say more.
+    Custom networks give logits only, unless they return more.
     """
 
     logits: Float[Array, "c ..."]
     neurons: Float[Array, "m ..."] | None = None  # after the activation, last layer
     attention: Float[Array, "h s ..."] | None = None  # weight from the last position, last layer
-    residual: Float[Array, "d ..."] | None = None  # the stream that enters the last MLP
+    residual: Float[Array, "d ..."] | None = None  # residual stream before the last MLP

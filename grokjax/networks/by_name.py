@@ -1,4 +1,4 @@
-"""Any network by name: its initial parameters, its evaluation, its shapes.
+"""Networks by name: initial parameters, evaluation, shapes.
 
 A network is a function of the program that returns a pair (init, apply), or a Flax module:
 
@@ -14,12 +14,13 @@ A network is a function of the program that returns a pair (init, apply), or a F
             x = jax.nn.one_hot(tokens, self.vocabulary).reshape(len(tokens), -1)
             return self.out(jax.nn.relu(self.hidden(x)))     # [b c], or [b s c]
 
-`init(key)` returns a nested dict of arrays, `apply(params, tokens)` logits at the last position,
-[b c], or at all, [b s c]; or a dict with these under "logits" and what `Trace` has besides. An
-`apply` that takes `drop` is given dropout, drop(neurons, layer), of neurons with the features last.
+`init(key)` returns a nested dict of arrays. `apply(params, tokens)` returns logits at the last
+position, [b c], or at all positions, [b s c], or a dict with "logits" and other fields of `Trace`.
+If `apply` has an argument `drop`, it receives dropout, drop(neurons, layer), for neurons with the
+features last.
 
-With `padded=True` runs of different vocabularies may share a program. That is right for a network
-whose function does not change when every array is padded with zeros behind its own entries.
+With `padded=True` runs of different vocabularies may share a program. This is valid if zero-padding
+every array at the end of its axes does not change the network's function.
 """
 
 import inspect
@@ -47,7 +48,7 @@ def functions(program: Program) -> tuple[Callable, Callable]:
 
 
 def _of_module(module: type, program: Program) -> tuple[Callable, Callable]:
-    """(init, apply) of a Flax module that is built as module(program, rngs=...)."""
+    """(init, apply) of a Flax module constructed as module(program, rngs=...)."""
     build = lambda key: module(program, rngs=nnx.Rngs(key))  # noqa: E731
     abstract = nnx.eval_shape(lambda: build(jax.random.key(0)))
     structure, _, rest = nnx.split(abstract, nnx.Param, ...)
@@ -56,8 +57,8 @@ def _of_module(module: type, program: Program) -> tuple[Callable, Callable]:
             sorted({type(x).__name__ for x in jax.tree.leaves(rest, is_leaf=_is_variable)})
         )
         raise ConfigError(
-            f"network {program.network.name!r} has state besides its parameters ({kinds}), which a "
-            "run does not carry: keep to layers without running statistics or streams of their own"
+            f"network {program.network.name!r} has state besides its parameters ({kinds}), which "
+            "is not supported: use layers without running statistics or random streams"
         )
 
     def init(key) -> Params:
@@ -79,7 +80,7 @@ def init(key, program: Program, init_scale=1.0) -> Params:
 
 
 def _named(params: Any) -> Any:
-    """Keys as strings: what checkpoints have."""
+    """Keys as strings, as in checkpoints."""
     if not isinstance(params, dict):
         return params
     return {str(key): _named(value) for key, value in params.items()}
@@ -93,7 +94,7 @@ def shapes(program: Program) -> Params:
 
 @cache
 def gives(program: Program, name: str) -> bool:
-    """Whether the network says more than its logits, such as its "neurons"."""
+    """Whether the network returns a field of `Trace`, such as "neurons"."""
     tokens = jax.ShapeDtypeStruct((1, program.positions), jnp.int32)
     out = jax.eval_shape(functions(program)[1], shapes(program), tokens)
     return isinstance(out, dict) and name in out
@@ -105,7 +106,7 @@ def num_params(program: Program) -> int:
 
 
 def pad(params: Params, program: Program) -> Params:
-    """The same network in the program's shapes: zeros behind its own entries."""
+    """Zero-pad parameters to the program's shapes."""
     grow = lambda x, like: jnp.pad(  # noqa: E731
         x, [(0, n - m) for m, n in zip(x.shape, like.shape, strict=True)]
     )
@@ -113,7 +114,7 @@ def pad(params: Params, program: Program) -> Params:
 
 
 def unpad(params: Params, program: Program) -> Params:
-    """Undo `pad`: `program` has the run's own sizes. Leaves may carry leading axes."""
+    """Undo `pad`; `program` has the run's own sizes. Leaves may have leading axes."""
     cut = lambda x, like: x[(..., *(slice(0, n) for n in like.shape))]  # noqa: E731
     return jax.tree.map(cut, params, shapes(program))
 
@@ -121,7 +122,7 @@ def unpad(params: Params, program: Program) -> Params:
 def logits(
     params: Params, tokens: Int[Array, "b s"], scored: int, program: Program, drop=None
 ) -> Float[Array, "c bq"]:
-    """Logits at the last `scored` positions, example by example."""
+    """Logits at the last `scored` positions of every example."""
     out = _scored(_applied(params, tokens, program, drop)["logits"], scored)
     return out.reshape(-1, out.shape[-1]).T
 
@@ -157,12 +158,12 @@ def _takes_drop(apply: Callable) -> bool:
 
 
 def _scored(logits: Array, scored: int) -> Float[Array, "b q c"]:
-    """Those at the last `scored` positions; logits without positions are the last one's."""
+    """Logits at the last `scored` positions; logits without a position axis are the last one's."""
     if logits.ndim == 2:
         logits = logits[:, None]
     if logits.shape[1] < scored:
         raise ConfigError(
-            f"the task scores the last {scored} positions, the network gives logits at "
+            f"the task scores the last {scored} positions, but the network returns logits at "
             f"{logits.shape[1]}: return [b, s, c]"
         )
     return logits[:, logits.shape[1] - scored :]

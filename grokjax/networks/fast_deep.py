@@ -1,11 +1,11 @@
-"""Transformers of two layers and more on rows [a, b, "="]: same parameters, same logits.
+"""Transformers of two or more layers on rows [a, b, "="]: same parameters and logits.
 
-Only the last position is read, and a position sees none behind it. So the first one depends on a
-alone, and is evaluated for every token instead of every pair; in the first layer all products are
-of tokens; in the last layer only "=" has a query and neurons. At p = 113, 30 % of the data and two
-layers a training step is 13 GFLOP instead of 28.
+Only the last position's logits are needed, and attention is causal. So the first position depends
+on a only and is evaluated per token instead of per pair; in the first layer all products are per
+token; in the last layer only "=" needs a query and neurons. At p = 113, 30 % of the data and two
+layers a training step takes 13 GFLOP instead of 28.
 
-Arrays are features first, as in `lookup`.
+Arrays are features first, as in `fast_one_layer`.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ prepare = fast_one_layer.prepare
 
 
 def serves(program: Program) -> bool:
-    """As `lookup.serves`, of several layers; dropout would tell rows of one first token apart."""
+    """Plain transformers of several layers without dropout, which differs between rows."""
     return (
         fast_one_layer.of_plain_pairs(program)
         and program.num_layers > 1
@@ -39,17 +39,17 @@ def logits(params: Params, batch: fast_one_layer.Prepared, program: Program) -> 
 
 
 def trace(params: Params, data: Data, program: Program) -> Trace:
-    """The forward pass over all pairs (a, b) of the data, whose rows are listed along both."""
+    """The forward pass over all pairs of the data, whose rows are indexed by (a, b)."""
     batch = prepare(data.tokens.reshape(-1, data.tokens.shape[-1]), program)
     on_rows = lambda x: x.reshape(*x.shape[:-1], *data.tokens.shape[:-1])  # noqa: E731
     return jax.tree.map(on_rows, _at_equals(params, batch, program))
 
 
 def _at_equals(params: Params, batch: fast_one_layer.Prepared, program: Program) -> Trace:
-    """The last layer at "=", of every pair of the batch.
+    """The last layer at "=", for every pair of the batch.
 
-    Streams are `first` [d v], of the first position by its token, and `others` [d 2b], of the
-    second position of all pairs and then of "=".
+    Residual streams are `first` [d v], the first position for each token, and `others` [d 2b], the
+    second position of all pairs followed by "=" of all pairs.
     """
     by_first, by_second = fast_one_layer.each(batch.pairs)
     count = by_first.tokens.shape[-1]
@@ -62,7 +62,7 @@ def _at_equals(params: Params, batch: fast_one_layer.Prepared, program: Program)
     q, k, v = _heads(blocks[0], "QKV", jnp.concatenate([first, second, equals], 1))
     places = (len(W_E), 2 * len(W_E))
     (_, q1, q2), (k0, k1, k2), (v0, v1, v2) = (jnp.split(x, places, -1) for x in (q, k, v))
-    own = v0  # of the first position: it sees itself alone
+    own = v0  # the first position attends only to itself
     k0, v0 = _looked_up((k0, v0), by_first)
     q1, k1, v1, second = _looked_up((q1, k1, v1, second), by_second)
     others = jnp.concatenate([second, jnp.broadcast_to(equals, second.shape)], 1)
@@ -78,7 +78,7 @@ def _at_equals(params: Params, batch: fast_one_layer.Prepared, program: Program)
         k0, v0 = _looked_up((k, own), by_first)
         k, v = _heads(following, "KV", others)
         (k1, k2), (v1, v2) = jnp.split(k, [count], -1), jnp.split(v, [count], -1)
-        # Of the last layer only "=" is read.
+        # The last layer needs only "=".
         (q,) = _heads(following, "Q", others[:, count:] if following is blocks[-1] else others)
         q1, q2 = q[..., :-count], q[..., -count:]
 
@@ -98,7 +98,7 @@ def _heads(block: Params, which: str, x: Float[Array, "d n"]) -> list[Float[Arra
 
 
 def _looked_up(tables: Sequence[Float[Array, "... v"]], pairs: fast_one_layer.Pairs) -> list[Array]:
-    """The columns of one token of every pair, of all tables at once."""
+    """The columns of one token of every pair, for all tables at once."""
     flat = [x.reshape(-1, x.shape[-1]) for x in tables]
     places = np.cumsum([len(x) for x in flat])[:-1]
     found = jnp.split(fast_one_layer.look_up(jnp.concatenate(flat), pairs), places)
@@ -110,7 +110,7 @@ def _attend(
     keys: Sequence[Float[Array, "h k #b"]],
     values: Sequence[Float[Array, "h k #b"]],
 ) -> tuple[Float[Array, "h k b"], Float[Array, "s h b"]]:
-    """What one position mixes, and its attention; one column stands for all."""
+    """The output of attention at one position, and its weights; single columns broadcast."""
     scores = jnp.stack(jnp.broadcast_arrays(*(jnp.sum(query * key, 1) for key in keys)))
     attention = jax.nn.softmax(scores / jnp.sqrt(jnp.float32(query.shape[1])), axis=0)
     return sum(w[:, None] * v for w, v in zip(attention, values, strict=True)), attention
@@ -124,7 +124,7 @@ def _out(block: Params, mixed: Float[Array, "h k n"]) -> Float[Array, "d n"]:
 def _through_mlp(
     block: Params, x: Float[Array, "d n"], program: Program
 ) -> tuple[Float[Array, "d n"], Float[Array, "m n"]]:
-    """The stream behind an MLP, and its neurons."""
+    """The residual stream after an MLP, and its neurons."""
     mlp = block["mlp"]
     neurons = ACTIVATIONS[program.activation](_layer(mlp["W_in"], mlp["b_in"], x))
     return x + _layer(mlp["W_out"], mlp["b_out"], neurons), neurons

@@ -1,14 +1,15 @@
-"""The one-layer transformer evaluated from per-token tables: same parameters, same logits.
+"""The one-layer transformer on pairs, evaluated from per-token tables: same parameters and logits.
 
-Only the last position is read, its token is always "=", so its query is one vector; scores and
-values depend on (token, position) alone. What is left for a pair (a, b) is a softmax over three
-scores per head, a weighted sum of three value vectors, one product into the MLP and one into the
-classes, with W_O W_in and W_out W_U multiplied first: 3.2 GFLOP a training step at p = 113 and 30 %
-of the data instead of 14.6. Over all pairs (`trace`) W_in and W_U go into the tables too, and the
-product into the MLP is gone: a neuron mixes one number a head and position.
+Only the last position's logits are needed, and its token is always "=", so its query is one vector;
+scores and values depend on (token, position) only. A pair (a, b) needs a softmax over three scores
+per head, a weighted sum of three value vectors, one product into the MLP and one into the classes,
+with W_O W_in and W_out W_U multiplied first: 3.2 GFLOP per training step at p = 113 and 30 % of the
+data, instead of 14.6. Over all pairs (`trace`) W_in and W_U are also multiplied into the tables,
+which removes the product into the MLP: a neuron is a weighted sum of one number per head and
+position.
 
-Arrays are features first, [feature, example]: in that layout all products of the forward and the
-backward pass are fast on a CPU, and XLA makes no transposed copy for any.
+Arrays are features first, [feature, example]: in this layout all products of the forward and
+backward pass are fast on a CPU, without transposed copies.
 """
 
 from collections.abc import Callable
@@ -29,32 +30,32 @@ _matmul = partial(jnp.matmul, precision=EXACT)
 
 
 def serves(program: Program) -> bool:
-    """Tasks whose rows are all [a, b, "="] with one "=", and transformers of one layer."""
+    """Whether the program is a plain one-layer transformer on rows [a, b, "="]."""
     return of_plain_pairs(program) and program.num_layers == 1
 
 
 def of_plain_pairs(program: Program) -> bool:
-    """Whether rows are [a, b, "="] and the network is the paper's transformer, of any depth."""
+    """Whether rows are [a, b, "="] and the network is the paper's transformer of any depth."""
     of_pairs = program.task.options.get("pairs", False)
     return of_pairs and program.network.name == "transformer" and is_plain(program)
 
 
 class Pairs(NamedTuple):
-    """The two tokens that differ; their one-hot columns are for the gradients of look-ups."""
+    """The tokens a and b; the one-hot columns serve the gradients of look-ups."""
 
     tokens: Int[Array, "... b"]
     one_hot: Bool[Array, "... v b"]
 
 
 class Prepared(NamedTuple):
-    """Examples in the form that `logits` reads."""
+    """The examples of a batch, as input of `logits`."""
 
     pairs: Pairs
     equals: Float[Array, " v"]
 
 
 class _Tables(NamedTuple):
-    """Per token and operand position, and for "=" itself."""
+    """Values and scores per operand position and token, and for "=" itself."""
 
     values: Float[Array, "2 hk v"]
     scores: Float[Array, "2 h v"]
@@ -64,7 +65,7 @@ class _Tables(NamedTuple):
 
 
 def prepare(tokens: Int[Array, "b s"], program: Program) -> Prepared:
-    """Tokens [a, b, "="] in the form that `logits` reads; "=" is the same in every row."""
+    """The input of `logits` for tokens [a, b, "="]; "=" is the same in every row."""
     vocabulary = jnp.arange(program.vocabulary)
     pairs = tokens[:, :2].T
     equals = (vocabulary == tokens[0, 2]).astype(jnp.float32)
@@ -76,9 +77,8 @@ def logits(
 ) -> Float[Array, "v b"]:
     """Logits at "=" for every pair of the batch.
 
-    The weights of a head's three positions sum to 1, so what "=" adds to every mix, its values
-    V_=, is a constant: heads mix V - V_= of two tokens, and V_= goes to the biases. These are a row
-    of each product, with which 1 is multiplied.
+    The attention weights of a head sum to 1. So heads mix V - V_= of two tokens, and the constant
+    V_= of "=" moves to the biases, which are an additional row of each product.
     """
     tables = _tables(params, batch.equals)
     values = tables.values - tables.equals_values[:, None]
@@ -101,7 +101,7 @@ def logits(
 
 
 def _attention_to_pairs(scores: Float[Array, "2 h b"]) -> Float[Array, "2 h b"]:
-    """Attention of "=" to two tokens, of which the scores are over that of "=" itself."""
+    """Attention of "=" to two tokens, from scores relative to the score of "=" itself."""
     top = jax.lax.stop_gradient(jnp.maximum(jnp.max(scores, 0), 0))
     exps = jnp.exp(scores - top)
     return exps / (jnp.sum(exps, 0) + jnp.exp(-top))
@@ -109,7 +109,7 @@ def _attention_to_pairs(scores: Float[Array, "2 h b"]) -> Float[Array, "2 h b"]:
 
 @jax.custom_vjp
 def look_up(tables: Float[Array, "... n v"], pairs: Pairs) -> Float[Array, "... n b"]:
-    """The tables' columns of both tokens, or of one; exact, and their gradient is no scatter."""
+    """The tables' columns of both tokens or of one; exact, with a gradient without scatter."""
     return _looked_up(tables, pairs)
 
 
@@ -127,7 +127,7 @@ def _by_product(tables: Float[Array, "... n v"], pairs: Pairs) -> Float[Array, "
 
 
 def _look_up_forward(tables, pairs: Pairs):
-    # Not by look_up itself, of which there is no forward derivative: Hessians are of gradients.
+    # Not look_up itself, which has no forward derivative: Hessians differentiate gradients.
     return _looked_up(tables, pairs), pairs
 
 
@@ -146,7 +146,7 @@ look_up.defvjp(_look_up_forward, _look_up_backward)
 def _mix(
     w: Float[Array, "2 h b"], values: Float[Array, "2 hk v"], pairs: Pairs
 ) -> Float[Array, "hk b"]:
-    """Each head's mix of the values of two tokens."""
+    """Each head's weighted sum of the values of two tokens."""
     return _mixed_by_platform(w, values, pairs)
 
 
@@ -190,10 +190,10 @@ def _mix_back_apart(look_up: Callable, w, values, pairs: Pairs, gradient):
 
 
 def _mix_back_together(w, values, pairs: Pairs, gradient):
-    """The same in two kernels and a product of both tokens.
+    """The same in two kernels and one product for both tokens.
 
-    Values are looked up anew, which moves less memory than keeping what the forward pass found:
-    the barrier hides from the compiler that they are the same.
+    Values are looked up again, which moves less memory than keeping those of the forward pass; the
+    barrier hides from the compiler that they are equal.
     """
     pairs = jax.lax.optimization_barrier(pairs)
     gradient = _heads(gradient, w)
@@ -206,7 +206,7 @@ _mix.defvjp(_mix_forward, _mix_backward)
 
 
 def each(pairs: Pairs) -> list[Pairs]:
-    """The first token of all pairs, and the second."""
+    """The first tokens of all pairs, and the second tokens."""
     return [jax.tree.map(lambda x, j=j: x[j], pairs) for j in range(2)]
 
 
@@ -215,7 +215,7 @@ def _heads(x: Float[Array, "... hk b"], w: Float[Array, "2 h b"]) -> Float[Array
 
 
 def trace(params: Params, data: Data, program: Program) -> Trace:
-    """The forward pass over all pairs (a, b) of the data, whose rows are listed along both."""
+    """The forward pass over all pairs of the data, whose rows are indexed by (a, b)."""
     num_tokens = params["embed"]["W_E"].shape[0]
     p, equals = data.tokens.shape[0], data.tokens[0, 0, 2]
     tables = _tables(params, (jnp.arange(num_tokens) == equals).astype(jnp.float32))
@@ -224,7 +224,7 @@ def trace(params: Params, data: Data, program: Program) -> Trace:
     weights = _attention(tables, over_b(tables.scores[0]), over_a(tables.scores[1]))
 
     def through(W, bias):
-        # The values of 2 p tokens go through W instead of p^2 mixes of them: 0.7 of the time.
+        # Multiply the values of 2 p tokens by W instead of p^2 mixes: 0.7 of the time.
         by_head = _matmul(_W_O(params), W)
         by_head = by_head.reshape(weights.shape[1], -1, W.shape[1])
         values = tables.values.reshape(2, *by_head.shape[:2], num_tokens)
@@ -236,8 +236,8 @@ def trace(params: Params, data: Data, program: Program) -> Trace:
         )
 
     def apart(make: Callable[[], Array]) -> Array:
-        # Always made, which XLA cannot know: so on a CPU it is not fused with the reshape that the
-        # product into the classes needs, whose indices no vector unit can follow. Half the time.
+        # An always-true condition, so that XLA does not fuse this with the reshape that the product
+        # into the classes needs, which would prevent vectorisation on a CPU. Half the time.
         shape = jax.eval_shape(make)
         return jax.lax.cond(data.vocabulary > 0, make, lambda: jnp.zeros(shape.shape, shape.dtype))
 

@@ -1,6 +1,6 @@
-"""Which evaluation of its network a program uses: a faster form where one serves it, or the plain.
+"""The evaluation of a program's network: a fast form if one applies, else the plain one.
 
-A form is a module with `serves(program)` and the three functions of `Form`.
+A fast form is a module with `serves(program)` and the functions of `Form`.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from grokjax.core.types import Data, Params, Program
 from grokjax.networks import by_name, fast_deep, fast_one_layer
 
 FASTER = (fast_one_layer, fast_deep)
-"""Forms of the same functions in less arithmetic; the first that serves a program is taken."""
+"""Modules with the same functions in less arithmetic; the first that applies is used."""
 
 
 class Form(NamedTuple):
     """Pure functions of parameters; logits are features first.
 
-    prepare(tokens [b s]) -> what `logits` reads, worth making once where batches stay
+    prepare(tokens [b s]) -> input of `logits`, computed once if the batch stays the same
     logits(params, prepared, scored, drop=None) -> [c b*q] at the last `scored` positions
     scored(params, data) -> logits [c *n q] of all rows of the data
     trace(params, data) -> Trace of all rows, at the last position

@@ -1,8 +1,7 @@
-"""Which matrix products take a run's precision: those over examples, and no others.
+"""Matrix products. Those over examples use the run's precision; all others are float32.
 
-`over_examples` leaves the precision to `jax.default_matmul_precision`, as it is where a run is
-compiled, forward and backward. Everything else that multiplies in training says `EXACT`: products
-of parameters with each other, tables, losses.
+`over_examples` uses `jax.default_matmul_precision` at compilation, forward and backward. All other
+products in training use `EXACT`: products of parameters, tables, losses.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,14 +16,14 @@ from jaxtyping import Float
 from grokjax.core.types import Array
 
 EXACT = jax.lax.Precision.HIGHEST
-"""The precision of float32 itself, on every device."""
+"""float32 on every device."""
 
 Contract = Callable[[Array, Array, tuple[int, int]], Array]
-"""(x, y, (i, j)) -> the matrix of products summed over axis i of x and axis j of y."""
+"""(x, y, (i, j)) -> matrix product, contracting axis i of x with axis j of y."""
 
 
 def contract(x: Array, y: Array, axes: tuple[int, int]) -> Array:
-    """The product in the precision that `jax.default_matmul_precision` says."""
+    """The product in the precision of `jax.default_matmul_precision`."""
     i, j = axes
     return jax.lax.dot_general(x, y, (((i,), (j,)), ((), ())))
 
@@ -34,10 +33,9 @@ _contracts: list[Contract] = [contract]
 
 @contextmanager
 def computed_by(contract: Contract) -> Iterator[None]:
-    """Products over examples in whatever is traced meanwhile are made by `contract`.
+    """Use `contract` for products over examples in everything traced in this context.
 
-    For experiments that emulate what another device would round. Trace anew: what was compiled
-    before stays as it is.
+    For experiments that emulate another device's rounding. Programs compiled before are unchanged.
     """
     _contracts.append(contract)
     try:
@@ -49,7 +47,7 @@ def computed_by(contract: Contract) -> Iterator[None]:
 def over_examples(
     weights: Float[Array, "d n"], features: Float[Array, "d b"]
 ) -> Float[Array, "n b"]:
-    """weights^T features; the products of the gradients with either are over examples as well."""
+    """weights^T features; the products for both gradients are also over examples."""
     return _over_examples(_contracts[-1], weights, features)
 
 
@@ -70,13 +68,13 @@ def _backward(contract: Contract, kept, gradient):
 _over_examples.defvjp(_forward, _backward)
 
 
-# --- With biases, of several layers that read the same features -----------------------------------
+# --- Several layers with biases that read the same features ---------------------------------------
 
 
 def layers_over_examples(
     weights: Float[Array, "d_and_1 n"], features: Float[Array, "d b"], sizes: tuple[int, ...]
 ) -> tuple[Float[Array, "_ b"], ...]:
-    """weights^T features, the last row of the weights being biases; rows in parts of so many."""
+    """weights^T features, biases in the last row of weights; rows are split by `sizes`."""
     return _layers(_contracts[-1], sizes, weights, features)
 
 
@@ -105,19 +103,19 @@ def _on_platforms(contract: Contract, sizes, gpu: Callable | None = None, **func
 
 
 def _with_ones(contract: Contract, sizes, weights, features):
-    """Biases as one more row of the products: no pass over the results adds them."""
+    """Biases as an additional row of the products, without another pass over the results."""
     return tuple(contract(part, _and_ones(features), (0, 0)) for part in _parts(sizes, weights))
 
 
 def _with_sums(contract: Contract, sizes, weights, features):
-    """Biases added: for a TPU one row more than 128 is as much work as 128 more."""
+    """Biases added separately: on a TPU 129 rows cost as much as 256."""
     return tuple(
         contract(part[:-1], features, (0, 0)) + part[-1][:, None] for part in _parts(sizes, weights)
     )
 
 
 def _back_together(contract: Contract, sizes, weights, features, gradients):
-    """All layers at once: the features are read, and their gradient is written, one time."""
+    """All layers at once: features are read and their gradient is written only once."""
     together = jnp.concatenate(gradients)
     of_weights = contract(_and_ones(features), together, (1, 1))
     return of_weights, contract(weights[:-1], together, (1, 0))

@@ -1,7 +1,7 @@
 """A two-layer MLP on concatenated one-hots: no embedding, no attention.
 
-The network of Clauw et al. 2024 and of many grokking studies: relu(W_in x + b_in) W_out, PyTorch's
-uniform initial weights, no output bias.
+The network of Clauw et al. 2024: relu(W_in x + b_in) W_out with PyTorch's uniform initial weights
+and no output bias.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ class Perceptron(nnx.Module):
 
     def __init__(self, program: Program, rngs: nnx.Rngs):
         s, v, m, c = program.positions, program.vocabulary, program.d_mlp, program.num_classes
-        # One axis a position, so that a vocabulary can be padded behind its own tokens.
+        # A separate axis for positions, so that the vocabulary can be padded.
         self.W_in = nnx.Param(_uniform(rngs.params(), (s, v, m), s * v))
         self.b_in = nnx.Param(_uniform(rngs.params(), (m,), s * v))
         self.W_out = nnx.Param(_uniform(rngs.params(), (m, c), m))
@@ -39,6 +39,6 @@ class Perceptron(nnx.Module):
 
 
 def _uniform(key, shape: tuple[int, ...], inputs: int):
-    """PyTorch's default for a linear layer: uniform up to 1/sqrt(inputs)."""
+    """PyTorch's default for a linear layer: uniform in +-1/sqrt(inputs)."""
     limit = inputs**-0.5
     return jax.random.uniform(key, shape, minval=-limit, maxval=limit)

@@ -1,8 +1,7 @@
-"""The transformer as the paper writes it: learned positions, no LayerNorm, biases only in the MLP.
+"""The paper's transformer: learned positions, no LayerNorm, biases only in the MLP.
 
-Modules exist to hold the formulas; everywhere else a network is a nested dict of arrays under
-TransformerLens' names and shapes, which `init` draws and `forward` reads. Nothing here knows a
-task.
+Flax modules contain the formulas. Elsewhere a network is a nested dict of arrays with the names and
+shapes of TransformerLens, made by `init` and read by `forward`.
 """
 
 import math
@@ -23,25 +22,25 @@ from grokjax.core.types import Array, Drop, Params, Program
 from grokjax.networks.variants import ACTIVATIONS, scaled, setting_of
 
 Draw = Callable[[tuple[int, ...]], Array]
-"""Gives standard normal numbers of a shape, new ones at every call."""
+"""A source of standard normal arrays of a given shape."""
 
 parts.common(
     "network",
     d_model=setting(128, "width of the residual stream", low=1, static=True),
-    num_heads=setting(4, "attention heads; divides d_model where d_head is 0", low=1, static=True),
+    num_heads=setting(4, "attention heads; must divide d_model if d_head is 0", low=1, static=True),
     d_head=setting(0, "width of a head; 0: d_model / num_heads", low=0, static=True),
-    d_mlp=setting(512, "MLP neurons in a layer", low=1, static=True),
+    d_mlp=setting(512, "MLP neurons per layer", low=1, static=True),
     num_layers=setting(1, "transformer layers", low=1, static=True),
-    activation=setting("relu", "of the MLP", choices=ACTIVATIONS, static=True),
-    tied_embeddings=setting(False, "read out with the embedding: W_U = W_E'", static=True),
-    layer_norm=setting(False, "before every layer's halves and the unembedding", static=True),
+    activation=setting("relu", "activation of the MLP", choices=ACTIVATIONS, static=True),
+    tied_embeddings=setting(False, "tie the unembedding to the embedding: W_U = W_E'", static=True),
+    layer_norm=setting(False, "LayerNorm before attention, MLP and unembedding", static=True),
     attention_rate=setting(
         1.0, "share of attention; the rest is constant (clock to pizza)", low=0, high=1, static=True
     ),
     constant_attention=setting(
-        "ones", "what is in attention's place", choices=("ones", "uniform"), static=True
+        "ones", "constant that replaces attention", choices=("ones", "uniform"), static=True
     ),
-    output_scale=setting(1.0, "what logits are multiplied with", above=0, static=True),
+    output_scale=setting(1.0, "factor on the logits", above=0, static=True),
     output_scale_power=setting(
         2.0, "the learning rate is divided by output_scale to this power", low=0, static=True
     ),
@@ -95,7 +94,7 @@ class MLP(nnx.Module):
         d, m = program.d_model, program.d_mlp
         self.W_in = _gaussian(draw, (d, m), d)
         self.b_in = nnx.Param(jnp.zeros(m))
-        # Scaled by the residual width, not by d_mlp, as in the authors' code.
+        # Scaled by d_model, not by d_mlp, as in the authors' code.
         self.W_out = _gaussian(draw, (m, d), d)
         self.b_out = nnx.Param(jnp.zeros(d))
         self.activation = ACTIVATIONS[program.activation]
@@ -138,11 +137,11 @@ class Unembed(nnx.Module):
 
 
 class Form(NamedTuple):
-    """What the networks here differ in, besides their sizes."""
+    """Structural differences between the networks of this file."""
 
     mlp: bool = True
-    by_head: bool = False  # W_Q, W_K, W_V are drawn for the width of a head, not of the stream
-    doubled: bool = False  # layers add their input to the stream once more
+    by_head: bool = False  # initial scale of W_Q, W_K, W_V from d_head, not d_model
+    doubled: bool = False  # every layer adds its input to the stream once more
 
 
 TRANSFORMER = Form()
@@ -182,7 +181,7 @@ class Transformer(nnx.Module):
 
 
 def _normed(module: nnx.Module, name: str, x: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
-    """Through a LayerNorm that the module may have."""
+    """Apply the module's LayerNorm if it has one."""
     return getattr(module, name)(x) if hasattr(module, name) else x
 
 
@@ -196,7 +195,7 @@ def _classes_of_tokens(program: Program) -> int:
 
 
 def unembedding(params: Params, program: Program) -> Float[Array, "d c"]:
-    """W_U, or what of W_E' is in its place."""
+    """W_U, or with tied embeddings the corresponding rows of W_E, transposed."""
     if "unembed" in params:
         return params["unembed"]["W_U"]
     return params["embed"]["W_E"][: program.num_classes].T
@@ -207,15 +206,15 @@ def width_of_head(program: Program) -> int:
 
 
 def init(key: PRNGKeyArray, program: Program, form: Form = TRANSFORMER) -> Params:
-    """Initial parameters: Gaussians of the authors' scales, biases zero.
+    """Initial parameters: Gaussian matrices with the authors' scales, zero biases.
 
-    Standard deviation 1/sqrt(d_model) for every matrix, W_out included, and 1/sqrt(classes) for
-    W_U (paper notes, section 1). Pure and vmap-safe over the key.
+    The standard deviation is 1/sqrt(d_model) for every matrix, W_out included, and 1/sqrt(classes)
+    for W_U, as in the authors' code. Pure and vmap-safe over the key.
     """
     build = partial(Transformer, program, form=form)
     shapes: list[tuple[int, ...]] = []
     nnx.eval_shape(lambda: build(draw=lambda shape: shapes.append(shape) or jnp.zeros(shape)))
-    # All matrices from one draw: eleven draws take ten times as long to compile.
+    # One draw for all matrices: eleven draws take ten times as long to compile.
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     pieces = iter(jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1]))
     network = build(draw=lambda shape: next(pieces).reshape(shape))
@@ -233,9 +232,8 @@ def forward(
     drop: Drop = keep_all,
     form: Form = TRANSFORMER,
 ) -> dict[str, Array]:
-    """Logits at every position, with the last layer's attention, MLP input and neurons.
-
-    And with the attention of every layer, "patterns" [l b h q s].
+    """Logits at every position, the last layer's attention, MLP input and neurons, and the
+    attention of every layer, "patterns" [l b h q s].
     """
     out = nnx.merge(_structure(program, form), params)(tokens, drop)
     return out | {"logits": scaled(out["logits"], program)}
@@ -254,7 +252,7 @@ def _functions(program: Program, form: Form) -> tuple[Callable, Callable]:
     return partial(init, program=program, form=form), partial(forward, program=program, form=form)
 
 
-# --- As networks by name --------------------------------------------------------------------------
+# --- Registered networks --------------------------------------------------------------------------
 
 _SCALE = ("output_scale", "output_scale_power")
 _ATTENTION = (
@@ -278,25 +276,25 @@ def _check(run) -> None:
     source="Nanda et al. 2023, appendix A",
 )
 def transformer(program: Program):
-    "Attention and an MLP in every layer, learned positions, no LayerNorm, biases in the MLP alone."
+    "Attention and an MLP in every layer, learned positions, no LayerNorm, biases only in the MLP."
     return _functions(program, TRANSFORMER)
 
 
 @parts.network(uses=_ATTENTION, padded=True, check=_check, source="Nanda et al. 2023, D.3")
 def attention_only(program: Program):
-    "The transformer without its MLPs."
+    "The transformer without MLPs."
     return _functions(program, Form(mlp=False))
 
 
 @parts.network(
     uses=_ATTENTION,
     doubled_residual=setting(
-        False, "as in the authors' code, every layer adds its input to the stream once more"
+        False, "add each layer's input to the stream twice, as in the authors' code"
     ),
     padded=True,
     check=_check,
     source="Nanda et al. 2023, D.3",
 )
 def induction_transformer(program: Program):
-    "The transformer without its MLPs, whose W_Q, W_K, W_V have initial scale 1/sqrt(d_head)."
+    "The transformer without MLPs, with initial scale 1/sqrt(d_head) for W_Q, W_K, W_V."
     return _functions(program, Form(mlp=False, by_head=True, doubled=program.doubled_residual))

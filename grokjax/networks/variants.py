@@ -1,6 +1,6 @@
-"""What a network's settings may change about the paper's: activations, scales, whole parts.
+"""Optional departures from the paper's architecture: activations, scales, embeddings, attention.
 
-A program made by hand need not list these settings: `setting_of` gives what is not there.
+Programs built by hand need not list these settings: `setting_of` returns the defaults.
 """
 
 from functools import partial
@@ -20,12 +20,12 @@ ACTIVATIONS = {
 
 
 def setting_of(program: Program, name: str) -> Any:
-    """A common setting of a program, or its default where the program's network has none."""
+    """A common setting of a program, or its default if the network does not use it."""
     return dict(program.settings).get(name, parts.common_settings()[name].default)
 
 
 def output_scale(program: Program) -> float:
-    """What the logits are multiplied with (Kumar et al. 2023)."""
+    """The factor on the logits (Kumar et al. 2023)."""
     return setting_of(program, "output_scale")
 
 
@@ -36,15 +36,15 @@ def scaled(logits, program: Program):
 
 
 def rate_factor(program: Program) -> float:
-    """What the output scale makes of the learning rate: scale**-power, as published with power 2.
+    """The factor on the learning rate, output_scale**-power; published with power 2.
 
-    In gradient descent the function then moves as fast as before, whatever the scale.
+    With gradient descent the function then changes at the same speed for every scale.
     """
     return output_scale(program) ** -setting_of(program, "output_scale_power")
 
 
 def is_plain(program: Program) -> bool:
-    """Whether a transformer is the paper's, but for its sizes, its depth and its activation."""
+    """Whether a transformer is the paper's, except for sizes, depth and activation."""
     changes = ("tied_embeddings", "layer_norm", "attention_rate", "output_scale")
     common = parts.common_settings()
     return all(setting_of(program, name) == common[name].default for name in changes)

@@ -1,4 +1,4 @@
-"""The data of a run: made by its task, checked, cut into training examples, resized."""
+"""The data of a run: validation, training examples, padding."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,13 +12,13 @@ from grokjax.core.types import Batch, Data, Sizes
 
 
 def data_of(run: Any) -> Data:
-    """What the task of a run makes, in the types that a program takes.
+    """The validated data of a run's task, with the types of a program's inputs.
 
     Raises:
-        ConfigError: the arrays do not fit together; names the task.
+        ConfigError: the arrays are inconsistent; names the task.
     """
     part = run.part("task")
-    with jax.ensure_compile_time_eval():  # also where shapes are asked for, within a trace
+    with jax.ensure_compile_time_eval():  # also when called within a trace
         made = part.function(run.view(part))
     if not isinstance(made, Data):
         raise ConfigError(f"task {part.name!r} returned a {type(made).__name__}, not a Data")
@@ -30,7 +30,7 @@ def data_of(run: Any) -> Data:
     _require(part, targets.shape[-1] <= tokens.shape[-1], "more answers than positions")
     _require(part, bool(splits), 'splits are empty: name at least "test"')
     for name, mask in splits.items():
-        _require(part, name.isidentifier(), f"{name!r} is no name of a split")
+        _require(part, name.isidentifier(), f"{name!r} is not a valid name of a split")
         _require(
             part, mask.shape == targets.shape, f"split {name!r} must have the shape of targets"
         )
@@ -45,7 +45,11 @@ def data_of(run: Any) -> Data:
             part, 0 <= least and most < size, f"{what} from {least} to {most}, not below {size}"
         )
     if draws(part):
-        _require(part, bool(set(splits) - {"train"}), "it draws its batches: score it on a split")
+        _require(
+            part,
+            bool(set(splits) - {"train"}),
+            "it draws batches: score it on another split",
+        )
     else:
         _require(part, "train" in splits, 'it needs a split "train", or draw=')
     answers = made.num_classes if made.num_answers is None else made.num_answers
@@ -66,12 +70,12 @@ def _require(part: Any, holds: bool, message: str) -> None:
 
 
 def draws(part: Any) -> bool:
-    """Whether a task draws a fresh batch for every update."""
+    """Whether a task draws a new batch for every update."""
     return part.options.get("draw") is not None
 
 
 def examples(data: Data, split: str = "train", count: int | None = None) -> Batch:
-    """The rows of a split as one batch, in their order, padded to `count` with weight 0."""
+    """The rows of a split as one batch, in order, padded to `count` rows of weight 0."""
     mask = np.asarray(data.splits[split])
     mask = mask.reshape(-1, mask.shape[-1])
     rows = np.nonzero(mask.any(-1))[0]
@@ -85,7 +89,7 @@ def examples(data: Data, split: str = "train", count: int | None = None) -> Batc
 
 
 def sizes_of(run: Any) -> Sizes:
-    """The sizes of a run, from its task's `sizes` where there are such, else from its data."""
+    """The sizes of a run, from its task's `sizes` function or else from its data."""
     return _sizes_of(run.part("task"), run)
 
 
@@ -102,7 +106,7 @@ def _sizes_of(part: Any, run: Any) -> Sizes:
 
 
 def padded(trees: Sequence[Any]) -> list[Any]:
-    """The trees with every leaf zero-padded to the largest of its place, axis by axis."""
+    """Zero-pad corresponding leaves of the trees to their largest size along each axis."""
     leaves, structures = zip(*map(jax.tree.flatten, trees), strict=True)
     kinds = {(x, *map(np.ndim, own)) for x, own in zip(structures, leaves, strict=True)}
     if len(kinds) > 1:
@@ -118,7 +122,7 @@ def padded(trees: Sequence[Any]) -> list[Any]:
 
 
 def resized(x: Any, shape: Sequence[int]) -> np.ndarray:
-    """An array zero-padded, or cut, to `shape` behind its own entries."""
+    """An array zero-padded or cropped at the end of each axis to `shape`."""
     x = np.asarray(x)[(..., *(slice(0, n) for n in shape))]
     grow = [(0, n - m) for n, m in zip(shape, x.shape, strict=True)]
     return np.pad(x, grow) if any(n for _, n in grow) else x

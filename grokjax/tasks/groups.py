@@ -1,4 +1,4 @@
-"""Products in finite groups that need not commute, by their tables (Power et al. 2022)."""
+"""Products in finite, also non-abelian groups, from their tables (Power et al. 2022)."""
 
 from itertools import permutations
 from math import factorial
@@ -15,24 +15,24 @@ from grokjax.tasks.modular import shuffled_split
 from grokjax.tasks.noise import with_noise
 
 LARGEST = 1000
-"""Elements of a group, as of a modulus."""
+"""Maximum number of elements, as for a modulus."""
 
 WORDS = ("xy", "xyx", "xyX")
-"""What is asked of two elements; X is the inverse of x."""
+"""Words in two elements; X is the inverse of x."""
 
 
 def symmetric(n: int) -> Int[np.ndarray, "g g"]:
-    """S_n: permutations of n things in lexicographic order; (x y)(i) = x(y(i))."""
+    """S_n: permutations of n objects in lexicographic order; (x y)(i) = x(y(i))."""
     return _table_of(list(permutations(range(n))))
 
 
 def alternating(n: int) -> Int[np.ndarray, "g g"]:
-    """A_n: the even ones among these."""
+    """A_n: the even permutations, in the same order."""
     return _table_of([x for x in permutations(range(n)) if _is_even(x)])
 
 
 def dihedral(n: int) -> Int[np.ndarray, "g g"]:
-    """D_n: symmetries of a regular n-gon, 2 n of them; k + n f is r^k s^f, with s r = r^-1 s."""
+    """D_n: the 2 n symmetries of a regular n-gon; k + n f is r^k s^f, with s r = r^-1 s."""
     f, k = np.divmod(np.arange(2 * n), n)
     turned = (k[:, None] + np.where(f[:, None] == 1, -k, k)) % n
     return turned + n * ((f[:, None] + f) % 2)
@@ -47,7 +47,7 @@ ORDERS = {
 
 
 def answers(table: Int[np.ndarray, "g g"], word: str = "xy") -> Int[np.ndarray, "g g"]:
-    """What a word of `WORDS` makes of every two elements x (rows) and y (columns)."""
+    """Values of a word of `WORDS` for all elements x (rows) and y (columns)."""
     if word == "xy":
         return table
     x = np.arange(len(table))
@@ -57,9 +57,9 @@ def answers(table: Int[np.ndarray, "g g"], word: str = "xy") -> Int[np.ndarray, 
 
 
 def of_table(table: Int[np.ndarray, "g g"], train_fraction: float = 0.3, seed: int = 0) -> Data:
-    """A table of answers to the tokens x, y, "=" (which is the number of elements), with a split.
+    """Data of a table of answers to the tokens x, y, "=" (token `len(table)`), with a split.
 
-    Rows are listed along (x, y); the classes are the elements.
+    Rows are indexed by (x, y); the classes are the elements.
     """
     count = len(table)
     train = shuffled_split(count, train_fraction, seed)[..., None]
@@ -94,9 +94,9 @@ def _check(run: Any) -> None:
 
 @parts.task(
     "group",
-    type=setting("symmetric", "which family of groups", choices=tuple(GROUPS)),
-    degree=setting(5, "things that are permuted, or corners of the polygon", low=2, high=500),
-    word=setting("xy", "what is asked of x and y; X is the inverse of x", choices=WORDS),
+    type=setting("symmetric", "family of groups", choices=tuple(GROUPS)),
+    degree=setting(5, "number of permuted objects, or of corners of the polygon", low=2, high=500),
+    word=setting("xy", "word in x and y to compute; X is the inverse of x", choices=WORDS),
     uses=("train_fraction", "label_noise", "batch_size"),
     padded=True,
     pairs=True,
@@ -105,7 +105,7 @@ def _check(run: Any) -> None:
     source="Power et al. 2022, arXiv 2201.02177",
 )
 def _of_run(run) -> Data:
-    'A product in a finite group, S_5 unless told otherwise, from the tokens x, y, "=".'
+    'A product in a finite group, by default S_5, from the tokens x, y, "=".'
     table = answers(GROUPS[run.type](run.degree), run.word)
     return with_noise(
         of_table(table, run.train_fraction, run.split_seed), run.label_noise, run.split_seed
@@ -113,7 +113,7 @@ def _of_run(run) -> Data:
 
 
 def _table_of(elements: list[tuple[int, ...]]) -> Int[np.ndarray, "g g"]:
-    """Of permutations that are closed under composition."""
+    """The table of a set of permutations that is closed under composition."""
     one_line = np.array(elements)
     n = one_line.shape[1]
     digits = n ** np.arange(n)[::-1]  # a number for each, in their lexicographic order

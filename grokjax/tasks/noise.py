@@ -1,4 +1,4 @@
-"""Label noise: training answers that were drawn instead of computed (Doshi et al. 2023)."""
+"""Label noise: random training answers (Doshi et al. 2023)."""
 
 import numpy as np
 
@@ -9,18 +9,18 @@ from grokjax.core.types import Data
 parts.common(
     "task",
     label_noise=setting(
-        0.0, "share of the training answers that are drawn at random", low=0, high=1, static=False
+        0.0, "share of the training answers drawn at random", low=0, high=1, static=False
     ),
 )
 
-_NOISE = 0x6C6E  # sets the numbers drawn here apart from others of the same seed
+_NOISE = 0x6C6E  # separates these random numbers from others of the same seed
 
 
 def with_noise(data: Data, share: float, seed: int) -> Data:
     """The data with int(share n) of its n training answers drawn uniformly from all answers.
 
-    As published, a drawn answer may be the right one. The right ones are kept as
-    `data.extra["right_answers"]`; those of the test set stay right.
+    As published, a drawn answer may be correct. `data.extra["right_answers"]` keeps the correct
+    answers; test answers are unchanged.
     """
     train = np.flatnonzero(data.splits["train"])
     targets = np.array(data.targets)

@@ -1,7 +1,7 @@
-"""From a table of runs to compiled blocks: plan, stack and pad, compile.
+"""Blocks: runs that share a compiled program, stacked on a leading run axis.
 
-Runs that share a `Program` are stacked on a leading run axis; smaller vocabularies and training
-sets are padded with zeros, which receive no gradient and stay zero.
+Smaller vocabularies and training sets are padded with zeros, which receive no gradient and stay
+zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,23 +21,23 @@ from grokjax.training.devices import device_memory, on_cpu, over_runs, places, p
 from grokjax.training.update import State
 
 MAX_WASTE = 0.25
-"""The share of a block's arithmetic that may be spent on padding."""
+"""Maximum share of a block's arithmetic spent on padding."""
 
 MAX_RUNS = 128
-"""Runs of a block, where `max_block` does not say less."""
+"""Maximum number of runs in a block; `max_block` can lower it."""
 
 TILE = 128
-"""Examples come in multiples of it on an accelerator, whose compilers pad products to it anyway."""
+"""On accelerators the number of examples is a multiple of this, as compilers pad to it anyway."""
 
 INNER = 10
-"""Updates of an accelerator between two looks at whether a run goes on; see `training.train`."""
+"""Updates on an accelerator between two checks of whether a run continues; see `update.train`."""
 
 
-# --- What is compiled for a run -------------------------------------------------------------------
+# --- The program of a run -------------------------------------------------------------------------
 
 
 def program_of(run: RunConfig, sizes: Sizes | None = None) -> Program:
-    """The program of a run at its own sizes, or at larger ones."""
+    """The program of a run at its own sizes or at larger `sizes`."""
     sizes = sizes or sizes_of(run)
     used = used_settings(run._fields)
     static = tuple((name, run[name]) for name, x in used.items() if x.static and not x.part)
@@ -54,7 +54,7 @@ def program_of(run: RunConfig, sizes: Sizes | None = None) -> Program:
 
 
 def hyper_of(run: RunConfig) -> Hyper:
-    """What may differ between the runs of a program, as NumPy scalars."""
+    """The traced hyperparameters of a run, as NumPy scalars."""
     used = used_settings(run._fields)
     scalar = lambda x: np.array(x, np.int32 if isinstance(x, int) else np.float32)  # noqa: E731
     return Hyper({name: scalar(run[name]) for name, x in used.items() if x.traced})
@@ -62,9 +62,9 @@ def hyper_of(run: RunConfig) -> Hyper:
 
 @dataclass(frozen=True)
 class Load:
-    """What runs cost when they are trained together: the largest of each size, the sum of work.
+    """The cost of training runs together: the largest of each size, the sum of work.
 
-    Work is parameters x examples x updates: arithmetic, but for a factor, of any network.
+    Work is parameters x examples x updates, proportional to the arithmetic of any network.
     """
 
     program: Program
@@ -97,13 +97,13 @@ class Load:
 
     @property
     def waste(self) -> float:
-        """Share of all the work that goes into padding."""
+        """Share of the work spent on padding."""
         return 1 - self.work / (self.of_update * self.steps * self.count)
 
 
 @dataclass(frozen=True)
 class Block:
-    """Runs that are trained by one compiled program; `indices` are their places in the sweep."""
+    """Runs trained by one compiled program; `indices` are their run indices in the sweep."""
 
     indices: tuple[int, ...]
     runs: tuple[RunConfig, ...]
@@ -123,20 +123,20 @@ class Block:
 
 
 def block_of(runs: Sequence[RunConfig], indices: Sequence[int]) -> Block:
-    """The block of these places in the table of runs, in the order in which they are trained."""
+    """The block of these run indices, in this order."""
     return Block(tuple(indices), tuple(runs[i] for i in indices))
 
 
 def block_part(block: Block, places: Sequence[int]) -> Block:
-    """Some of the runs of a block; `indices` are what they were there."""
+    """A block of some of a block's runs, which keep their run indices."""
     return Block(*(tuple(x[j] for j in places) for x in (block.indices, block.runs)))
 
 
 def plan(runs: Sequence[RunConfig], max_block: int = 0) -> tuple[Block, ...]:
-    """Pack runs into blocks that waste at most `MAX_WASTE` on padding; depends on the runs alone.
+    """Pack runs into blocks that waste at most `MAX_WASTE` on padding; depends on the runs only.
 
-    Runs of one program are taken from the most expensive down; a block is closed when the next run
-    would make padding too expensive, or the block too large.
+    Runs of one program are added in order of decreasing work; a block is closed when the next run
+    would exceed `MAX_WASTE` or the size limit.
     """
     loads = [Load.of(run) for run in runs]
     groups: dict[Program, list[int]] = {}
@@ -157,39 +157,39 @@ def plan(runs: Sequence[RunConfig], max_block: int = 0) -> tuple[Block, ...]:
 
 
 def _shared(program: Program) -> Program:
-    """What runs must agree on to share a program: not their sizes, where these can be padded."""
+    """The program without the sizes that can be padded: what runs of a block must agree on."""
     if program.task.padded and program.network.padded and program.optimizer.padded:
         return replace(program, vocabulary=0, num_classes=0)
     return program
 
 
-# --- What a block's runs start from and train on --------------------------------------------------
+# --- Data and initial states of a block -----------------------------------------------------------
 
 
 class BlockData(NamedTuple):
-    """What a block's runs train on, run axis first."""
+    """Hyperparameters, data and training examples of a block, run axis first."""
 
     hyper: Hyper
     data: Data
-    batch: Batch | None  # None where the task draws its batches
+    batch: Batch | None  # None if the task draws batches
 
 
 def block_data(block: Block, tile: int | None = None) -> BlockData:
-    """Hyperparameters, data and training examples of every run, stacked and padded.
+    """The data of all runs, stacked and padded.
 
-    Examples are padded to a multiple of `tile` with weight 0, by default on an accelerator.
+    Examples are padded with weight 0 to a multiple of `tile`, by default on accelerators only.
     """
     tile = tile or (1 if on_cpu() else TILE)
     return _stacked(block.runs, -(-block.load.num_examples // tile) * tile)
 
 
 def own_data(runs: Sequence[RunConfig]) -> BlockData:
-    """The same of runs of equal sizes, unpadded."""
+    """The data of runs of equal sizes, stacked without padding."""
     return _stacked(runs, sizes_of(runs[0]).num_examples)
 
 
 def _stacked(runs: Sequence[RunConfig], num_examples: int) -> BlockData:
-    made: dict[tuple, Data] = {}  # runs that differ in hyperparameters alone share their data
+    made: dict[tuple, Data] = {}  # shared by runs that differ in hyperparameters only
     for run in runs:
         if _data_key(run) not in made:
             made[_data_key(run)] = data_of(run)
@@ -201,7 +201,7 @@ def _stacked(runs: Sequence[RunConfig], num_examples: int) -> BlockData:
 
 
 def _data_key(run: RunConfig) -> tuple:
-    """All that the data of a run can depend on: what its task sees of it."""
+    """Everything that the data of a run can depend on."""
     task = run.part("task")
     names = ("task", *SEEDS, *task.uses, *task.own)
     return tuple(run[name] for name in names)
@@ -210,8 +210,8 @@ def _data_key(run: RunConfig) -> tuple:
 def initial_states(block: Block) -> State:
     """The states of all runs before training, run axis first.
 
-    Weights are drawn from a run's own seed at its own size and padded afterwards, so they depend on
-    nothing else in the block.
+    Weights are drawn with the run's own seed at its own size and then padded, so they do not depend
+    on the rest of the block.
     """
     shapes = by_name.shapes(block.program)
     params = jax.tree.map(lambda x: np.empty((len(block.runs), *x.shape), x.dtype), shapes)
@@ -238,7 +238,7 @@ def state_shapes(block: Block) -> State:
 
 @cache
 def _init(own: Program, shared: Program) -> Callable:
-    """Compiled (seeds, scales) -> initial parameters in the shapes of a block, run axis first."""
+    """Compiled (seeds, scales) -> initial parameters in the block's shapes, run axis first."""
 
     def one(run):
         seed, scale = run
@@ -265,8 +265,8 @@ def _stack(trees: Sequence[Any]) -> Any:
 class Trainer(NamedTuple):
     """Compiled functions of a block.
 
-    train(state, data, until) -> the state at step `until`, or where a run has ended before; the old
-    one is donated. scores(params, data) -> a dict of `{split}_loss` and `{split}_accuracy`.
+    train(state, data, until) -> the state at step `until`, or where a run ended before; the old
+    state is donated. scores(params, data) -> dict of `{split}_loss`, `{split}_accuracy`, ...
     """
 
     train: Callable[[State, BlockData, int], State]
@@ -274,7 +274,7 @@ class Trainer(NamedTuple):
 
 
 def trainer(block: Block, precision: str = "float32") -> Trainer:
-    """Compile-once functions for a block; see `Trainer`."""
+    """The cached trainer of a block."""
     return _trainer(block.program, precision_here(precision))
 
 
@@ -284,7 +284,7 @@ def _trainer(program: Program, precision: str) -> Trainer:
 
 
 def compiled_trainer(program: Program, precision: str) -> Trainer:
-    """A trainer that is traced anew."""
+    """A new trainer, traced again."""
 
     def train(state: State, data: BlockData, until) -> State:
         def one(run, until):
@@ -305,10 +305,10 @@ def compiled_trainer(program: Program, precision: str) -> Trainer:
 
 
 def lanes(block: Block, precision: str = "float32", memory: float | None = None) -> list[Block]:
-    """The block in parts that are trained apart; `indices` are places in the block.
+    """Split a block into lanes, which are trained separately; `indices` index the block.
 
-    On a CPU every run is one, at its own sizes. On accelerators the runs are dealt evenly, to as
-    many devices as there are and as often as their memory (bytes of one) asks for.
+    On a CPU every run is a lane, at its own sizes. On accelerators runs are split evenly over the
+    devices, into as many rounds as `memory` (bytes of one device) requires.
     """
     count = len(block.runs)
     if on_cpu():
@@ -325,7 +325,7 @@ def lanes(block: Block, precision: str = "float32", memory: float | None = None)
 
 
 def bytes_needed(lane: Block, rounds: int = 1, precision: str = "float32") -> int:
-    """Memory of training a lane beside `rounds - 1` others that rest, as its program says."""
+    """Bytes for training a lane while `rounds - 1` others are kept, from the compiled program."""
     data, state = block_data(lane), state_shapes(lane)
     train = trainer(lane, precision).train
     found = train.lower(state, data, np.int32(1)).compile().memory_analysis()

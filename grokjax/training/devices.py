@@ -1,9 +1,9 @@
-"""Where programs run: the places of this machine, its cores, the precision of its products.
+"""Devices, CPU cores and the precision of matrix products.
 
-A place is a device that takes one program at a time. On an accelerator every local device is one,
-and runs are vmapped. A CPU is a set of cores: a place is a fixed number of them with a pool of
-threads of its own, and takes one run at a time, at that run's own sizes. So there the bits of a run
-depend on its own configuration and on that number alone, and no core waits for another.
+A device runs one program at a time. Accelerators are JAX's local devices, and runs are vmapped. A
+CPU is divided into devices of a fixed number of cores, each with its own thread pool, which train
+one run at a time at its own sizes. There the bits of a run depend only on its own configuration and
+on that number of cores, and no core waits for another.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ def on_cpu() -> bool:
 
 
 def device_memory() -> float:
-    """Bytes that may be used of the first device: 3/4 of what is free, on a CPU half."""
+    """Usable bytes of the first device: 3/4 of its free memory, half on a CPU."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return 0.75 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
@@ -38,19 +38,19 @@ def device_memory() -> float:
 
 
 def num_cores() -> int:
-    """CPU cores that this process may use."""
+    """Number of CPU cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def default_cores(num_runs: int) -> int:
-    """Cores for each run of a sweep: one where there are as many runs as cores; 0: not on a CPU."""
+    """Default cores per run: 1 if there are at least as many runs as cores; 0 on accelerators."""
     return max(1, num_cores() // num_runs) if on_cpu() else 0
 
 
 def places(cores: int = 1) -> tuple[jax.Device, ...]:
-    """The devices that take programs side by side; on a CPU so many `cores` each."""
+    """The devices for parallel programs; on a CPU with `cores` cores each."""
     if not on_cpu():
         return tuple(jax.local_devices())
     count = max(1, num_cores() // max(cores, 1))
@@ -63,9 +63,9 @@ _MAKING = Lock()  # the environment is changed for a moment
 
 @cache
 def _cores(cores: int, number: int) -> jax.Device:
-    """A CPU device with a pool of so many threads; `number` tells several of a kind apart.
+    """CPU device number `number` with a pool of `cores` threads.
 
-    All devices of one CPU client share its pool, so each of these has a client of its own.
+    Devices of one CPU client share its thread pool, so each device has its own client.
     """
     _keep_memory()
     told = os.environ.get("NPROC")
@@ -82,10 +82,10 @@ def _cores(cores: int, number: int) -> jax.Device:
 
 @cache
 def _keep_memory() -> None:
-    """Has glibc keep the memory that programs give back, for all threads together.
+    """Make glibc keep freed memory in one arena.
 
-    Each call of a program needs tens of MB at once. Taken from Linux anew, page after page, they
-    cost a quarter of the time of the paper's measures (p = 113).
+    Each call of a program allocates tens of MB. Fetching them from Linux page by page costs a
+    quarter of the time of the paper's measures (p = 113).
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         mallopt(_M_ARENA_MAX, 1)
@@ -97,19 +97,19 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of malloc.h
 
 
 def at_once() -> int:
-    """How many networks are measured at a time at a place."""
+    """Number of networks measured at a time on a device."""
     return 1 if on_cpu() else 32
 
 
 def at(place: jax.Device) -> AbstractContextManager:
-    """In this thread, programs are compiled for and run at that place."""
+    """Compile for and run on a device, in this thread."""
     return jax.default_device(place)
 
 
 def each(call: Callable, items: Iterable, cores: int = 1) -> Iterator[Any]:
-    """call(item, place) of every item, in their order, each at a place that is free.
+    """Yield call(item, device) for every item, in order, each on a free device.
 
-    Items are made as they are needed, a few ahead, and while the places work.
+    Items are produced lazily, a few ahead.
     """
     everywhere, free, wide = places(cores), SimpleQueue(), jax.config.jax_enable_x64
     for place in everywhere:
@@ -140,10 +140,10 @@ def each(call: Callable, items: Iterable, cores: int = 1) -> Iterator[Any]:
 
 
 def over_runs(f: Callable, precision: str = "float32") -> Callable:
-    """(runs, *shared) -> f(run, *shared) for every run of a stack, not compiled.
+    """Map f(run, *shared) over the leading axis of `runs`; not compiled.
 
-    `runs` is a tree with a leading run axis on all leaves; `shared` arguments have none. Several
-    runs are vmapped; one is taken as it is.
+    All leaves of `runs` have a leading run axis; `shared` arguments have none. A single run is not
+    vmapped.
     """
 
     def mapped(runs: Any, *shared: Any) -> Any:
@@ -157,10 +157,10 @@ def over_runs(f: Callable, precision: str = "float32") -> Callable:
 
 
 def matmul_precision(name: str) -> AbstractContextManager:
-    """Matrix products in a precision of `config.PRECISIONS`, as far as there is one here."""
+    """Context for matrix products in a precision of `config.PRECISIONS`, if available here."""
     return jax.default_matmul_precision(PRECISIONS[precision_here(name)])
 
 
 def precision_here(name: str) -> str:
-    """What becomes of a precision on this machine: a CPU has float32 alone."""
+    """The precision used on this machine: CPUs have float32 only."""
     return "float32" if on_cpu() else name

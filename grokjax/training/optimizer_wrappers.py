@@ -1,7 +1,4 @@
-"""What papers put before AdamW or behind it: a filter, a projection, a norm that is kept.
-
-A static setting that is a flag is Python's; numbers may be traced.
-"""
+"""Optimiser wrappers around AdamW: Grokfast, orthogonal gradients, constant norm."""
 
 from typing import Any, NamedTuple
 
@@ -15,7 +12,7 @@ from grokjax.core.parts import setting
 from grokjax.core.types import Array
 
 TINY = 1e-30
-"""What the authors of the orthogonal gradient add to norms."""
+"""Added to norms, as in the code of Prieto et al."""
 
 
 def _adamw(hyper, eps=1e-8) -> optax.GradientTransformation:
@@ -26,14 +23,14 @@ def _adamw(hyper, eps=1e-8) -> optax.GradientTransformation:
 
 
 class SlowState(NamedTuple):
-    """Moving average of the gradients, and how many there were."""
+    """Moving average of the gradients, and their number."""
 
     average: Any
     count: Int[Array, ""]
 
 
 def amplify_slow_gradients(alpha, lamb) -> optax.GradientTransformation:
-    """g + lamb e, e the moving average alpha e + (1 - alpha) g, which begins at the first g."""
+    """g + lamb e, with the moving average e <- alpha e + (1 - alpha) g, starting at the first g."""
 
     def init(params):
         return SlowState(jax.tree.map(jnp.zeros_like, params), jnp.int32(0))
@@ -50,12 +47,12 @@ def amplify_slow_gradients(alpha, lamb) -> optax.GradientTransformation:
 
 @parts.optimizer(
     alpha=setting(0.98, "decay rate of the moving average", low=0, below=1),
-    lamb=setting(2.0, "how much of the average is added", low=0),
+    lamb=setting(2.0, "weight of the moving average", low=0),
     source="Lee et al. 2024, arXiv 2405.20233",
 )
 def grokfast(hyper):
-    """Grokfast-EMA: AdamW on g + lamb e, e the moving average of the gradients g. Its paper has
-    weight_decay 0.005 for modular multiplication, another than its baseline's"""
+    """Grokfast-EMA: AdamW on g + lamb e, with e the moving average of the gradients g. The paper
+    uses weight_decay 0.005 for modular multiplication, unlike its baseline"""
     return optax.chain(amplify_slow_gradients(hyper.alpha, hyper.lamb), _adamw(hyper))
 
 
@@ -63,7 +60,7 @@ def grokfast(hyper):
 
 
 def orthogonal_to_weights(rescale: bool = True) -> optax.GradientTransformation:
-    """g - (w.g / w.w) w of every array, then with `rescale` at the length that g had."""
+    """g - (w.g / w.w) w for every array; with `rescale`, scaled to the norm of g."""
 
     def project(g, w):
         rest = g - jnp.sum(w * g) / (jnp.sum(w * w) + TINY) * w
@@ -75,14 +72,14 @@ def orthogonal_to_weights(rescale: bool = True) -> optax.GradientTransformation:
 
 
 @parts.optimizer(
-    rescale=setting(True, "bring the projected gradient to its old length", static=True),
-    eps=setting(1e-8, "of AdamW; Prieto et al. take 1e-30", above=0),
+    rescale=setting(True, "rescale the projected gradient to the gradient's norm", static=True),
+    eps=setting(1e-8, "AdamW's eps; Prieto et al. use 1e-30", above=0),
     source="Prieto et al. 2025, arXiv 2501.04697",
 )
 def orthograd(hyper):
     """AdamW on the gradient without its component along the weights, array by array; rescaled to
-    its length as in the authors' code, or with orthograd.rescale = False as in their formula. Their
-    runs have weight_decay 0"""
+    the gradient's norm as in the authors' code, or with orthograd.rescale = False as in their
+    formula. Their runs use weight_decay 0"""
     return optax.chain(orthogonal_to_weights(hyper.rescale), _adamw(hyper, hyper.eps))
 
 
@@ -94,7 +91,7 @@ class NormState(NamedTuple):
 
 
 def keep_initial_norm() -> optax.GradientTransformation:
-    """Scales the weights that an update leads to, all as one vector, to the norm at the start."""
+    """Scale all weights after an update by one factor, to their initial total norm."""
 
     def init(params):
         return NormState(_norm(jax.tree.leaves(params)))
@@ -109,9 +106,9 @@ def keep_initial_norm() -> optax.GradientTransformation:
 
 @parts.optimizer(source="Clauw et al. 2024, arXiv 2408.08944; Liu et al. 2022, arXiv 2210.01117")
 def constant_norm(hyper):
-    """AdamW, after every update of which all weights are scaled by one factor to the total norm
-    that they had at the start (times init_scale); decay then changes directions alone. Clauw et
-    al. have weight_decay 0 and init_scale 8"""
+    """AdamW; after every update all weights are scaled by one factor to their initial total norm
+    (times init_scale), so that decay only changes directions. Clauw et al. use weight_decay 0 and
+    init_scale 8"""
     return optax.chain(_adamw(hyper), keep_initial_norm())
 
 

@@ -1,8 +1,8 @@
-"""Optax transformations whose hyperparameters may be traced.
+"""Optimisers: optax transformations whose hyperparameters may be traced.
 
-An optimiser is a function of `hyper`, the run's hyperparameters as attributes: those that runs may
-differ in are traced numbers, the others Python's. `hyper.learning_rate` is a schedule that warms
-up; hand it to optax as it is.
+An optimiser is a function of `hyper`, the run's hyperparameters as attributes: traced settings are
+traced numbers, static settings Python values. `hyper.learning_rate` is a schedule with warm-up, to
+be passed to optax unchanged.
 
     @grokjax.optimizer
     def my_lion(hyper):
@@ -22,11 +22,11 @@ from grokjax.networks.variants import rate_factor
 _ZERO_TO_ONE = lambda pair: all(0 <= x < 1 for x in pair)  # noqa: E731
 parts.common(
     "optimizer",
-    learning_rate=setting(1e-3, "after warm-up", above=0, traced=True),
+    learning_rate=setting(1e-3, "learning rate after warm-up", above=0, traced=True),
     warmup_steps=setting(10, "steps of linear warm-up", low=0, traced=True),
     betas=setting(
         (0.9, 0.98),
-        "of AdamW: decay rates of both moments",
+        "AdamW's decay rates of both moments",
         accepts=("a pair of numbers from 0 to below 1, such as (0.9, 0.98)", _ZERO_TO_ONE),
         static=True,
     ),
@@ -47,15 +47,15 @@ def make(hyper: Hyper, program: Program) -> optax.GradientTransformation:
 
 @parts.optimizer
 def adamw(hyper):
-    "AdamW as the authors run it: decoupled decay on every parameter, eps 1e-8."
-    # The betas are Python floats on purpose: 1 - beta2 taken in float32 is off by 1e-6.
+    "AdamW as in the authors' code: decoupled decay of every parameter, eps 1e-8."
+    # The betas are Python floats because 1 - beta2 in float32 is off by 1e-6.
     return optax.adamw(hyper.learning_rate, *hyper.betas, eps=1e-8, weight_decay=hyper.weight_decay)
 
 
 @parts.optimizer(eps=setting(1e-8, "added to the root of the second moment", above=0))
 def adam(hyper):
-    """Adam; the weight decay is coupled, added to the gradient as an L2 penalty's would be. Prieto
-    et al. 2025 take eps of 1e-25 to 1e-30, as 1e-8 can stop training by itself"""
+    """Adam with coupled weight decay, added to the gradient like an L2 penalty. Prieto et al. 2025
+    use eps from 1e-25 to 1e-30, because 1e-8 alone can stop training"""
     return optax.chain(
         optax.add_decayed_weights(hyper.weight_decay),
         optax.scale_by_adam(*hyper.betas, eps=hyper.eps),
@@ -64,7 +64,8 @@ def adam(hyper):
 
 
 parts.common(
-    "optimizer", momentum=parts.setting(0.9, "of SGD", low=0, below=1, traced=True, static=False)
+    "optimizer",
+    momentum=parts.setting(0.9, "of SGD", low=0, below=1, traced=True, static=False),
 )
 
 
@@ -82,19 +83,19 @@ def sgd(hyper):
 @parts.optimizer(
     padded=False,
     momentum=setting(0.95, "decay rate of the moving average of gradients", low=0, below=1),
-    newton_schulz_steps=setting(5, "of the orthogonalization", low=1),
+    newton_schulz_steps=setting(5, "Newton-Schulz steps of the orthogonalization", low=1),
     consistent_rms=setting(
         0.0,
-        "scale updates to this RMS times the rate, 0.2 as AdamW's; 0: by sqrt(max(1, out / in))",
+        "RMS of updates relative to the rate, 0.2 is AdamW's; 0: scale by sqrt(max(1, out / in))",
         low=0,
         static=True,
     ),
     source="Jordan 2024; Liu et al. 2025, arXiv 2502.16982",
 )
 def muon(hyper):
-    """Muon: the update of a matrix is its momentum with all singular values made about 1 by
-    Newton-Schulz steps. Leaves that are no matrices, those of the heads too, are AdamW's with
-    Nesterov momentum at the same rate; the decay is decoupled, on every parameter."""
+    """Muon: the update of a matrix is its momentum with all singular values set to about 1 by
+    Newton-Schulz steps. Other leaves, including those of the heads, use AdamW with Nesterov
+    momentum at the same rate; decay is decoupled, on every parameter."""
     b1, b2 = hyper.betas
     return optax.contrib.muon(
         hyper.learning_rate,

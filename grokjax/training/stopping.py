@@ -1,14 +1,14 @@
-"""Rules by which a run ends before its last step, so that what it leaves free goes to others.
+"""Stopping rules, which end a run before its last step.
 
-A rule is a function of what one run has recorded so far: NumPy arrays by name over its evaluations
-(`step`, `{split}_loss`, `{split}_accuracy`, `total_sum_squared_weights`). It is asked at
-checkpoints, so a run that it ends has its last checkpoint there. It sees that run alone: when a run
-ends does not depend on the others.
+A rule is a function of one run's recorded curves: NumPy arrays by name over its evaluations
+(`step`, `{split}_loss`, `{split}_accuracy`, `total_sum_squared_weights`). It is evaluated at
+checkpoint steps, so a run's last checkpoint is at the step where it ends. It sees only that run, so
+the end does not depend on other runs.
 
     @grokjax.stop(below=grokjax.setting(1e-6, "test loss, in nats", above=0))
     def low_test_loss(run, below): ...        # config.stop, config.low_test_loss.below
 
-A run whose loss is no longer finite ends by "diverged", whatever its rule.
+A run whose loss is not finite ends with "diverged", whatever its rule.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 from grokjax.core.parts import setting
 
-parts.common("training", stop=setting("never", "ends a run before its last step", part="stop"))
+parts.common("training", stop=setting("never", "the stopping rule", part="stop"))
 
 Curves = Mapping[str, Shaped[np.ndarray, " t"]]
 
@@ -32,13 +32,13 @@ ACCURACY_REACHED = 0.99
 
 
 def is_of_length(field: str) -> bool:
-    """Whether a field says how long a run is trained, and not what."""
+    """Whether a field sets only the length of training."""
     rules = {part.name for part in parts.all_of("stop")}
     return field in ("steps", "stop") or field.partition(".")[0] in rules
 
 
 def ends(run: Any, curves: Curves) -> bool:
-    """Whether a run's own rule, with its settings, ends it after these evaluations."""
+    """Whether the run's stopping rule ends it after these evaluations."""
     rule = run.part("stop")
     settings = {name: run[f"{rule.name}.{name}"] for name in rule.settings}
     try:

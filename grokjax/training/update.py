@@ -1,6 +1,6 @@
-"""One run: its initial state, one update, a stretch of updates, its scores.
+"""Training of one run: initial state, updates, scores.
 
-Knows no run axis, no disk and no task; every function is pure and vmap-safe.
+All functions are pure and vmap-safe; there is no run axis here.
 """
 
 from functools import partial
@@ -22,22 +22,22 @@ from grokjax.training import losses, optimizers
 parts.common(
     "training",
     init_scale=setting(1.0, "factor on the initial weights", above=0, static=False),
-    steps=setting(40_000, "optimiser updates", low=1, traced=True),
-    loss=setting("exact", "what is minimised", part="loss"),
+    steps=setting(40_000, "number of optimiser updates", low=1, traced=True),
+    loss=setting("exact", "the training loss", part="loss"),
     dropout=setting(0.0, "probability of dropping a neuron", low=0, below=1, traced=True, off=0.0),
     l1=setting(0.0, "L1 penalty on the parameters", low=0, traced=True, off=0.0),
 )
 
-DRAWS = 0x6472  # sets the keys of batches apart from those of dropout
+DRAWS = 0x6472  # separates the keys of batches from those of dropout
 
 
 class State(NamedTuple):
-    """All that a run carries from one update to the next."""
+    """The state of a run between updates."""
 
     params: Params
     opt_state: Any
-    step: Int[Array, ""]  # updates done
-    diverged_at: Int[Array, ""]  # the update whose loss was not finite, -1 if none
+    step: Int[Array, ""]  # number of updates done
+    diverged_at: Int[Array, ""]  # first update with a non-finite loss, or -1
 
 
 def initial_state(params: Params, hyper: Hyper, program: Program) -> State:
@@ -55,14 +55,13 @@ def train(
     program: Program,
     inner: int = 1,
 ) -> State:
-    """`num_steps` (may be traced) updates, fewer where the run ends or has diverged.
+    """`num_steps` (may be traced) updates, fewer if the run ends or diverges.
 
-    Every update is on `batch`, or on `batch_size` rows of it, or where it is None on one that the
-    task draws. A run whose loss is not finite keeps the state it had and is marked with the step.
+    Every update uses `batch`, or `batch_size` rows of it, or a batch drawn by the task if it is
+    None. A run whose loss is not finite keeps its state and is marked with the step.
 
-    Whether a run goes on is asked before every `inner` updates, and those that follow its end leave
-    it as it is. An accelerator's host waits for each answer, and knows how long `inner` updates
-    are; on a CPU an answer costs nothing.
+    The loop condition is evaluated every `inner` updates; updates after the end of a run change
+    nothing. On an accelerator the host waits for each evaluation; on a CPU it costs nothing.
     """
     optimizer = optimizers.make(hyper, program)
     prepare = form(program).prepare
@@ -105,7 +104,7 @@ def _drawn(
 
 
 def draw(step, hyper: Hyper, data: Data, program: Program) -> Batch:
-    """The batch of one update, of a task that draws them."""
+    """The batch of one update, for tasks that draw batches."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(hyper.split_seed), step), DRAWS)
     return program.task.draw(program, data, key)
 
@@ -113,20 +112,20 @@ def draw(step, hyper: Hyper, data: Data, program: Program) -> Batch:
 def objective(
     params: Params, step, hyper: Hyper, prepared, batch: Batch, data: Data, program: Program
 ) -> Float[Array, ""]:
-    """What an update lowers: the mean loss of a batch, and penalties on the parameters."""
+    """The objective: the mean loss of a batch plus penalties on the parameters, in nats."""
     drop = dropout(hyper, step) if "dropout" in program.on else None
     logits = form(program).logits(params, prepared, batch.targets.shape[-1], drop=drop)
     loss = loss_function(program, hyper)(logits, batch.targets.reshape(-1), data.num_classes)
     loss = jnp.matmul(loss, batch.weights.reshape(-1), precision=EXACT)
     if "l1" in program.on:
-        # The derivative of jnp.abs at 0 is 1: it would move padding and biases off 0.
+        # jnp.abs has derivative 1 at 0, which would move padding and biases away from 0.
         absolute = lambda x: x * jax.lax.stop_gradient(jnp.sign(x))  # noqa: E731
         loss += hyper.l1 * sum(absolute(x).sum() for x in jax.tree.leaves(params))
     return loss
 
 
 def loss_function(program: Program, hyper: Hyper):
-    """(logits, targets, num_classes) -> losses; a loss with settings of its own is handed them."""
+    """(logits, targets, num_classes) -> losses, with the loss's own settings bound."""
     part = program.loss
     if not part.settings:
         return part.function
@@ -136,8 +135,8 @@ def loss_function(program: Program, hyper: Hyper):
 
 
 def scores(params: Params, hyper: Hyper, data: Data, program: Program) -> dict[str, Array]:
-    """Mean loss, as the run trains on, and accuracy over each split: `{split}_loss`, ...; and the
-    sum of the squares of all parameters."""
+    """Mean training loss and accuracy over each split, `{split}_loss`, `{split}_accuracy`, and the
+    sum of squares of all parameters, `total_sum_squared_weights`."""
     logits = squeezed(form(program).scored(params, data))
     targets = squeezed(data.targets)
     loss = loss_function(program, hyper)(logits, targets, data.num_classes)
@@ -151,28 +150,28 @@ def scores(params: Params, hyper: Hyper, data: Data, program: Program) -> dict[s
 
 
 def score_names(splits) -> tuple[str, ...]:
-    """The names of `scores`, sorted as JAX sorts a dict."""
+    """The names of `scores`, in the order of JAX's dicts."""
     of_splits = (f"{split}_{name}" for split in splits for name in ("loss", "accuracy"))
     return tuple(sorted((*of_splits, "total_sum_squared_weights")))
 
 
 def squeezed(x: Array) -> Array:
-    """Without its last axis where only one position is scored."""
+    """Drop the last axis if only one position is scored."""
     return x[..., 0] if x.shape[-1] == 1 else x
 
 
 def dropout(hyper: Hyper, step) -> Drop:
-    """Inverted dropout of the MLP's neurons; the mask is drawn from (seed, step, layer).
+    """Inverted dropout of MLP neurons; the mask depends on (seed, step, layer).
 
-    Half a random word decides on a neuron: it stays with the nearest multiple of 2^-16 to
-    1 - dropout, and is divided by that, so that the mean of what is left is the neuron itself.
+    Half a random word decides on a neuron: it is kept with probability q, the multiple of 2^-16
+    nearest to 1 - dropout, and divided by q.
     """
     key = jax.random.fold_in(jax.random.key(hyper.seed), step)
     of_65536 = jnp.maximum(jnp.round((1 - hyper.dropout) * 65536), 1)
 
     def drop(neurons, layer: int, features: int = -1):
         count, *rows = jnp.moveaxis(neurons, features, 0).shape
-        # A key for each two features: the mask of a row does not depend on how many there are.
+        # One key for two features: the mask of a row does not depend on the number of rows.
         keys = jax.random.split(jax.random.fold_in(key, layer), -(-count // 2))
         words = jax.vmap(lambda key: jax.random.bits(key, rows))(keys)
         halves = jnp.concatenate([words >> 16, words & 0xFFFF])[:count]

@@ -272,7 +272,7 @@ def test_differing_fields_see_a_regrouping_but_not_a_relabelling():
     a = SweepConfig(runs=runs((0, 1.0), (1, 2.0), (0, 3.0)))
     b = SweepConfig(runs=runs((0, 1.0), (1, 2.0), (1, 3.0)))
     assert config_lib.differing_fields(a, b) == (
-        "runs: the same values -> combined or ordered in another way",
+        "runs: the same values, combined or ordered differently",
     )
     relabelled = a.replace(axes=("weight_decay", "seed"))
     assert config_lib.differing_fields(a, relabelled) == ()
@@ -328,7 +328,7 @@ def test_a_part_sees_what_it_declares_and_nothing_else():
     view = run.view(run.part("task"))
     assert (view.noise, view.seed, view.split_seed) == (5, 2, 2)
     for name in ("steps", "modulus", "nois"):
-        with pytest.raises(AttributeError, match=f"task 'skip_trigram' asks for '{name}'"):
+        with pytest.raises(AttributeError, match=f"task 'skip_trigram' reads '{name}'"):
             getattr(view, name)
 
 

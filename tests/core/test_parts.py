@@ -239,7 +239,7 @@ def test_what_a_setting_does_to_a_program_follows_from_its_kind():
 def test_a_part_that_uses_an_unknown_setting_is_told_the_nearest():
     parts.task("novel", uses=("modulos",))(lambda run: None)
     message = message_of(RunConfig, task="novel")
-    assert "task 'novel' uses 'modulos', which is no shared setting" in message
+    assert "task 'novel' uses 'modulos', which is not a shared setting" in message
     assert "did you mean 'modulus'?" in message
 
 
@@ -264,7 +264,7 @@ def test_an_optimizer_that_asks_for_an_undeclared_name_is_told_how_to_declare_it
         return optax.sgd(hyper.learning_rate * hyper.slowness)
 
     message = message_of(RunConfig, optimizer="novel")
-    assert message.startswith("optimizer 'novel' asks for slowness, which is no setting")
+    assert message.startswith("optimizer 'novel' reads slowness, which is not a setting")
     assert "slowness=grokjax.setting(...)" in message
 
 
