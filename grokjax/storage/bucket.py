@@ -1,16 +1,18 @@
-"""Paths in a bucket of Google Cloud Storage, with what of pathlib is asked of a workdir.
+"""Paths in a bucket of Google Cloud Storage, with the interface of `files.DiskPath`.
 
-TensorStore speaks with the store, with the credentials that Google's own tools use. A bucket is no
-disk: objects are written whole, are not appended to and not renamed; a folder is what their names
-have in common, and is there as long as one of them is. Every write gives an object another
-generation, and can be made to depend on the one that was read. TENSORSTORE_GCS_HTTP_URL names
-another address of the store, such as an emulator's.
+TensorStore talks to the store, with the credentials that Google's own tools use. Objects are
+written whole, and cannot be appended to or renamed. A folder is a common prefix of names; it exists
+while an object has that prefix. Every write gives an object a new generation, and a write can be
+made conditional on the generation that was read. TENSORSTORE_GCS_HTTP_URL sets another address of
+the store, such as an emulator's.
 """
 
 import errno
 import os
+import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -23,31 +25,30 @@ from grokjax.core.errors import ConfigError
 SCHEME = "gs://"
 
 COMMIT = "commit_success.txt"
-"""Orbax' name of the file in a checkpoint that says it is whole: written last, removed first."""
+"""Orbax's name of the file that marks a folder as whole: written last, removed first."""
 
 _RETRIES = {"max_retries": 12, "initial_delay": "500ms", "max_delay": "16s"}
-"""Of each request: two minutes, not the quarter of an hour that is TensorStore's default."""
+"""Limits a request to two minutes; TensorStore's default is a quarter of an hour."""
 
-_KINDS = {
+_ERROR_CODES = {
     "PERMISSION_DENIED": errno.EACCES,
     "UNAUTHENTICATED": errno.EACCES,
     "NOT_FOUND": errno.ENOENT,
 }
 
-
-_PROVEN: set[str] = set()
-"""Buckets that this process may use."""
+_USABLE: set[str] = set()
+"""Buckets in which this process has written, listed and removed an object."""
 
 
 class Version(NamedTuple):
-    """What an object held when it was read."""
+    """The content of an object, and the generation it was read at."""
 
     content: bytes
     generation: bytes
 
 
 class BucketPath(PurePosixPath):
-    """`gs://BUCKET/KEY`; made by `in_bucket`."""
+    """`gs://BUCKET/KEY`; made by `parse`."""
 
     __slots__ = ()
 
@@ -71,59 +72,62 @@ class BucketPath(PurePosixPath):
     # --- One object -------------------------------------------------------------------------------
 
     def read(self) -> Version | None:
-        """Its content and its generation; None where it is not."""
-        with _naming(self):
-            found = _store(self.bucket).read(self.key).result()
-        return Version(found.value, found.stamp.generation) if found.state == "value" else None
+        """The content and generation of the object; None if it does not exist."""
+        with _os_errors(self):
+            result = _store(self.bucket).read(self.key).result()
+        return Version(result.value, result.stamp.generation) if result.state == "value" else None
 
     def swap(self, content: bytes | None, generation: bytes | None = None) -> bool:
-        """Writes, or removes where `content` is None, what is still of a generation; None: what is
-        not there yet. False where it is another by now."""
-        was = _missing() if generation is None else generation
-        with _naming(self):
-            stamp = _store(self.bucket).write(self.key, content, if_equal=was).result()
+        """Write the object, or remove it for `content` None, if it is still at a generation.
+
+        `generation` None stands for an object that does not exist. False: it has changed.
+        """
+        expected = _missing() if generation is None else generation
+        with _os_errors(self):
+            stamp = _store(self.bucket).write(self.key, content, if_equal=expected).result()
         return stamp.generation != b""
 
+    def write(self, content: str | bytes) -> None:
+        self._write_all({"": content.encode() if isinstance(content, str) else content})
+
+    def append(self, text: str) -> None:
+        version = self.read()
+        self.write((version.content if version else b"") + text.encode())
+
     def read_bytes(self) -> bytes:
-        if (found := self.read()) is None:
+        if (version := self.read()) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
-        return found.content
+        return version.content
 
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return self.read_bytes().decode(encoding, errors)
 
-    def write_bytes(self, content: bytes) -> None:
-        with _naming(self):
-            _store(self.bucket).write(self.key, content).result()
-
-    def write_text(self, text: str) -> None:
-        self.write_bytes(text.encode())
+    def read_from(self, offset: int) -> bytes:
+        return self.read_bytes()[offset:]
 
     def unlink(self, missing_ok: bool = False) -> None:
         if not missing_ok:
             self.read_bytes()
-        with _naming(self):
-            _store(self.bucket).write(self.key, None).result()
-
-    # --- What has a name in common ----------------------------------------------------------------
-
-    def keys(self, start: str = "") -> list[str]:
-        """The names of all objects in this folder and below, from here, that start so."""
-        below = self.key + "/" if self.key else ""
-        first = (below + start).encode()
-        last = first[:-1] + bytes([first[-1] + 1]) if first else b""
-        with _naming(self):
-            found = _store(self.bucket).list(ts.KvStore.KeyRange(first, last)).result()
-        return sorted(x.decode()[len(below) :] for x in found)
-
-    def check_listed(self) -> None:
-        """Of an object that is there, that it is listed: TensorStore takes the refusal of a list
-        for an empty one."""
-        if self.name not in self.parent.keys(self.name):
-            raise PermissionError(errno.EACCES, "what is there may not be listed", str(self))
+        self._write_all({"": None})
 
     def is_file(self) -> bool:
         return self.read() is not None
+
+    def check_listed(self) -> None:
+        if self.name not in self.parent.keys(self.name):  # TensorStore hides that it is forbidden
+            raise PermissionError(errno.EACCES, "the bucket's objects may not be listed", str(self))
+
+    # --- Objects with a common prefix -------------------------------------------------------------
+
+    def keys(self, start: str = "") -> list[str]:
+        """Names of all objects below this folder, relative to it, that begin with `start`."""
+        prefix = self.key + "/" if self.key else ""
+        with _os_errors(self):
+            keys = _store(self.bucket).list(_starting_with(prefix + start)).result()
+        return sorted(key.decode()[len(prefix) :] for key in keys)
+
+    def names(self, start: str = "") -> list[str]:
+        return list(dict.fromkeys(key.partition("/")[0] for key in self.keys(start)))
 
     def is_dir(self) -> bool:
         return bool(self.keys())
@@ -132,56 +136,85 @@ class BucketPath(PurePosixPath):
         return self.is_file() or self.is_dir()
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
-        """Makes nothing: sees, once, that objects may be written here, listed and removed."""
-        if self.bucket in _PROVEN:
+        """Check once that objects may be written, listed and removed here; folders need no more."""
+        if self.bucket in _USABLE:
             return
         probe = self / f".probe-{uuid.uuid4().hex}"
-        probe.write_bytes(b"")
+        probe.write(b"")
         probe.check_listed()
         probe.unlink(missing_ok=True)
-        _PROVEN.add(self.bucket)
+        _USABLE.add(self.bucket)
 
     def rmdir(self) -> None:
-        """Does nothing: a folder is gone with what is in it."""
-
-    def remove_all(self) -> None:
-        """Removes what is in this folder; what a kill leaves of it is not whole."""
-        keys = self.keys()
-        if COMMIT in keys:
-            (self / COMMIT).unlink(missing_ok=True)
-        self._write_all({key: None for key in keys if key != COMMIT})
-
-    def upload(self, folder: Path) -> None:
-        """Writes here what a folder on a disk holds; what makes it whole comes last."""
-        files = {x.relative_to(folder).as_posix(): x for x in folder.rglob("*") if x.is_file()}
-        mark = files.pop(COMMIT, None)
-        self._write_all({name: file.read_bytes() for name, file in files.items()})
-        if mark is not None:
-            (self / COMMIT).write_bytes(mark.read_bytes())
+        """Do nothing: a folder disappears with its last object."""
 
     def rename(self, target: "BucketPath") -> "BucketPath":
-        """Copies an object, or a folder, and then removes it."""
-        if self.is_file():
-            target.write_bytes(self.read_bytes())
+        """Copy an object, or all objects of a folder, and remove the original."""
+        keys = self.keys()
+        target._write_all({key: (self / key).read_bytes() for key in keys or [""]})
+        if keys:
+            self.remove()
+        else:
             self.unlink(missing_ok=True)
-            return target
-        target._write_all({key: (self / key).read_bytes() for key in self.keys()})
-        self.remove_all()
         return target
 
-    def _write_all(self, contents: dict[str, bytes | None]) -> None:
-        """Many objects at once."""
-        with _naming(self):
-            writes = [
-                _store(self.bucket).write((self / key).key, content)
-                for key, content in contents.items()
-            ]
+    def free(self) -> float:
+        return float("inf")
+
+    @contextmanager
+    def written_here(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="grokjax-") as folder:
+            yield Path(folder)
+            self._upload(Path(folder))
+
+    def kvstore(self) -> dict[str, Any]:
+        return {**_spec(self.bucket), "path": self.key + "/"}
+
+    # --- Folders that are whole or do not exist ---------------------------------------------------
+
+    def is_whole(self) -> bool:
+        return (self / COMMIT).is_file()
+
+    def whole_folders(self) -> list[str]:
+        return [key.split("/")[0] for key in self.keys() if key.split("/")[1:] == [COMMIT]]
+
+    def save(self, start: Callable[[Path], Any]) -> Any:
+        temporary = tempfile.TemporaryDirectory(prefix="grokjax-", ignore_cleanup_errors=True)
+        saving = start(Path(temporary.name) / self.name)
+
+        def upload() -> None:
+            with temporary:
+                saving.result()
+                self._upload(Path(temporary.name) / self.name)
+                (self / COMMIT).write(b"")
+
+        return _uploads().submit(upload)
+
+    def remove(self) -> None:
+        (self / COMMIT).unlink(missing_ok=True)
+        with _os_errors(self):
+            _store(self.bucket).delete_range(_starting_with(self.key + "/")).result()
+
+    def remove_unfinished(self) -> None:
+        for name in set(self.names()) - set(self.whole_folders()):
+            (self / name).remove()
+
+    def _upload(self, folder: Path) -> None:
+        """Copy a folder from a disk to here, without a mark that it is whole."""
+        files = [x for x in folder.rglob("*") if x.is_file() and x.name != COMMIT]
+        self._write_all({x.relative_to(folder).as_posix(): x.read_bytes() for x in files})
+
+    def _write_all(self, contents: Mapping[str, bytes | None]) -> None:
+        """Write objects below this path together; None removes one, "" is the path itself."""
+        with _os_errors(self):
+            store = _store(self.bucket)
+            writes = [store.write((self / key).key, x) for key, x in contents.items()]
             for write in writes:
                 write.result()
 
 
-def in_bucket(text: str) -> BucketPath:
-    """The path that a text with `SCHEME` names.
+def parse(text: str) -> BucketPath:
+    """The path that a text beginning with `SCHEME` stands for.
 
     Raises:
         ConfigError: it names no bucket.
@@ -196,16 +229,6 @@ def in_bucket(text: str) -> BucketPath:
     return path
 
 
-def common(paths: Sequence[BucketPath]) -> BucketPath:
-    """The folder that all are in."""
-    return BucketPath(os.path.commonpath(["/" + "/".join(path.parts[1:]) for path in paths]))
-
-
-def kvstore(folder: BucketPath) -> dict[str, Any]:
-    """Where TensorStore finds a folder."""
-    return {**_spec(folder.bucket), "path": folder.key + "/"}
-
-
 def _spec(bucket: str) -> dict[str, Any]:
     return {"driver": "gcs", "bucket": bucket, "context": {"gcs_request_retries": _RETRIES}}
 
@@ -217,18 +240,28 @@ def _store(bucket: str) -> ts.KvStore:
 
 @cache
 def _missing() -> bytes:
-    """The generation of what is not there."""
+    """The generation that stands for an object that does not exist."""
     return ts.KvStore.open({"driver": "memory"}).result().read("x").result().stamp.generation
 
 
+@cache
+def _uploads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="uploads")
+
+
+def _starting_with(prefix: str) -> ts.KvStore.KeyRange:
+    first = prefix.encode()
+    return ts.KvStore.KeyRange(first, first[:-1] + bytes([first[-1] + 1]) if first else b"")
+
+
 @contextmanager
-def _naming(path: BucketPath) -> Iterator[None]:
-    """Turns an error of TensorStore, whatever its type, into an OSError of one line."""
+def _os_errors(path: BucketPath) -> Iterator[None]:
+    """Turn an error of TensorStore, whatever its type, into an OSError of one line."""
     try:
         yield
     except OSError:
         raise
     except Exception as error:
-        told = str(error).partition(" [")[0].partition("\n")[0]
-        kind = next((_KINDS[word] for word in _KINDS if word in str(error)), errno.EIO)
-        raise OSError(kind, told, str(path)) from error
+        message = str(error).partition(" [")[0].partition("\n")[0]
+        code = next((_ERROR_CODES[name] for name in _ERROR_CODES if name in str(error)), errno.EIO)
+        raise OSError(code, message, str(path)) from error

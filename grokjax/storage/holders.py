@@ -1,8 +1,8 @@
-"""Who holds a claim, as one file of a disk or one object of a bucket says.
+"""A lock file on a disk, or a lock object in a bucket, and the process that holds it.
 
-A disk dates the file, which is created by a link and taken away by renaming it: of several, one
-succeeds. An object of a bucket says itself when it was last beaten, by the clock of its holder;
-each change of it is made to depend on the generation that was read, so of several one succeeds too.
+On a disk the file's date is the last heartbeat; a link creates the file and a rename removes it, so
+one of several processes succeeds. In a bucket the object contains the time of the last heartbeat,
+by the clock of its holder, and every change depends on the generation that was read.
 """
 
 import json
@@ -15,19 +15,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokjax.storage.bucket import BucketPath
 from grokjax.storage.files import AnyPath
 
 STALE = 180.0
-"""Seconds without a beat until a claim may be taken over."""
+"""Seconds without a heartbeat until a lock may be taken over."""
 
 
 class Holder(NamedTuple):
-    """Who holds a claim, and the seconds since it was taken, and last beaten."""
+    """The process that holds a lock, when it took it, and the seconds since its last heartbeat."""
 
     host: str
     pid: int
-    born: str  # tells a process from a later one of the same number
+    born: str  # differs for a later process with the same number
     since: float
     token: str
     silent: float
@@ -43,7 +42,7 @@ class Holder(NamedTuple):
 
 
 def create(path: AnyPath, token: str) -> bool:
-    """Takes a claim for this process, if it is free; it appears whole or not at all."""
+    """Take a lock for this process if it is free; the file appears whole or not at all."""
     mine = {
         "host": platform.node(),
         "pid": os.getpid(),
@@ -51,8 +50,8 @@ def create(path: AnyPath, token: str) -> bool:
         "since": time.time(),
         "token": token,
     }
-    if isinstance(path, BucketPath):
-        # An answer that is lost is asked for again, and then finds what it has written.
+    if path.bucket:
+        # If the answer is lost, TensorStore repeats the write, which then meets its own object.
         return path.swap(_beaten(mine)) or is_of(path, token)
     part = path.with_name(f".{token}")
     part.write_text(json.dumps(mine))
@@ -68,8 +67,8 @@ def create(path: AnyPath, token: str) -> bool:
 
 
 def read(path: AnyPath) -> Holder | None:
-    """Who holds a claim; None where it is free. One that cannot be read is held by nobody known."""
-    if isinstance(path, BucketPath):
+    """The holder of a lock; None if it is free. One cut off has no known holder."""
+    if path.bucket:
         found = path.read()
         return None if found is None else _said(found.content)
     try:
@@ -80,8 +79,8 @@ def read(path: AnyPath) -> Holder | None:
 
 
 def beat(path: AnyPath, token: str) -> None:
-    """Keeps a claim of this token from growing stale."""
-    if isinstance(path, BucketPath):
+    """Refresh the heartbeat of a lock, if this token holds it."""
+    if path.bucket:
         found = path.read()
         if found is not None and _said(found.content).token == token:
             path.swap(_beaten(json.loads(found.content)), found.generation)
@@ -90,19 +89,19 @@ def beat(path: AnyPath, token: str) -> None:
 
 
 def remove(path: AnyPath, token: str) -> None:
-    """Gives up a claim of this token."""
-    if not isinstance(path, BucketPath):
+    """Release a lock, if this token holds it."""
+    if not path.bucket:
         if is_of(path, token):
             path.unlink(missing_ok=True)
         return
     while (found := path.read()) is not None and _said(found.content).token == token:
-        if path.swap(None, found.generation):  # not where it was beaten just now
+        if path.swap(None, found.generation):  # fails after a heartbeat in between
             return
 
 
 def remove_stale(path: AnyPath, holder: Holder, token: str) -> None:
-    """Takes a stale claim away; of several that do, one does. A fresh one stays."""
-    if isinstance(path, BucketPath):
+    """Remove a stale lock; one of several processes succeeds. A fresh lock stays."""
+    if path.bucket:
         found = path.read()
         if found is not None and not _said(found.content).is_alive:
             path.swap(None, found.generation)
@@ -118,7 +117,7 @@ def remove_stale(path: AnyPath, holder: Holder, token: str) -> None:
 
 
 def is_of(path: AnyPath, token: str) -> bool:
-    """Whether a claim is held by this token."""
+    """Whether this token holds a lock."""
     holder = read(path)
     return holder is not None and holder.token == token
 
@@ -146,16 +145,16 @@ def _beaten(fields: Mapping[str, Any]) -> bytes:
 
 
 def _said(content: bytes) -> Holder:
-    """The holder that an object names, by what it says of itself."""
+    """The holder of a lock object, from its content."""
     try:
         silent = time.time() - json.loads(content)["beaten"]
-    except (ValueError, KeyError, TypeError):  # nothing that was written here
+    except (ValueError, KeyError, TypeError):  # not written by grokjax
         silent = STALE
     return _holder(content, silent)
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock of the disk, which dates claims; by one's own where it is read-only."""
+    """The time by the clock of the disk, which dates locks; the local time if it is read-only."""
     probe = folder / f".now-{os.getpid()}-{threading.get_ident()}"
     try:
         probe.touch()
@@ -168,10 +167,10 @@ def _now(folder: Path) -> float:
 
 
 def _born(pid: int) -> str:
-    """When a process of this machine began; "" where there is none or the system does not say."""
+    """When a process of this machine began; "" if there is none or the system does not say."""
     try:
         state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if state in "ZX" else others[18]  # dead, and nobody has asked for its end yet
+        return "" if state in "ZX" else others[18]  # dead, but its parent has not waited for it yet
     except (OSError, IndexError):
         return "" if Path("/proc").is_dir() else _answers(pid)
 

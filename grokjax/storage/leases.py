@@ -1,12 +1,12 @@
-"""Who works on what in a workdir that several processes share: claims, which are files.
+"""Locks on the blocks of a workdir that several processes share.
 
 <workdir>/claims/<name>   {"host": ..., "pid": ..., "born": ..., "since": ..., "token": ...}
 
-A claim is created exclusively and beaten while it is held. It is stale when its process is dead, as
-far as this machine can tell, or when it was not beaten for `STALE` seconds; a stale one is taken
-over. Needs of the disk what network disks have: exclusive creation and renaming, no locks; and of a
-bucket that a write may depend on the generation that it replaces (see `grokjax.holders`). Who lost
-a claim learns it from `Claim.holds`, and must then write nothing more.
+A claim is a lock file, created atomically and refreshed by a heartbeat. It is stale when its
+process is dead, as far as this machine can tell, or after `STALE` seconds without a heartbeat; then
+another process may take it over. A disk must have exclusive creation and renaming, as network disks
+do; a bucket must have conditional writes (see `grokjax.storage.holders`). A process that lost a
+claim learns it from `Claim.holds`, and must write nothing more.
 """
 
 import os
@@ -22,17 +22,17 @@ from grokjax.storage.holders import STALE, Holder
 __all__ = ["BEAT", "STALE", "Claim", "Claims", "Holder", "living"]
 
 BEAT = 15.0
-"""Seconds between two beats."""
+"""Seconds between two heartbeats."""
 
 
 class Claim:
-    """One that this process has taken."""
+    """A lock that this process has taken."""
 
     def __init__(self, path: AnyPath, token: str):
         self.path, self._token = path, token
 
     def holds(self) -> bool:
-        """Whether it is still this process'."""
+        """Whether this process still holds it."""
         return holders.is_of(self.path, self._token)
 
     def beat(self) -> None:
@@ -44,7 +44,7 @@ class Claim:
 
 
 class Claims:
-    """The claims of a workdir; a context manager, which releases those of this process."""
+    """The locks of a workdir; a context manager that releases those of this process."""
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = files.path(folder) / "claims"
@@ -62,11 +62,11 @@ class Claims:
         for name in list(self._held):
             with suppress(OSError):
                 self.release(name)
-        with suppress(OSError):  # others are there, or the workdir is gone
+        with suppress(OSError):  # it holds other locks, or the workdir is gone
             self.folder.rmdir()
 
     def take(self, name: str) -> Claim | None:
-        """The claim of this name; None where another living process holds it."""
+        """Take the lock of this name; None if another living process holds it."""
         path, token = self.folder / name, uuid.uuid4().hex
         if (holder := holders.read(path)) is not None:
             if holder.is_alive:
@@ -83,7 +83,7 @@ class Claims:
             claim.release()
 
     def others(self) -> Iterator[tuple[str, Holder]]:
-        """The claims that other living processes hold."""
+        """The locks that other living processes hold, and their holders."""
         return ((x, holder) for x, holder in living(self.folder.parent) if x not in self._held)
 
     def _beat(self) -> None:
@@ -93,9 +93,9 @@ class Claims:
 
 
 def living(folder: str | os.PathLike) -> Iterator[tuple[str, Holder]]:
-    """The claims in a workdir that living processes hold, and who does."""
+    """The locks in a workdir that living processes hold, and their holders."""
     claims = files.path(folder) / "claims"
-    for name in sorted(files.names(claims)):
+    for name in sorted(claims.names()):
         holder = None if name.startswith(".") else holders.read(claims / name)
         if holder is not None and holder.is_alive:
             yield name, holder

@@ -79,7 +79,7 @@ def test_a_sweep_has_the_bits_of_one_on_a_disk(whole, trained, finished, store, 
     assert run_main(main, ["report", FOLDER]) == 0
     assert f"{FOLDER}/report.html (" in capsys.readouterr().out
     assert run_main(main, ["analyze", FOLDER, "--verify"]) == 0
-    assert "12 checkpoints in 2 blocks are what was written" in capsys.readouterr().out
+    assert "all 12 checkpoints in 2 blocks are intact" in capsys.readouterr().out
     there = {name.removeprefix("runs/sweep/") for name in store.names}
     assert {"config.json", "runs.csv", "measures.nc", "curves.nc", "report.html"} <= there
     assert not any(name.startswith("claims/") for name in there)
@@ -89,7 +89,7 @@ def test_a_sweep_has_the_bits_of_one_on_a_disk(whole, trained, finished, store, 
 
 def test_figures_are_drawn_into_it(folder, monkeypatch):
     figure = Figure()
-    monkeypatch.setattr(plots.files, "chosen", lambda *about: [("empty", lambda: figure)])
+    monkeypatch.setattr(plots.saving, "overview", lambda *about: [("empty", lambda: figure)])
     (path,) = plots.save_all(xr.Dataset(), f"{folder}/figures")
     assert str(path) == f"{folder}/figures/empty.png" and path.read_bytes()[1:4] == b"PNG"
     assert path.parent.names() == ["empty.png"]
@@ -140,10 +140,10 @@ def test_what_is_damaged_is_named_and_mended_where_it_can_be(whole, finished, st
 
 
 def test_a_worker_that_has_lost_a_block_leaves_it_unsaved(whole, folder, monkeypatch):
-    original, lost, there = runner.loop._Training.write, [], []
+    original, lost, there = runner.loop.Training.write, [], []
 
     def write(self):
-        if self.claim.path.name == "block-0" and self.written == 2 and not lost:
+        if self.claim.path.name == "block-0" and self.ledger.written == 2 and not lost:
             self.writer.wait()
             held_by_another(folder, "block-0")
             lost.append(grokjax.open_sweep(folder).steps_of(0))
@@ -154,7 +154,7 @@ def test_a_worker_that_has_lost_a_block_leaves_it_unsaved(whole, folder, monkeyp
             there.append(grokjax.open_sweep(folder).steps_of(0))
             held_by_another(folder, "block-0", beaten=time.time() - leases.STALE - 5)
 
-    monkeypatch.setattr(runner.loop._Training, "write", write)
+    monkeypatch.setattr(runner.loop.Training, "write", write)
     monkeypatch.setattr(runner.time, "sleep", sleep)
     train(SWEEP, folder, join=True)
     assert lost == [(0, 10)] and there == [(0, 10)]

@@ -1,115 +1,107 @@
-"""What is asked of a file of a workdir, on a disk and in a bucket alike."""
+"""One interface for files on a disk and in a bucket."""
 
 import pickle
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from grokjax.core.errors import ConfigError
-from grokjax.storage import bucket as buckets
 from grokjax.storage import files, holders
 
-
-@pytest.fixture(scope="module")
-def store():
-    return pytest.importorskip("tests.emulator").running()
+MARK = "commit_success.txt"
 
 
-@pytest.fixture(params=["disk", "bucket"])
-def folder(request, tmp_path):
-    if request.param == "disk":
-        return files.path(tmp_path)
-    store = request.getfixturevalue("store")
-    store.clear()
-    return files.path(f"gs://{store.bucket}/a folder/{tmp_path.name}")
-
-
-@pytest.fixture
-def bucket(store, tmp_path):
-    store.clear()
-    return files.path(f"gs://{store.bucket}/x")
-
-
-def test_what_is_written_is_read(folder):
+def test_written_content_is_read_back(folder):
     path = folder / "x.txt"
     assert not path.exists() and not path.is_file()
-    for content in ("one", b"t\0wo", "drei \N{SNOWMAN}", b""):
-        files.write(path, content)
-        wanted = content if isinstance(content, bytes) else content.encode()
-        assert path.read_bytes() == wanted and path.exists() and path.is_file()
-    files.write(path, "\N{SNOWMAN}")
+    for content in ("one", b"t\0wo", "drei \N{SNOWMAN}", b"", "\N{SNOWMAN}"):
+        path.write(content)
+        expected = content if isinstance(content, bytes) else content.encode()
+        assert path.read_bytes() == expected and path.exists() and path.is_file()
     assert path.read_text(encoding="utf-8") == "\N{SNOWMAN}"
-    assert files.size(path) == 3
-    assert files.read_from(path, 1) == "\N{SNOWMAN}".encode()[1:]
-    assert files.names(folder) == ["x.txt"]
+    assert path.read_from(1) == "\N{SNOWMAN}".encode()[1:]
+    assert folder.names() == ["x.txt"] and folder.free() > 0
+    path.check_listed()
     path.unlink()
     path.unlink(missing_ok=True)
     assert not path.exists()
-    for use in (path.read_bytes, path.read_text, path.unlink, lambda: files.read_from(path, 0)):
+    for use in (path.read_bytes, path.read_text, path.unlink, lambda: path.read_from(0)):
         with pytest.raises(FileNotFoundError, match="x.txt"):
             use()
 
 
-def test_a_folder_is_what_its_files_have_in_common(folder):
-    assert files.names(folder / "none") == [] and not (folder / "none").is_dir()
+def test_folders_list_rename_and_differ_from_files(folder):
+    assert (folder / "none").names() == [] and not (folder / "none").is_dir()
     for name in ("b/c", "b/d", "bb", "a.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        files.write(folder / name, name)
-    assert sorted(files.names(folder)) == ["a.txt", "b", "bb"]
-    assert sorted(files.names(folder, "b")) == ["b", "bb"]
-    assert sorted(files.names(folder / "b")) == ["c", "d"]
+        (folder / name).write(name)
+    assert sorted(folder.names()) == ["a.txt", "b", "bb"]
+    assert sorted(folder.names("b")) == ["b", "bb"] and sorted((folder / "b").names()) == ["c", "d"]
     assert (folder / "b").is_dir() and (folder / "b").exists() and not (folder / "b").is_file()
     assert not (folder / "bb").is_dir() and not (folder / "c").exists()
     (folder / "b").rename(folder / "e")
-    assert sorted(files.names(folder)) == ["a.txt", "bb", "e"]
+    assert sorted(folder.names()) == ["a.txt", "bb", "e"]
     assert (folder / "e" / "d").read_text() == "b/d"
     (folder / "bb").rename(folder / "f")
-    assert (folder / "f").read_text() == "bb" and sorted(files.names(folder)) == ["a.txt", "e", "f"]
+    assert (folder / "f").read_text() == "bb" and sorted(folder.names()) == ["a.txt", "e", "f"]
 
 
-def test_a_path_is_one_wherever_it_is(folder):
+def test_a_path_survives_text_pickle_and_relatives(folder):
     path = files.path(str(folder)) / "a" / "b.nc"
     assert path == folder / "a/b.nc" and hash(path) == hash(folder / "a/b.nc")
-    assert files.path(path) == path and files.path(str(path)) == path
-    assert path.absolute() == path and path.name == "b.nc" and path.parents[1] == folder
-    assert path.with_name("c").parent == path.parent and str(path).endswith("/a/b.nc")
+    assert files.path(path) == files.path(str(path)) == path.absolute() == path.resolve() == path
+    assert path.name == "b.nc" and path.parents[1] == folder and str(path).endswith("/a/b.nc")
+    assert path.with_name("c").parent == path.parent
     assert pickle.loads(pickle.dumps(path)) == path
     assert files.common([folder / "a" / "b", folder / "a" / "c"]) == folder / "a"
-    assert files.is_remote(path) == isinstance(path, buckets.BucketPath)
+    assert type(folder / "a") is type(files.common([folder / "b", folder / "c"])) is type(folder)
+    assert files.is_remote(path) == bool(path.bucket) == str(path).startswith("gs://")
 
 
-def test_lines_are_appended_and_there_when_they_are_flushed(folder):
+def test_paths_of_different_stores_share_the_root():
+    paths = files.path("gs://one/x"), files.path("gs://two/x"), files.path("/one/x")
+    for i in range(3):
+        assert str(files.common([paths[i], paths[i - 1]])) == "/"
+
+
+def test_appended_lines_are_there_after_a_flush(folder):
     path = folder / "lines"
-    files.write(path, "0\n")
+    path.write("0\n")
     lines = files.Appended(path)
     for i in range(1, 5):
         lines.append(f"{i}\n")
-        if i % 2:
+        if i % 2 or not path.bucket:
             lines.flush()
             assert path.read_text() == "".join(f"{j}\n" for j in range(i + 1))
+        else:
+            assert path.read_text() == "".join(f"{j}\n" for j in range(i))
     lines.flush()
     assert path.read_text() == "0\n1\n2\n3\n4\n"
-    files.Appended(folder / "none").flush()
-    assert not (folder / "none").exists()
+    new = files.Appended(folder / "new")
+    new.flush()
+    assert not (folder / "new").exists()
+    new.append("x")
+    new.flush()
+    assert (folder / "new").read_text() == "x"
 
 
-def test_what_only_writes_to_a_disk_writes_to_a_bucket_too(folder):
-    with files.written_here(folder / "figures") as here:
+def test_a_library_writes_to_a_local_folder(folder):
+    with (folder / "figures").written_here() as here:
         (here / "a.png").write_bytes(b"\x89")
         assert here.is_dir()
     assert (folder / "figures/a.png").read_bytes() == b"\x89"
-    assert files.names(folder / "figures") == ["a.png"]
-    assert isinstance(folder, buckets.BucketPath) != here.exists()
+    assert (folder / "figures").names() == ["a.png"]
+    assert bool(folder.bucket) != here.exists()
 
 
 class Saving:
-    """What writes a folder to a disk, and may fail at it."""
+    """A save in progress of a folder on a disk, which may fail."""
 
     def __init__(self, path, fails=False):
         self.path, self.fails = path, fails
         path.mkdir(parents=True)
         (path / "part").write_text("1")
-        (path / "commit_success.txt").write_text("as Orbax does")
+        (path / MARK).write_text("as Orbax does")
 
     def result(self):
         if self.fails:
@@ -118,58 +110,54 @@ class Saving:
         (self.path / "d" / "rest").write_text("2")
 
 
-def test_a_folder_that_is_saved_is_there_when_it_is_whole(folder):
-    files.save(folder / "10", Saving).result()
-    assert files.is_whole(folder / "10") and (folder / "10/d/rest").read_text() == "2"
-    assert files.whole_folders(folder) == ["10"] and not files.is_whole(folder / "20")
-    files.remove(folder / "10", ".gone")
-    assert not files.is_whole(folder / "10") and files.names(folder) == []
+def test_a_saved_folder_is_whole_until_it_is_removed(folder):
+    (folder / "10").save(Saving).result()
+    assert (folder / "10").is_whole() and (folder / "10/d/rest").read_text() == "2"
+    assert folder.whole_folders() == ["10"] and not (folder / "20").is_whole()
+    (folder / f"20{files.UNFINISHED}").mkdir(parents=True)
+    folder.remove_unfinished()
+    assert folder.names() == ["10"]
+    (folder / "10").remove()
+    assert not (folder / "10").is_whole() and folder.names() == []
 
 
-def test_a_folder_in_a_bucket_without_its_mark_is_none(bucket):
+def test_a_folder_in_a_bucket_without_its_mark_is_unfinished(bucket):
     with pytest.raises(ValueError, match="no room"):
-        files.save(bucket / "20", lambda path: Saving(path, fails=True)).result()
+        (bucket / "20").save(lambda path: Saving(path, fails=True)).result()
     assert bucket.keys() == []
-    files.save(bucket / "10", Saving).result()
-    files.write(bucket / "20" / "part", "1")  # as a kill leaves it
-    assert files.whole_folders(bucket) == ["10"] and not files.is_whole(bucket / "20")
-    files.remove_unfinished(bucket, ".tmp")
-    assert files.names(bucket) == ["10"] and files.is_whole(bucket / "10")
+    (bucket / "10").save(Saving).result()
+    (bucket / "20" / "part").write("1")  # as a kill leaves it
+    assert bucket.whole_folders() == ["10"] and not (bucket / "20").is_whole()
+    bucket.remove_unfinished()
+    assert bucket.names() == ["10"] and (bucket / "10").is_whole()
 
 
-def test_the_mark_is_written_last_and_removed_first(bucket, store, monkeypatch):
-    files.save(bucket / "10", Saving).result()
-    assert store.asked[-1] == ("POST", "x/10/commit_success.txt")
-    assert len(store.asked) == 3 and store.asked.index(store.asked[-1]) == 2
+def test_the_mark_is_written_last_and_removed_first(bucket, store):
+    (bucket / "10").save(Saving).result()
+    assert len(store.asked) == 3 and store.asked[-1] == ("POST", f"x/10/{MARK}")
     store.asked.clear()
-    files.remove(bucket / "10", ".gone")
+    (bucket / "10").remove()
     removed = [name for method, name in store.asked if method == "DELETE"]
-    assert removed[0] == "x/10/commit_success.txt" and len(removed) == 3
+    assert removed[0] == f"x/10/{MARK}" and len(removed) == 3
 
 
-def test_of_many_that_write_what_is_not_there_one_does(bucket):
-    wins, threads = [], []
-    for i in range(8):
-        take = lambda i=i: (bucket / "y").swap(b"%d" % i) and wins.append(i)  # noqa: E731
-        threads.append(threading.Thread(target=take))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(wins) == 1 and (bucket / "y").read_bytes() == b"%d" % wins[0]
+def test_of_many_that_create_an_object_one_succeeds(bucket):
+    with ThreadPoolExecutor(8) as pool:
+        wins = list(pool.map(lambda i: (bucket / "y").swap(b"%d" % i), range(8)))
+    assert wins.count(True) == 1 and (bucket / "y").read_bytes() == b"%d" % wins.index(True)
 
 
-def test_what_has_changed_since_it_was_read_is_left_as_it_is(bucket):
+def test_a_changed_object_is_not_overwritten(bucket):
     assert bucket.swap(b"1") and not bucket.swap(b"2")
-    read = bucket.read()
-    assert bucket.swap(b"3", read.generation)
-    assert not bucket.swap(b"4", read.generation) and not bucket.swap(None, read.generation)
+    old = bucket.read().generation
+    assert bucket.swap(b"3", old)
+    assert not bucket.swap(b"4", old) and not bucket.swap(None, old)
     assert bucket.read_bytes() == b"3"
     assert bucket.swap(None, bucket.read().generation) and bucket.read() is None
-    assert not bucket.swap(b"5", read.generation) and bucket.read() is None
+    assert not bucket.swap(b"5", old) and bucket.read() is None
 
 
-def test_an_answer_that_is_lost_is_no_claim_that_is(bucket, store):
+def test_a_lock_is_held_even_if_the_answer_to_its_write_is_lost(bucket, store):
     store.losing.append("x/claim")
     assert holders.create(bucket / "claim", "mine")
     assert not holders.create(bucket / "claim", "yours")
@@ -184,6 +172,6 @@ def test_an_error_of_the_store_is_one_line_that_names_the_object(bucket, store):
 
 
 @pytest.mark.parametrize("name", ["gs://", "gs:///x", "gs://B_d/x"])
-def test_names_without_a_bucket_are_refused(name):
+def test_a_name_without_a_bucket_raises_config_error(name):
     with pytest.raises(ConfigError, match="names no bucket: write gs://BUCKET/PATH"):
         files.path(name)
