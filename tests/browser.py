@@ -1,4 +1,4 @@
-"""A real browser without a window, by chromedriver's own protocol: no package is needed."""
+"""A headless browser, driven through chromedriver's protocol without further packages."""
 
 import base64
 import json
@@ -14,11 +14,11 @@ DRIVER = shutil.which("chromedriver")
 BINARY = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-_KEY = "element-6066-11e4-a52e-4f735466cecf"  # of the protocol: what an element is named by
+_KEY = "element-6066-11e4-a52e-4f735466cecf"  # of an element's id in the protocol
 
 
 class Browser:
-    """As a context; `size` are the width and the height in pixels."""
+    """A context manager; `size` is the width and the height in pixels."""
 
     def __init__(self, size: tuple[int, int] = (1400, 1000)):
         self.size = size
@@ -36,9 +36,9 @@ class Browser:
         self._root = f"http://127.0.0.1:{port}/session"
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         options = {"args": arguments, "binary": BINARY}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        asked = {"capabilities": {"alwaysMatch": {"browserName": "chrome", **wanted}}}
-        self._root += "/" + self._call("", asked)["sessionId"]
+        settings = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        capabilities = {"alwaysMatch": {"browserName": "chrome", **settings}}
+        self._root += "/" + self._call("", {"capabilities": capabilities})["sessionId"]
         self.resize(*self.size)
         return self
 
@@ -58,32 +58,27 @@ class Browser:
         self._call("/url", {"url": path.resolve().as_uri()})
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What a piece of JavaScript returns."""
+        """The value that a piece of JavaScript returns."""
         return self._call("/execute/sync", {"script": script, "args": list(arguments)})
 
     def wait(self, script: str, seconds: float = 20) -> Any:
-        """What a script returns, once that is true."""
+        """The value that a script returns, once it is true."""
         end = time.monotonic() + seconds
-        while not (found := self.run(script)):
+        while not (value := self.run(script)):
             assert time.monotonic() < end, f"never true: {script}"
             time.sleep(0.05)
-        return found
+        return value
 
     def click(self, css: str) -> None:
         element = self._call("/element", {"using": "css selector", "value": css})[_KEY]
         self._call(f"/element/{element}/click", {})
 
     def move(self, x: float, y: float) -> None:
-        """The mouse, to a place within what is in sight."""
+        """Move the mouse to a point of the visible page."""
         self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
-    def press(self, x: float, y: float) -> None:
-        for kind in ("mousePressed", "mouseReleased"):
-            place = {"x": x, "y": y, "button": "left", "clickCount": 1}
-            self.command("Input.dispatchMouseEvent", type=kind, **place)
-
     def log(self) -> list[str]:
-        """What the page has said on the console since the last call."""
+        """The messages on the page's console since the last call."""
         return [entry["message"] for entry in self._call("/se/log", {"type": "browser"})]
 
     def screenshot(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Datasets of sweeps that nobody trained, and what is written on a figure of them."""
+"""Datasets of synthetic sweeps, and helpers to read figures of them."""
 
 import itertools
 
@@ -21,7 +21,7 @@ UNITS = {"loss": "nats", "accuracy": "1", "end": "steps", "grok": "steps", "at":
 
 
 def sweep(steps=None, never=(), diverged=(), **axes) -> xr.Dataset:
-    """A sweep as `measures.nc` holds it: logistic curves, later with less decay and less data.
+    """A dataset like measures.nc: logistic curves, later with less decay and less data.
 
     Runs in `never` only memorize; runs in `diverged` end at a third of the steps.
     """
@@ -30,7 +30,13 @@ def sweep(steps=None, never=(), diverged=(), **axes) -> xr.Dataset:
     runs = [{**FIELDS, **row} for row in rows or [{}]]
     columns = {name: ("run", [run[name] for run in runs]) for name in FIELDS}
     ds = xr.Dataset(
-        coords={"run": np.arange(len(runs)), "step": steps, "frequency": FREQUENCIES, **columns},
+        coords={
+            "run": np.arange(len(runs)),
+            "step": steps,
+            "frequency": FREQUENCIES,
+            "part": ["cos", "sin"],
+            **columns,
+        },
         attrs={"name": "synthetic", "axes": ",".join(axes)},
     )
     parts = [_one(run, steps, i in never, i in diverged) for i, run in enumerate(runs)]
@@ -74,7 +80,7 @@ def _one(run, steps, never, diverged) -> dict:
     keys = rng.choice(FREQUENCIES, 5, replace=False)
     norms = np.abs(rng.normal(0.3, 0.1, (2, len(FREQUENCIES))))
     norms[:, keys - 1] += rng.uniform(3, 6, (2, 5))
-    by_frequency = curves["gini_embedding"][:, None] * norms[0]
+    by_part = curves["gini_embedding"][:, None, None] * norms.T
     reached = {
         "memorization_end": memorized,
         "circuit_formation_end": 0.8 * cleaned,
@@ -87,18 +93,16 @@ def _one(run, steps, never, diverged) -> dict:
         **{name: (("step",), y) for name, y in curves.items()},
         **{name: ((), end if end <= last else np.nan) for name, end in reached.items()},
         "diverged_at": ((), float(last) if diverged else np.nan),
-        "cos_coefficient": (("step", "frequency"), by_frequency),
-        "excluded_loss_by_frequency": (("step", "frequency"), 4 * by_frequency),
+        "cos_coefficient": (("step", "frequency"), by_part[..., 0]),
+        "excluded_loss_by_frequency": (("step", "frequency"), 4 * by_part[..., 0]),
         "key_frequency": (("frequency",), np.isin(FREQUENCIES, keys)),
-        "embedding_norm": (("frequency",), np.hypot(*norms)),
-        "neuron_logit_map_norm": (("frequency",), 2 * np.hypot(*norms)),
-        "embedding_norms_cos_sin": (("part", "frequency"), norms),
-        "neuron_logit_map_norms_cos_sin": (("part", "frequency"), 2 * norms),
+        "embedding_norm": (("step", "frequency", "part"), by_part),
+        "neuron_logit_map_norm": (("step", "frequency", "part"), 2 * by_part),
     }
 
 
 def other_task(bits=(8, 20), seed=(0, 1), steps=None) -> xr.Dataset:
-    """A sweep of a task without splits, frequencies or phases, with measures of somebody's own."""
+    """A sweep of a task without splits, frequencies or phases, with custom measures."""
     steps = np.arange(0, 4_001, 200) if steps is None else np.asarray(steps)
     rows = list(itertools.product(bits, seed))
     rng = np.random.default_rng(0)
@@ -143,7 +147,7 @@ def line(ax, label):
 
 
 def texts(figure: Figure) -> str:
-    """All that is written on a figure."""
+    """All text on a figure."""
     found = [figure.get_suptitle()]
     for ax in figure.axes:
         found += [ax.get_title(), ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()]
@@ -154,7 +158,7 @@ def texts(figure: Figure) -> str:
 
 
 def dots(ax, label) -> list[tuple[float, float]]:
-    """The markers of one kind: the tick nearest to each, since they stand side by side, and y."""
+    """The markers of one kind as (nearest tick, y); markers stand next to their tick."""
     lines = [one for one in ax.lines if one.get_label() == label]
     ticks = ax.get_xticks()
     pairs = [(x, y) for one in lines for x, y in zip(*one.get_data(), strict=True)]

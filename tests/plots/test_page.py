@@ -11,20 +11,11 @@ from synthetic_sweeps import other_task, sweep
 
 from grokjax.core.errors import ConfigError
 from grokjax.plots import page
-from grokjax.plots.page import arrays, intervals, prose, tables
+from grokjax.plots.page import arrays, prose, tables
+from grokjax.results.sweep import Sweep
 
 MADE_WITH = {"jax": "0.10.2", "device": "cpu", "command": ["grokjax", "sweep", "--config", "x"]}
 STEPS = np.arange(0, 40_001, 400)
-
-
-def with_spectra(ds):
-    """Norms over the steps, which grow as the network sparsifies."""
-    late = np.nan_to_num(ds["gini_embedding"].values)[:, :, None]
-    for name in ("embedding_norm", "neuron_logit_map_norm"):
-        values, about = ds[name].values, ds[name].attrs
-        ds[name] = (("run", "step", "frequency"), 0.3 + late * values[:, None])
-        ds[name].attrs = about
-    return ds
 
 
 def curves_of(ds):
@@ -36,12 +27,12 @@ def text_of(ds, **made_with):
 
 
 def text_of_measures(ds):
-    """Of a sweep of which nothing was recorded while training."""
+    """The page of a sweep without curves recorded while training."""
     return page.render([(ds, ds[["test_loss"]].isel(step=[]), MADE_WITH)])
 
 
 def data_in(text: str, number: int = 0) -> dict:
-    """What the scripts of a page are handed."""
+    """The data for the scripts of a page."""
     found = re.findall(r'<script type="application/json" class="data">(.*?)</script>', text)
     return json.loads(found[number])
 
@@ -49,35 +40,28 @@ def data_in(text: str, number: int = 0) -> dict:
 @pytest.fixture(scope="module")
 def grid():
     """Two axes and seeds: three runs never grok, one diverges."""
-    ds = sweep(
-        steps=STEPS,
-        never={0, 1, 2},
-        diverged={5},
-        weight_decay=(0.3, 1.0, 3.0),
-        train_fraction=(0.3, 0.5),
-        seed=(0, 1, 2),
-    )
-    return with_spectra(ds)
+    axes = {"weight_decay": (0.3, 1.0, 3.0), "train_fraction": (0.3, 0.5), "seed": (0, 1, 2)}
+    return sweep(steps=STEPS, never={0, 1, 2}, diverged={5}, **axes)
 
 
 # --- Numbers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", range(1, 12))
-def test_coverage_is_that_of_all_ways_to_fall_around_the_median(count):
-    """Every value is below the median or above it with the same chance."""
+def test_coverage_counts_the_ways_to_fall_around_the_median(count):
+    """Every value is below or above the median with the same probability."""
     for k in range(1, count // 2 + 1):
         ways = list(itertools.product((0, 1), repeat=count))
         held = sum(k <= sum(way) <= count - k for way in ways)
-        assert intervals.coverage(count, k) == pytest.approx(held / len(ways), abs=1e-12)
+        assert tables.coverage(count, k) == pytest.approx(held / len(ways), abs=1e-12)
 
 
 def test_the_interval_is_the_narrowest_that_covers_95_percent():
-    assert [intervals.rank(n) for n in (1, 2, 5, 6, 8, 9, 12, 20)] == [1, 1, 1, 1, 1, 2, 3, 6]
-    five = intervals.of_median(np.array([9.0, 5.0, 7.0, math.inf, 6.0]))
+    assert [tables.rank(n) for n in (1, 2, 5, 6, 8, 9, 12, 20)] == [1, 1, 1, 1, 1, 2, 3, 6]
+    five = tables.of_median(np.array([9.0, 5.0, 7.0, math.inf, 6.0]))
     assert five[:3] == (7.0, 5.0, math.inf) and five.coverage == 0.9375
-    assert intervals.of_median(np.array([4.0, math.inf])).median == math.inf
-    assert intervals.of_median(np.array([4.0]))[:] == (4.0, 4.0, 4.0, 0.0)
+    assert tables.of_median(np.array([4.0, math.inf])).median == math.inf
+    assert tables.of_median(np.array([4.0]))[:] == (4.0, 4.0, 4.0, 0.0)
 
 
 def test_quantised_values_come_back_to_a_part_in_65_thousand():
@@ -126,7 +110,7 @@ def cell(table, heading, row):
     return table.rows[row][[name for name, _ in table.columns].index(heading)]
 
 
-def test_censored_runs_are_shown_as_such(grid):
+def test_runs_that_did_not_grok_are_marked(grid):
     runs = tables.runs_table(grid, curves_of(grid))
     assert cell(runs, "steps to grok", 0)[::2] == ("> 40,000", "not reached")
     assert cell(runs, "steps to grok", 5)[0] == "diverged"
@@ -142,13 +126,13 @@ def test_censored_runs_are_shown_as_such(grid):
     assert tables.groups_table(grid.isel(run=[0, 3])) is None
 
 
-def test_runs_that_are_not_at_their_end_are_no_failures(grid):
+def test_runs_before_their_end_have_not_failed(grid):
     ds = grid.isel(run=[0, 12]).assign_coords(steps=("run", [90_000, 90_000]))
-    assert "1 may yet, seen up to step 40,000" in prose.outcome(ds)
+    assert "1 may still grok, recorded up to step 40,000" in prose.outcome(ds)
     assert [run["outcome"] for run in prose.runs_data(ds)] == ["unfinished", "grokked"]
 
 
-def test_runs_that_a_rule_has_ended_are_told_from_those_still_training(grid):
+def test_runs_ended_by_a_rule_differ_from_those_still_training(grid):
     ds = grid.isel(run=[3, 12, 13]).assign_coords(steps=("run", [90_000] * 3))
     ds = ds.assign_coords(ended_by=("run", ["", "grokked", "grokked"]))
     found = prose.warnings(ds, {})
@@ -164,16 +148,13 @@ def test_sorting_puts_runs_that_did_not_grok_last(grid):
     assert max(np.array(orders)[grokked]) < min(np.array(orders)[~grokked])
 
 
-def test_the_words_of_a_page(grid):
+def test_texts_of_a_page(grid):
     text = text_of(grid, warnings=["something <odd>"])
-    count = int(np.isfinite(grid["steps_to_grok"]).sum())
-    ends = grid["diverged_at"].values[[5]]
-    assert (
-        f"{count} of 18 runs grokked, at step" in text
-        and f"1 diverged at step {ends[0]:,.0f}." in text
-    )
+    count, end = int(np.isfinite(grid["steps_to_grok"]).sum()), grid["diverged_at"].values[5]
+    assert f"{count} of 18 runs grokked, at step" in text
+    assert f"3 had not grokked by step 40,000; 1 diverged at step {end:,.0f}." in text
     assert "something &lt;odd&gt;" in text and "grokjax sweep --config x" in text
-    assert "Diverged, and measured up to then: run 5." in text
+    assert "Diverged, and measured until then: run 5." in text
     assert "http" not in re.sub(r"<script>.*?</script>", "", text, flags=re.S)  # nothing is loaded
 
 
@@ -185,13 +166,15 @@ def test_text_of_a_measure_cannot_end_the_data():
     assert found[0]["definition"].startswith("</script>")
 
 
-def test_a_page_is_written_whole_and_of_several_sweeps(tmp_path, monkeypatch):
+def test_a_page_of_several_sweeps_is_one_file(tmp_path):
     ds = sweep(steps=STEPS, seed=(0, 1))
-    monkeypatch.setattr(page.write.__globals__["_datasets"], "__code__", (lambda x: x.all).__code__)
 
-    class Opened(page.write.__globals__["Sweep"]):
+    class Opened(Sweep):
+        made_with = MADE_WITH
+
         def __init__(self, name):
-            self.all = (ds.assign_attrs(name=name), curves_of(ds), MADE_WITH)
+            self.measures = lambda: ds.assign_attrs(name=name)
+            self.curves = lambda: curves_of(ds)
 
     path = page.write([Opened("one"), Opened("two")], tmp_path / "new" / "both.html")
     text = path.read_text()
@@ -218,14 +201,15 @@ def test_any_task_has_a_page():
 
 
 def test_a_random_operation_has_no_spectra():
-    ds = with_spectra(sweep(steps=STEPS, operation=("random",), seed=(0, 1)))
+    ds = sweep(steps=STEPS, operation=("random",), seed=(0, 1))
     text = text_of(ds)
     assert data_in(text)["spectra"]["variables"] == [] and "key frequencies" not in text
 
 
+@pytest.mark.slow
 def test_300_runs_stay_below_15_mb():
     axes = {"weight_decay": np.linspace(0.1, 3, 10).tolist(), "train_fraction": (0.3, 0.5, 0.7)}
-    ds = with_spectra(sweep(steps=np.arange(0, 40_001, 133), **axes, seed=range(10)))
+    ds = sweep(steps=np.arange(0, 40_001, 133), **axes, seed=range(10))
     text = text_of(ds)
     assert ds.sizes["run"] == 300 and 8e6 < len(text.encode()) < 15e6
     assert "steps are in this page" in text and "checkpoints are in this page" in text
@@ -233,9 +217,20 @@ def test_300_runs_stay_below_15_mb():
 
 # --- In a browser ---------------------------------------------------------------------------------
 
-needs_browser = pytest.mark.skipif(
-    not (browser.DRIVER and browser.BINARY), reason="no chromium with chromedriver"
-)
+MISSING = not (browser.DRIVER and browser.BINARY)
+
+
+def needs_browser(test):
+    return pytest.mark.slow(
+        pytest.mark.skipif(MISSING, reason="no chromium with chromedriver")(test)
+    )
+
+
+def change(browser_, css, value, event="change"):
+    browser_.run(
+        f"""const menu = document.querySelector('{css}');
+        menu.value = '{value}'; menu.dispatchEvent(new Event('{event}'))"""
+    )
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +243,7 @@ def opened(grid, tmp_path_factory):
         yield found
 
 
-def test_plotly_is_the_only_script_of_others_and_is_whole(grid):
+def test_plotly_is_included_once(grid):
     assert text_of(grid).count("plotly.js v") == 1
 
 
@@ -265,7 +260,7 @@ def points(browser_, css):
 
 
 @needs_browser
-def test_hovering_a_curve_tells_its_run(opened):
+def test_hovering_a_curve_names_its_run(opened):
     opened.run("document.querySelector('.grid .plot').scrollIntoView({block: 'center'})")
     x, y, name = opened.run(
         """const plot = document.querySelector('.grid .plot'), at = plot.getBoundingClientRect();
@@ -285,16 +280,10 @@ def test_hovering_a_curve_tells_its_run(opened):
 
 @needs_browser
 def test_the_slider_moves_a_spectrum(opened):
-    opened.run(
-        """const menu = document.querySelector('.spectrum-run');
-        menu.value = '12'; menu.dispatchEvent(new Event('change'))"""
-    )
+    change(opened, ".spectrum-run", 12)
     heights = "return document.querySelector('.spectrum-plots .plot').data[0].y"
     at_end = opened.run(heights)
-    opened.run(
-        """const slider = document.querySelector('.spectrum-step');
-        slider.value = 2; slider.dispatchEvent(new Event('input'))"""
-    )
+    change(opened, ".spectrum-step", 2, "input")
     opened.wait("return document.querySelector('output').textContent === '800'")
     assert max(opened.run(heights)) < 0.5 * max(at_end)
 
@@ -302,15 +291,12 @@ def test_the_slider_moves_a_spectrum(opened):
 @needs_browser
 def test_rows_menus_and_headings_choose_and_sort(opened, grid):
     opened.click("table.runs tbody tr:nth-child(4)")
-    assert opened.run("return document.querySelector('.count').textContent") == "1 of 18 in sight"
+    assert opened.run("return document.querySelector('.count').textContent") == "1 of 18 shown"
     assert len(points(opened, ".grid .plot")) == 1
     assert opened.run("return document.querySelector('.spectrum-run').value") == "3"
     opened.click('[data-do="all"]')
     assert len(points(opened, ".grid .plot")) == 3  # one trace for each weight decay
-    opened.run(
-        """const menu = document.querySelector('[data-filter="outcome"]');
-        menu.value = 'never'; menu.dispatchEvent(new Event('change'))"""
-    )
+    change(opened, '[data-filter="outcome"]', "never")
     never = opened.run(
         "return [...document.querySelectorAll('.runs tbody tr:not([hidden])')].length"
     )
@@ -333,7 +319,7 @@ def test_a_cell_of_the_diagram_opens_its_runs(opened):
         """const plot = document.querySelector('.diagram-plot');
         plot.emit('plotly_click', {points: [{x: 1, y: 0}]})"""
     )
-    assert opened.run("return document.querySelector('.count').textContent") == "3 of 18 in sight"
+    assert opened.run("return document.querySelector('.count').textContent") == "3 of 18 shown"
     names = opened.run(
         "return [...new Set(document.querySelector('.grid .plot').data.flatMap(t => t.text))]"
     )
@@ -344,10 +330,7 @@ def test_a_cell_of_the_diagram_opens_its_runs(opened):
 
 @needs_browser
 def test_medians_have_bands_and_a_zoom_reaches_all_charts(opened):
-    opened.run(
-        """const menu = document.querySelector('.mode');
-        menu.value = 'median'; menu.dispatchEvent(new Event('change'))"""
-    )
+    change(opened, ".mode", "median")
     assert len(points(opened, ".grid .plot")) == 3 * 6  # an edge, an edge, a median for each cell
     opened.run("Plotly.relayout(document.querySelector('.grid .plot'), {'xaxis.range': [0, 8000]})")
     opened.wait(

@@ -3,7 +3,9 @@ import pytest
 import xarray as xr
 from synthetic_sweeps import line, other_task, sweep, texts
 
+import grokjax
 from grokjax import plots
+from grokjax.results.view import meaningful
 
 
 def panel(figure, title):
@@ -14,7 +16,7 @@ def titles(figure):
     return [ax.get_title() for ax in figure.axes]
 
 
-def test_a_task_without_frequencies_shows_what_was_measured():
+def test_a_task_without_frequencies_shows_its_measures():
     ds = other_task()
     figure = plots.progress_figure(ds.isel(run=1))
     assert titles(figure) == [
@@ -60,7 +62,7 @@ def test_a_short_axis_is_a_line_for_each_entry():
     assert "Too many" not in titles(plots.progress_figure(ds.isel(run=0)))
 
 
-def test_a_measure_of_ones_own_stands_beside_those_of_the_paper():
+def test_a_custom_measure_has_a_panel_next_to_the_papers():
     ds = sweep(seed=(0, 1))
     paper = titles(plots.progress_figure(ds.isel(run=0)))
     heads = np.stack([ds["gini_embedding"].values * head for head in range(3)], axis=1)
@@ -71,7 +73,7 @@ def test_a_measure_of_ones_own_stands_beside_those_of_the_paper():
     np.testing.assert_array_equal(line(ax, "head 2").get_ydata(), heads[1, 2])
 
 
-def test_measures_beyond_eight_are_named():
+def test_the_title_names_measures_without_a_panel():
     ds = other_task()
     for i in range(7):
         ds[f"extra_{i}"] = ds["effective_rank"].assign_attrs(long_name=f"extra {i}")
@@ -114,10 +116,41 @@ def test_splits_of_any_name():
     assert looks[0] == looks[1]
 
 
-def test_changed_logits_are_no_split():
+def test_a_registered_measure_is_of_the_split_that_it_declares():
     ds = sweep(weight_decay=(1.0, 3.0))
-    assert "restricted" not in texts(plots.curves_figure(ds))
+    ds["max_excluded_loss"] = ds["far_loss"] = ds["test_loss"]
+    written = texts(plots.curves_figure(ds))
+    assert "restricted" not in written and "excluded" not in written and "far" in written
     assert "Restricted" in texts(plots.progress_figure(ds.isel(run=0)))
+
+
+def test_measures_that_declare_a_panel_share_it():
+    for name, label in (("one", "first"), ("two", "second")):
+        show = grokjax.parts.Show(panel="Both", axis="height", label=label)
+        grokjax.measure(name, show=show)(lambda network: 0.0)
+    ds = other_task()
+    ds["one"] = ds["two"] = ds["effective_rank"]
+    figure = plots.progress_figure(ds.isel(run=0))
+    assert titles(figure)[:4] == ["Losses", "Accuracies", "Both", "Weights"]
+    ax = panel(figure, "Both")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["first", "second"]
+    assert ax.get_ylabel() == "height"
+
+
+def test_fourier_measures_are_blank_for_operations_without_fourier_modes():
+    @grokjax.measure("of_modes", fourier=True)
+    def of_modes(network):
+        return 0.0
+
+    @grokjax.operation(fourier=False)
+    def shuffled(a, b, p):
+        return a * b
+
+    ds = sweep(operation=("add", "shuffled"))
+    ds["of_modes"] = ds["test_loss"].copy()
+    kept = meaningful(ds)
+    assert kept["of_modes"][0].equals(ds["of_modes"][0]) and kept["of_modes"][1].isnull().all()
+    assert not kept["key_frequency"][1].any() and kept["test_loss"].equals(ds["test_loss"])
 
 
 def test_one_split_alone_carries_the_markers():
@@ -149,11 +182,11 @@ def test_only_figures_with_something_to_show():
 
 
 @pytest.mark.parametrize("known", [["steps"], []])
-def test_a_run_that_never_grokked_stands_above_all_that_did(known):
+def test_a_run_that_never_grokked_is_above_all_that_did(known):
     ds = other_task().assign_coords(steps=("run", [9_000] * 4))
     ds = ds.drop_vars({"steps"} - set(known))
     ds["steps_to_grok"][:] = np.nan
-    ds["test_loss"][0] = np.nan  # then any other measure tells
+    ds["test_loss"][0] = np.nan  # then any other measure counts
     figure = plots.steps_to_grok_figure(ds, "sparse_parity.bits")
     kind = "unfinished" if known else "never"  # at step 4,000 of 9,000
     ax = figure.axes[0]
@@ -161,7 +194,7 @@ def test_a_run_that_never_grokked_stands_above_all_that_did(known):
     assert heights == [1.05] * 4 and "4,000" in texts(figure)
 
 
-def test_tasks_of_one_sweep_are_drawn_each_in_its_own_way():
+def test_each_task_of_a_sweep_has_its_own_figures():
     paper = sweep(steps=range(0, 40_001, 800), seed=(0, 1), never={0, 1})
     other = other_task(steps=range(0, 40_001, 800))
     other = other.assign_coords(run=other["run"] + 2)
@@ -173,7 +206,7 @@ def test_tasks_of_one_sweep_are_drawn_each_in_its_own_way():
     bits = [np.nan, np.nan, 8, 8, 20, 20]
     ds = ds.assign_coords(
         {
-            "operation": ("run", ["add"] * 2 + [""] * 4),  # as files hold what a run does not have
+            "operation": ("run", ["add"] * 2 + [""] * 4),  # as files store a missing field
             "task": ("run", ["modular"] * 2 + ["sparse_parity"] * 4),
             "sparse_parity.bits": ("run", bits),
             "seed": ("run", [0, 1] * 3),

@@ -24,7 +24,7 @@ def test_curves_of_all_runs():
     assert figure.axes[0].get_yscale() == "log"
 
 
-def test_many_levels_become_a_colour_bar_and_many_runs_are_thinned_aloud(monkeypatch):
+def test_many_levels_have_a_colour_bar_and_the_title_counts_the_drawn_runs(monkeypatch):
     monkeypatch.setattr(plots.curves, "_MAX_CURVES", 20)
     ds = sweep(steps=[0, 40_000], weight_decay=np.geomspace(0.1, 10, 30).tolist())
     figure = plots.curves_figure(ds)
@@ -132,19 +132,19 @@ def test_a_second_axis_has_columns_and_a_third_makes_bands():
     assert "lowest to highest over init scale, seed" in figure.get_suptitle()
 
 
-def test_of_many_values_of_a_second_axis_the_title_tells_which_are_shown():
+def test_title_counts_the_shown_values_of_a_second_axis():
     ds = sweep(steps=[0, 40_000], weight_decay=(1.0, 3.0), train_fraction=np.linspace(0.1, 0.9, 9))
     figure = plots.curves_figure(ds)
     assert "Shown: 6 of 9 values of train fraction" in figure.get_suptitle()
     assert len(figure.axes) == 12
 
 
-def test_a_dead_run_has_no_accuracy_and_plain_ticks():
+def test_a_diverged_run_has_no_accuracy_and_plain_ticks():
     ds = sweep(steps=range(0, 4_001, 400), seed=(0,))
     ds["diverged_at"][:] = 400.0
     for name in ("train_loss", "test_loss"):
         ds[name][0, 1:] = np.nan
-    assert np.isfinite(ds["test_accuracy"]).all()  # of logits that are no numbers
+    assert np.isfinite(ds["test_accuracy"]).all()  # although the parameters are NaN
     figure = plots.curves_figure(ds.assign_coords(steps=("run", [4_000])))
     for ax in figure.axes:
         assert {len(one.get_xdata()) for one in ax.lines} == {1}
@@ -158,7 +158,7 @@ def test_a_dead_run_has_no_accuracy_and_plain_ticks():
     assert set(losses) == {0}
 
 
-def test_a_cell_still_training_is_no_failure():
+def test_a_cell_still_training_has_not_failed():
     ds = sweep(weight_decay=(0.3, 1.0), train_fraction=(0.3, 0.5), seed=(0, 1), never={0, 1})
     for name in ds.data_vars:
         if "step" in ds[name].dims:

@@ -1,6 +1,6 @@
-// Curves over steps: a chart for each chosen measure, thinned to what a screen can show.
+// Curves over steps: a chart for each chosen measure, thinned to the resolution of a screen.
 
-const DRAWN = 40000; // points of a chart; a zoom draws the steps within it anew
+const DRAWN = 40000; // points per chart; a zoom redraws the steps within it
 
 class Curves {
   constructor(root, data, state) {
@@ -70,9 +70,9 @@ class Curves {
   }
 
   legend() {
-    const legend = this.root.querySelector(".curves .legend"), found = levels(this.data, this.hue.value);
+    const legend = this.root.querySelector(".curves .legend"), all = levels(this.data, this.hue.value);
     legend.textContent = "";
-    const some = found.length > 12 ? [found[0], found[found.length >> 1], found[found.length - 1]] : found;
+    const some = all.length > 12 ? [all[0], all[all.length >> 1], all[all.length - 1]] : all;
     const word = this.hue.selectedOptions[0]?.text;
     if (this.data.runs.length > 1) for (const level of some) {
       const entry = document.createElement("span");
@@ -81,24 +81,24 @@ class Curves {
       entry.append(this.hue.value ? `${word} ${level.text}` : level.text);
       legend.append(entry);
     }
-    if (some.length < found.length) legend.append(`colours grow with it: ${found.length} values`);
+    if (some.length < all.length) legend.append(`dark to light: ${all.length} values`);
     const hint = this.root.querySelector(".curves .band");
     hint.hidden = this.mode.value === "runs";
-    hint.textContent = "Bands: between values of runs, for the median of all seeds there are; with five seeds and fewer from the lowest to the highest (94 % with five, 75 % with three). Runs without a number at a step, diverged or ended, are left out there.";
+    hint.textContent = "Bands are confidence intervals of the median over all possible seeds. With five seeds or fewer they reach from the lowest to the highest run (94 % confidence with five, 75 % with three). Runs that diverged or ended are left out from then on.";
   }
 
-  // The steps to draw: those in sight, every k-th of them.
-  places(steps, lines) {
+  // The indices of the steps to draw: every k-th visible one.
+  drawnSteps(steps, lines) {
     let first = 0, last = steps.length;
     if (this.range) {
       const [low, high] = this.range;
       while (first < last - 1 && steps[first + 1] < low) first++;
       while (last > first + 1 && steps[last - 2] > high) last--;
     }
-    const stride = Math.max(1, Math.ceil(((last - first) * lines) / DRAWN)), found = [];
-    for (let i = first; i < last; i += stride) found.push(i);
-    if (found[found.length - 1] !== last - 1) found.push(last - 1);
-    return found;
+    const stride = Math.max(1, Math.ceil(((last - first) * lines) / DRAWN)), drawn = [];
+    for (let i = first; i < last; i += stride) drawn.push(i);
+    if (drawn[drawn.length - 1] !== last - 1) drawn.push(last - 1);
+    return drawn;
   }
 
   drawOne(plot, variable) {
@@ -112,8 +112,8 @@ class Curves {
     if (view) x.range = view;
     else if (log) x.autorange = true;
     Plotly.react(plot, traces, layout({ xaxis: x, yaxis: y, uirevision: `${this.scale.value}` }), CONFIG);
-    if (!plot.heard) {
-      plot.heard = true;
+    if (!plot.listening) {
+      plot.listening = true;
       plot.on("plotly_relayout", (event) => this.zoomed(event));
     }
   }
@@ -128,10 +128,10 @@ class Curves {
     this.waiting = setTimeout(() => this.draw(), 60);
   }
 
-  // One trace for each colour, its runs one after the other with gaps: few and fast.
+  // One trace per colour, its runs separated by gaps: fewer traces draw faster.
   lines(variable) {
     const steps = this.data.curves.groups[variable.group].steps, values = this.values(variable);
-    const runs = this.state.visible(), at = this.places(steps, runs.length), traces = [];
+    const runs = this.state.visible(), at = this.drawnSteps(steps, runs.length), traces = [];
     const log = this.scale.value === "log";
     for (const level of levels(this.data, this.hue.value)) {
       const x = [], y = [], text = [];
@@ -157,13 +157,13 @@ class Curves {
 
   medians(variable) {
     const steps = this.data.curves.groups[variable.group].steps, values = this.values(variable);
-    const cells = cellsOf(this.data, this.state.visible()), at = this.places(steps, 3 * cells.size), traces = [];
-    const known = levels(this.data, this.hue.value), log = this.scale.value === "log";
-    let place = 0;
+    const cells = cellsOf(this.data, this.state.visible()), at = this.drawnSteps(steps, 3 * cells.size), traces = [];
+    const all = levels(this.data, this.hue.value), log = this.scale.value === "log";
+    let index = 0;
     for (const [name, runs] of cells) {
       const rank = this.hue.value && this.hue.value !== "seed" ? levelOf(this.data.runs[runs[0]], this.hue.value) : null;
-      const level = known.find((x) => x.rank === rank) ?? { colour: shade(cells.size > 1 ? place / (cells.size - 1) : 0.35), dash: DASHES[place % 5] };
-      place++;
+      const level = all.find((x) => x.rank === rank) ?? { colour: shade(cells.size > 1 ? index / (cells.size - 1) : 0.35), dash: DASHES[index % 5] };
+      index++;
       const x = [], low = [], middle = [], high = [], text = [];
       for (const t of at) {
         const here = runs.map((i) => values[i * steps.length + t]).filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);

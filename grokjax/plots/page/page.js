@@ -1,4 +1,4 @@
-// The tables, and which runs are in sight: menus, clicks on rows, tabs.
+// The tables, the choice of runs by menus and clicks on rows, and the tabs.
 
 class State {
   constructor(root, data) {
@@ -18,7 +18,7 @@ class State {
     this.show();
   }
 
-  // Runs that the menus leave, and of these the ones picked, if any are.
+  // The runs that match the menus.
   filtered() {
     const fits = (run, [name, value]) => !value || (name === "outcome" ? run.outcome : run.values[name]) === value;
     return this.data.runs.map((_, i) => i).filter((i) => Object.entries(this.filters).every((x) => fits(this.data.runs[i], x)));
@@ -57,7 +57,7 @@ class State {
       row.hidden = !left.has(Number(row.dataset.run));
       row.classList.toggle("picked", this.picked.has(Number(row.dataset.run)));
     }
-    this.root.querySelector(".count").textContent = count === total ? `all ${total} in sight` : `${count} of ${total} in sight`;
+    this.root.querySelector(".count").textContent = count === total ? `all ${total} shown` : `${count} of ${total} shown`;
   }
 }
 

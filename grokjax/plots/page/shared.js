@@ -1,24 +1,24 @@
-// What all charts of a page share: decoding, colours, number texts, plotly's settings.
+// Shared by all charts: decoding, colours, texts of numbers, plotly's settings.
 
 const FONT = { family: 'system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif', size: 12 };
-const TOUCH = matchMedia("(pointer: coarse)").matches || innerWidth < 760; // there a drag scrolls the page
+const TOUCH = matchMedia("(pointer: coarse)").matches || innerWidth < 760; // where a drag scrolls the page
 const CONFIG = { responsive: true, displaylogo: false, displayModeBar: TOUCH ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d"] };
-// Of viridis, whose lightness is monotone, without the yellow that cannot be seen on white.
+// Viridis, whose lightness is monotone, without its yellow end, which is invisible on white.
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#addc30"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
 const NO_NUMBER = 65535;
 
 function bytes(text) {
-  const raw = atob(text), found = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) found[i] = raw.charCodeAt(i);
-  return found.buffer;
+  const raw = atob(text), array = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) array[i] = raw.charCodeAt(i);
+  return array.buffer;
 }
 
 const floats = (text) => new Float32Array(bytes(text));
 const codes = (text) => new Uint16Array(bytes(text));
 
-function shade(place) { // of 0..1, between two neighbours of the map
-  const x = 0.92 * place * (VIRIDIS.length - 1), i = Math.min(Math.floor(x), VIRIDIS.length - 2);
+function shade(value) { // 0 to 1, interpolated in the map
+  const x = 0.92 * value * (VIRIDIS.length - 1), i = Math.min(Math.floor(x), VIRIDIS.length - 2);
   const part = (hex, k) => parseInt(hex.slice(1 + 2 * k, 3 + 2 * k), 16);
   const mix = (k) => Math.round(part(VIRIDIS[i], k) + (x - i) * (part(VIRIDIS[i + 1], k) - part(VIRIDIS[i], k)));
   return `rgb(${mix(0)},${mix(1)},${mix(2)})`;
@@ -42,17 +42,17 @@ function options(select, entries, chosen) {
   for (const [value, label] of entries) select.add(new Option(label, value, false, value === chosen));
 }
 
-// The levels of one axis among the runs: their colours and dashes, in order.
+// The levels of an axis (without one, the runs) in order, with their colours and dashes.
 function levels(data, axis) {
-  const found = new Map();
+  const texts = new Map();
   for (const run of data.runs) {
-    if (axis) found.set(run.ranks[axis], run.values[axis]);
-    else found.set(run.run, run.name);
+    if (axis) texts.set(run.ranks[axis], run.values[axis]);
+    else texts.set(run.run, run.name);
   }
-  const ranks = [...found.keys()].sort((a, b) => a - b);
+  const ranks = [...texts.keys()].sort((a, b) => a - b);
   return ranks.map((rank, i) => ({
     rank,
-    text: found.get(rank),
+    text: texts.get(rank),
     colour: shade(ranks.length > 1 ? i / (ranks.length - 1) : 0.35),
     dash: ranks.length <= 10 ? DASHES[i % DASHES.length] : "solid",
   }));
@@ -60,7 +60,7 @@ function levels(data, axis) {
 
 const levelOf = (run, axis) => (axis ? run.ranks[axis] : run.run);
 
-// Runs that differ in their seed alone: in everything but seed and steps.
+// Groups of runs that differ in seed and steps alone.
 function cellsOf(data, runs) {
   const axes = data.axes.filter((axis) => axis.name !== "seed" && axis.name !== "steps");
   const cells = new Map();
@@ -73,7 +73,7 @@ function cellsOf(data, runs) {
   return cells;
 }
 
-// The k-th lowest and highest of `count` values hold the median with a chance of 95 % (or k = 1).
+// The largest k whose k-th lowest and highest of `count` values cover the median with 95 %, or 1.
 function intervalRank(count) {
   let below = 0, choose = 1, best = 1;
   for (let k = 1; k <= count / 2; k++) {
@@ -89,14 +89,14 @@ function middleOf(sorted) {
   return (sorted[(n - 1) >> 1] + sorted[n >> 1]) / 2;
 }
 
-// Plotly's ticks of a logarithmic axis, of a few whole numbers between two logarithms.
+// Ticks [logarithm, text] of a logarithmic axis: a few whole numbers between two logarithms.
 function logTicks(low, high) {
   const values = [];
   const digits = high - low > 2.5 ? [1] : [1, 2, 5];
   for (let decade = Math.floor(low); decade <= Math.ceil(high); decade++)
     for (const digit of digits) {
-      const place = decade + Math.log10(digit);
-      if (place >= low - 1e-9 && place <= high + 1e-9) values.push([place, whole(digit * 10 ** decade)]);
+      const log = decade + Math.log10(digit);
+      if (log >= low - 1e-9 && log <= high + 1e-9) values.push([log, whole(digit * 10 ** decade)]);
     }
   return values.length > 1 ? values : [[low, whole(10 ** low)], [high, whole(10 ** high)]];
 }

@@ -1,4 +1,4 @@
-// Spectra of one run, with a slider over its checkpoints; axes stay, so that growth is seen.
+// Spectra of one run, with a slider over its checkpoints; fixed axes make growth visible.
 
 class Spectra {
   constructor(root, data) {
@@ -31,12 +31,12 @@ class Spectra {
     this.draw();
   }
 
-  soon() { // a drag asks for more pictures than a screen shows
+  soon() { // at most one drawing per frame while the slider moves
     if (this.waiting) return;
     this.waiting = requestAnimationFrame(() => { this.waiting = null; this.draw(); });
   }
 
-  // [frequency] of one run at one checkpoint, NaN where there is no number.
+  // [frequency] of one run at one checkpoint, NaN for missing values.
   values(variable, run, step) {
     if (!this.decoded.has(variable.key)) this.decoded.set(variable.key, codes(variable.values));
     const all = this.decoded.get(variable.key), count = this.data.frequencies.length;
@@ -50,9 +50,9 @@ class Spectra {
     const run = Number(this.run.value), keys = new Set(this.data.keys[run] ?? []);
     let step = Number(this.slider.value);
     const empty = (s) => this.data.variables.every((v) => this.values(v, run, s).every(Number.isNaN));
-    const asked = step;
+    const chosen = step;
     while (step > 0 && empty(step)) step--;
-    this.output.textContent = whole(this.data.steps[step]) + (step < asked ? " (its last)" : "");
+    this.output.textContent = whole(this.data.steps[step]) + (step < chosen ? " (its last)" : "");
     this.data.variables.forEach((variable, i) => {
       const y = this.values(variable, run, step), x = this.data.frequencies;
       const kind = x.map((k) => (keys.has(k) ? (keys.size > 8 ? "above the threshold" : "key frequency") : ""));
