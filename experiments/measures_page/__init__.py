@@ -1,1 +1,1 @@
-"""The page of all measures: what each is, and what it does on a run that groks and on others."""
+"""Command: the page of all measures."""

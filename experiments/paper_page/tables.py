@@ -1,5 +1,6 @@
 """The tables of docs/results.md as Markdown."""
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +23,8 @@ from experiments.paper_page.statements import EXPERIMENTS, MAINLINE
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table. Unlike `DataFrame.to_markdown` it does not pad cells to equal widths."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(x.replace('|', '/') for x in cells)} |" for cells in lines)
+    escape = lambda x: re.sub(r"(?<!\\)\|", "/", x)  # noqa: E731
+    return "\n".join(f"| {' | '.join(map(escape, cells))} |" for cells in lines)
 
 
 def mainline_table(results: Results) -> str:

@@ -1,1 +1,1 @@
-"""Which measure knew first that a run would grok, and when: all of them on the same runs."""
+"""Command: which measures predict grokking, and how early."""

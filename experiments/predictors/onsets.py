@@ -1,12 +1,13 @@
-"""When a measure first said something: rules that are chosen on some runs and judged on others.
+"""The step at which a measure first predicts that a run will grok.
 
-A rule turns a measure's series of one run into the step at which it first exceeded a threshold,
-from what was known at that step: its value, its change since the first checkpoint, or how far it
-has come from its lowest or its highest so far. The threshold is one for all runs.
+A rule finds the first step of a run at which a measure exceeds a threshold. It uses only what is
+known at that step: the value, its change since the first checkpoint, or its distance from the
+lowest or the highest value so far. The threshold is the same for all runs. Rules are chosen on some
+runs and judged on others.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -21,10 +22,11 @@ KINDS = {
     "up from its lowest by": lambda x: x - np.fmin.accumulate(x, 1),
     "down from its highest by": lambda x: np.fmax.accumulate(x, 1) - x,
 }
-"""How a series [r t] becomes one that rises towards its onset."""
+"""Transforms of a series [r t] into one that rises towards its onset."""
 
 Steps = Int[np.ndarray, " t"]
 Series = Float[np.ndarray, "r t"]
+Times = Shaped[np.ndarray, " r"]
 
 
 class Rule(NamedTuple):
@@ -38,22 +40,6 @@ class Rule(NamedTuple):
         return f"{self.kind} {sign * self.threshold:.3g}{twice}"
 
 
-class Outcome(NamedTuple):
-    """What a rule comes to on some runs."""
-
-    grokked: int  # runs that grok
-    warned: int  # of these, those with an onset before they do
-    never: int  # runs that never grok
-    alarms: int  # of these, those with an onset
-    lead: tuple[float, float, float]  # lower quartile, median, upper one, in steps, of the warned
-    share: tuple[float, float, float]  # the same as shares of the step at which the run groks
-
-    @property
-    def skill(self) -> float:
-        """Share of the grokking runs that are warned less that of the others that are (Youden)."""
-        return self.warned / max(self.grokked, 1) - self.alarms / max(self.never, 1)
-
-
 def onset(steps: Steps, series: Series, rule: Rule) -> Float[np.ndarray, " r"]:
     """The step at which each run's series meets a rule, the last of `in_a_row`; NaN: never."""
     above = KINDS[rule.kind](series) > rule.threshold
@@ -62,44 +48,46 @@ def onset(steps: Steps, series: Series, rule: Rule) -> Float[np.ndarray, " r"]:
     return np.where(above.any(1), steps[above.argmax(1)], np.nan)
 
 
-def outcome(
-    onsets: Shaped[np.ndarray, " r"],
-    times: Shaped[np.ndarray, " r"],
-    grokked: Bool[np.ndarray, " r"],
-) -> Outcome:
-    """Onsets against the steps at which runs grok; of those that do not, `times` is their end."""
+def outcome(onsets: Times, times: Times, grokked: Bool[np.ndarray, " r"]) -> dict[str, Any]:
+    """Onsets compared with the steps at which runs grok, or end.
+
+    Returns:
+        The numbers of runs that grok, of those with an onset before (`warned`), of runs that
+        never grok, and of those with an onset (`false_alarms`); `skill`, the share that is warned
+        minus the share of false alarms (Youden's index); quartiles of the `lead` of the warned
+        runs, in steps and as a share of the step at which each groks.
+    """
     warned = grokked & (onsets < times)
     alarms = ~grokked & ~np.isnan(onsets)
     lead = (times - onsets)[warned]
-    quartiles = lambda x: tuple(np.percentile(x, (25, 50, 75))) if len(x) else (np.nan,) * 3  # noqa: E731
-    shares = quartiles(lead / times[warned])
-    counts = (int(x.sum()) for x in (grokked, warned, ~grokked, alarms))
-    return Outcome(*counts, quartiles(lead), shares)
+    quartiles = lambda x: np.percentile(x, (25, 50, 75)).tolist() if len(x) else [np.nan] * 3  # noqa: E731
+    counts = {"grokked": grokked, "warned": warned, "never": ~grokked, "false_alarms": alarms}
+    counts = {name: int(x.sum()) for name, x in counts.items()}
+    shares = [counts["warned"] / max(counts["grokked"], 1)]
+    shares += [counts["false_alarms"] / max(counts["never"], 1)]
+    return counts | {
+        "skill": shares[0] - shares[1],
+        "lead": quartiles(lead),
+        "lead_share": quartiles(lead / times[warned]),
+    }
 
 
-def choose(
-    steps: Steps, series: Series, times: Shaped[np.ndarray, " r"], grokked: Bool[np.ndarray, " r"]
-) -> Rule:
-    """The rule with the most skill on these runs, and of equal ones that with the longest lead.
-
-    Leads are compared as shares of the step at which a run groks. Thresholds are quantiles of the
-    transformed series' values.
-    """
-    best, found = (-np.inf, -np.inf), Rule("above", np.inf, 1)
+def choose(steps: Steps, series: Series, times: Times, grokked: Bool[np.ndarray, " r"]) -> Rule:
+    """The rule with the most skill on these runs; among equals the one with the longest lead."""
+    best, chosen = (-np.inf, -np.inf), Rule("above", np.inf, 1)
     for rule in _rules(series):
-        came = outcome(onset(steps, series, rule), times, grokked)
-        worth = (came.skill, np.nan_to_num(came.share[1], nan=-np.inf))
+        result = outcome(onset(steps, series, rule), times, grokked)
+        worth = (result["skill"], np.nan_to_num(result["lead_share"][1], nan=-np.inf))
         if worth > best:
-            best, found = worth, rule
-    return found
+            best, chosen = worth, rule
+    return chosen
 
 
 def _rules(series: Series) -> Iterator[Rule]:
+    """Rules with quantiles of the transformed series as thresholds."""
     for kind, transform in KINDS.items():
         values = transform(series)
         values = values[np.isfinite(values)]
-        if not len(values):
-            continue
-        for threshold in np.unique(np.quantile(values, QUANTILES)):
+        for threshold in np.unique(np.quantile(values, QUANTILES)) if len(values) else ():
             for count in IN_A_ROW:
                 yield Rule(kind, float(threshold), count)

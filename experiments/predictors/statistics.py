@@ -1,11 +1,12 @@
-"""Did a number that was known at a step say when a run would grok? Pure functions of arrays.
+"""Statistics of a score that is known at one step, and of the steps at which runs grok.
 
-Times are censored: a run that was not seen to grok did not do so up to its last step, which is its
-time, with `grokked` False. Scores are NaN where there is none, and such runs are left out.
+Times are censored: a run that was not seen to grok has its last step as its time, and `grokked` is
+False. A score is NaN where there is none; such runs are left out.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
+from scipy import stats
 
 RESAMPLES = 2_000
 
@@ -13,69 +14,48 @@ Scores = Shaped[np.ndarray, " r"]
 
 
 def halves(cells: Int[np.ndarray, " r"]) -> Bool[np.ndarray, " r"]:
-    """Which runs are judged; the others choose. Of each cell every other run, in their order."""
+    """The runs that judge, every other one of each cell; the others choose."""
     judged = np.zeros(len(cells), bool)
     judged[np.argsort(cells, kind="stable")[1::2]] = True
     return judged
 
 
-# --- Ranks ----------------------------------------------------------------------------------------
-
-
-def ranks(x: Scores) -> Float[np.ndarray, " r"]:
-    """From 1; equal values share their mean rank."""
-    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return (last - (count - 1) / 2)[place]
+# --- Rank correlation -----------------------------------------------------------------------------
 
 
 def spearman(x: Scores, y: Scores) -> float:
-    """Correlation of ranks; NaN for fewer than three pairs, or where one does not vary."""
-    known = ~(np.isnan(x) | np.isnan(y))
-    a, b = (ranks(z[known]) - (known.sum() + 1) / 2 for z in (np.asarray(x), np.asarray(y)))
-    scale = np.sqrt(np.sum(a * a) * np.sum(b * b))
-    return float(np.sum(a * b) / scale) if known.sum() > 2 and scale > 0 else np.nan
+    """Spearman's rank correlation; NaN for fewer than three pairs, or if a side is constant."""
+    x, y = np.stack([x, y])[:, ~(np.isnan(x) | np.isnan(y))]
+    if len(x) < 3 or min(len(np.unique(x)), len(np.unique(y))) < 2:
+        return np.nan
+    return float(stats.spearmanr(x, y).statistic)
 
 
 def spearman_within(x: Scores, y: Scores, cells: Int[np.ndarray, " r"]) -> tuple[float, float]:
-    """Mean of the cells' rank correlations, weighted with their runs less one; and its z.
+    """Mean rank correlation of the cells, weighted with their runs less one; and its z.
 
-    Without any relation a cell's correlation has the variance 1 / (runs - 1), so the weighted mean
-    has 1 / sum(runs - 1), and z is the mean over its root. Cells in which a side does not vary, or
-    of fewer than three runs, count for nothing.
+    The correlation in a cell of unrelated numbers has the variance 1 / (runs - 1), so that the
+    weighted mean has 1 / sum(runs - 1). Cells in which it is NaN are left out.
     """
-    found, weights = [], []
-    for cell in np.unique(cells):
-        inside = (cells == cell) & ~(np.isnan(x) | np.isnan(y))
-        rho = spearman(x[inside], y[inside])
-        if not np.isnan(rho):
-            found.append(rho)
-            weights.append(inside.sum() - 1)
-    if not found:
+    known = ~(np.isnan(x) | np.isnan(y))
+    inside = [known & (cells == cell) for cell in np.unique(cells)]
+    pairs = [(spearman(x[rows], y[rows]), rows.sum() - 1) for rows in inside]
+    pairs = [(rho, weight) for rho, weight in pairs if not np.isnan(rho)]
+    if not pairs:
         return np.nan, np.nan
-    mean = float(np.average(found, weights=weights))
-    return mean, mean * float(np.sqrt(np.sum(weights)))
+    rho, weights = np.array(pairs).T
+    mean = float(np.average(rho, weights=weights))
+    return mean, mean * float(np.sqrt(weights.sum()))
 
 
 # --- Concordance ----------------------------------------------------------------------------------
 
 
-def comparable(
-    times: Scores, grokked: Bool[np.ndarray, " r"], cells: Int[np.ndarray, " r"] | None = None
-) -> Bool[np.ndarray, "r r"]:
-    """[i, j]: i is known to grok before j does, with `cells` of the same cell (Harrell's pairs)."""
+def comparable(times: Scores, grokked: Bool[np.ndarray, " r"]) -> Bool[np.ndarray, "r r"]:
+    """Harrell's pairs, [i, j]: i is known to grok before j."""
     earlier = times[:, None] < times
-    earlier |= (times[:, None] == times) & ~grokked  # j was seen not to have grokked by then
-    if cells is not None:
-        earlier &= cells[:, None] == cells
+    earlier |= (times[:, None] == times) & ~grokked  # j had not grokked by then
     return grokked[:, None] & earlier
-
-
-def agreement(scores: Scores) -> Float[np.ndarray, "r r"]:
-    """[i, j]: 1 where i has the higher score, 1/2 where both have the same; NaN: not known."""
-    found = (scores[:, None] > scores) + 0.5 * (scores[:, None] == scores)
-    unknown = np.isnan(scores)
-    return np.where(unknown[:, None] | unknown, np.nan, found)
 
 
 def concordance(
@@ -85,14 +65,18 @@ def concordance(
 ) -> Float[np.ndarray, "*n"]:
     """Share of comparable pairs in which the run that groks first has the higher score.
 
-    1/2 says nothing, 1 everything; NaN where no pair can be compared. With weights, one number for
-    each row of them: how often every run was drawn.
+    1/2 means no relation and 1 a perfect one; equal scores count half; NaN if no pair can be
+    compared.
+
+    Args:
+        weights: the number of times each run is drawn; one result for each row.
     """
-    agrees = agreement(scores)
-    pairs = pairs & ~np.isnan(agrees)
+    unknown = np.isnan(scores)
+    pairs = pairs & ~(unknown[:, None] | unknown)
+    agrees = (scores[:, None] > scores) + 0.5 * (scores[:, None] == scores)
     agrees, counts = np.where(pairs, agrees, 0.0), pairs.astype(float)
     weights = np.ones((1, len(scores))) if weights is None else weights
-    # Of a run that was drawn twice its two copies make no pair: the diagonal is not comparable.
+    # Two copies of a run make no pair: the diagonal is not comparable.
     right = np.sum((weights @ agrees) * weights, 1)
     count = np.sum((weights @ counts) * weights, 1)
     shares = np.divide(right, count, out=np.full(len(weights), np.nan), where=count > 0)
@@ -100,20 +84,15 @@ def concordance(
 
 
 def resampled(count: int, seed: int = 0, resamples: int = RESAMPLES) -> Float[np.ndarray, "n r"]:
-    """How often each of `count` runs is drawn in each bootstrap sample of as many."""
-    return (
-        np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples) * 1.0
-    )
+    """The number of times each of `count` runs is drawn in each bootstrap sample."""
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
+    return draws.astype(float)
 
 
-def interval(values: Shaped[np.ndarray, " n"], level: float = 0.95) -> tuple[float, float]:
-    """Percentiles of bootstrap values, those that are NaN left out."""
+def interval(values: Shaped[np.ndarray, " n"]) -> list[float]:
+    """The central 95 % of bootstrap values, without NaN."""
     values = values[~np.isnan(values)]
-    if not len(values):
-        return np.nan, np.nan
-    tail = 50 * (1 - level)
-    low, high = np.percentile(values, (tail, 100 - tail))
-    return float(low), float(high)
+    return np.percentile(values, (2.5, 97.5)).tolist() if len(values) else [np.nan, np.nan]
 
 
 # --- The hyperparameters alone --------------------------------------------------------------------
@@ -125,19 +104,18 @@ def of_nearest_cell(
     grokked: Bool[np.ndarray, " r"],
     known: Bool[np.ndarray, " r"],
 ) -> Float[np.ndarray, " r"]:
-    """The median time to grok of the `known` runs with the same settings; inf: most never did.
+    """The median time to grok of the `known` runs with the nearest settings; inf: never.
 
-    Where none has the same, of the nearest, each setting measured in ranks of its values.
+    The distance is the sum over settings of the difference in rank of their values.
     """
-    places = np.stack([np.unique(x, return_inverse=True)[1] for x in settings.T], 1) * 1.0
-    places /= np.maximum(places.max(0), 1)
-    distance = np.abs(places[:, None] - places[known]).sum(-1)
+    ranks = np.stack([np.unique(x, return_inverse=True)[1] for x in settings.T], 1) * 1.0
+    ranks /= np.maximum(ranks.max(0), 1)
+    distance = np.abs(ranks[:, None] - ranks[known]).sum(-1)
     late = np.where(grokked, times, np.inf)[known]
     nearest = distance <= distance.min(1, keepdims=True) + 1e-9
-    return np.array([_lower_median(late[row]) for row in nearest])
+    return np.array([np.median(late[row]) for row in nearest])
 
 
-def _lower_median(x: Float[np.ndarray, " n"]) -> float:
-    """The middle one; of an even number the mean of both, unless one of them is inf."""
-    middle = np.sort(x)[[(len(x) - 1) // 2, len(x) // 2]]
-    return float(middle[0] if middle[0] == middle[1] else middle.mean())
+def needed_z(count: int, level: float = 0.05) -> float:
+    """|z| that one of `count` unrelated measures exceeds with probability `level` (Bonferroni)."""
+    return float(stats.norm.ppf(1 - level / 2 / count))

@@ -1,7 +1,7 @@
-"""One row a measure: how early, how surely and how rightly it said when a run would grok.
+"""One row for each measure: how early, how surely and how correctly it predicts grokking.
 
-Half of the runs of each cell of equal hyperparameters choose (an onset's rule and threshold, and
-the sign of a score), the other half judges. What needs no choice, rank correlations, is of all.
+Half of the runs in each cell of equal hyperparameters choose the rule of an onset and the sign of a
+score; the other half judges. Rank correlations need no choice and use all runs.
 """
 
 from collections.abc import Mapping
@@ -9,22 +9,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy.stats import norm
 
 from experiments.predictors import onsets, statistics
 
 BASELINES = ("hyperparameters", "train_loss", "total_sum_squared_weights")
 WATCHED = ("test_loss", "test_accuracy")
-"""What everybody watches: a measure that sees test answers has to be earlier than these."""
+"""The usual curves: a measure that depends on test answers has to be earlier than these."""
 
 
 class Runs(NamedTuple):
-    """When each run grokked; and what it was trained with."""
+    """When each run grokked, and its hyperparameters."""
 
-    times: Shaped[np.ndarray, " r"]  # the step, or the last one of a run that never did
+    times: Shaped[np.ndarray, " r"]  # the step, or the last step of a run that never grokked
     grokked: Bool[np.ndarray, " r"]
-    settings: Float[np.ndarray, "r x"]  # hyperparameters that differ, but for seeds
-    cells: Int[np.ndarray, " r"]  # the same number, the same settings
+    settings: Float[np.ndarray, "r x"]  # hyperparameters that differ, without seeds
+    cells: Int[np.ndarray, " r"]  # equal for equal settings
     judged: Bool[np.ndarray, " r"]
 
 
@@ -40,10 +39,9 @@ def runs_of(
 
 
 def landmark(steps: Int[np.ndarray, " t"], runs: Runs) -> int:
-    """The last of the steps at which no choosing run has grokked: where scores are read off."""
+    """The step at which scores are taken: the last before any choosing run has grokked."""
     first = np.min(runs.times[runs.grokked & ~runs.judged], initial=np.inf)
-    before = [step for step in steps if step < first]
-    return int(before[-1] if before else steps[0])
+    return int(max((step for step in steps if step < first), default=steps[0]))
 
 
 def rows(
@@ -52,54 +50,53 @@ def rows(
     runs: Runs,
     at: int,
 ) -> list[dict[str, Any]]:
-    """A row for each series and for the hyperparameters; compared with the baselines."""
+    """A row for each series and one for the hyperparameters, compared with the baselines."""
     column = list(steps).index(at)
-    going = runs.times > at  # who has grokked by then needs no prediction
+    going = runs.times > at
     draws = statistics.resampled(int((going & runs.judged).sum()))
-    scores = {name: np.where(going, x[:, column], np.nan) for name, (_, x) in series.items()}
     alone = statistics.of_nearest_cell(runs.settings, runs.times, runs.grokked, ~runs.judged)
-    scores["hyperparameters"] = np.where(going, -alone, np.nan)
-    found, resampled = [], {}
-    for name, score in scores.items():
-        row, resampled[name] = _row(name, score, runs, going, draws)
-        if name == "hyperparameters":
-            row |= {"measure": None, "rule": "the median run of its settings groks"}
-            row |= _outcome(np.where(np.isfinite(alone), steps[0], np.nan), runs)
-        else:
-            row |= {"measure": series[name][0], **_onset(steps, series[name][1], runs)}
-        found.append(row)
-    for row in found:
-        row |= _against(row["name"], resampled)
-    return found
+    result, samples = [], {}
+    for name, (measure, x) in series.items():
+        score = np.where(going, x[:, column], np.nan)
+        row, samples[name] = _row(score, runs, going, draws)
+        result.append({"name": name, **row, "measure": measure, **_onset(steps, x, runs)})
+    name = "hyperparameters"
+    row, samples[name] = _row(np.where(going, -alone, np.nan), runs, going, draws, sign=1.0)
+    row |= {"measure": None, "rule": "the median run of its settings groks"}
+    row |= _outcome(np.where(np.isfinite(alone), steps[0], np.nan), runs)
+    result.append({"name": name, **row})
+    return [row | _gains(row["name"], samples) for row in result]
 
 
-def _row(name: str, score: np.ndarray, runs: Runs, going: np.ndarray, draws: np.ndarray):
-    """Rank correlations of all runs that grok, and concordance of the runs that judge."""
+def _row(
+    score: np.ndarray, runs: Runs, going: np.ndarray, draws: np.ndarray, sign: float | None = None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Rank correlations of all runs that grok; concordance of the judging runs, and samples of it.
+
+    Without a sign, the one that is right for the choosing runs.
+    """
     late = np.where(runs.grokked & going, runs.times, np.nan)
     rho, z = statistics.spearman_within(score, late, runs.cells)
     pairs = statistics.comparable(runs.times, runs.grokked)
-    sign, judged = 1.0, np.flatnonzero(going & runs.judged)
-    chosen = np.flatnonzero(going & ~runs.judged)
-    if name != "hyperparameters":  # which are in the order of their prediction as they are
+    chosen, judged = np.flatnonzero(going & ~runs.judged), np.flatnonzero(going & runs.judged)
+    if sign is None:
         first = statistics.concordance(score[chosen], pairs[np.ix_(chosen, chosen)])
         sign = -1.0 if first < 0.5 else 1.0
     of_judged = sign * score[judged], pairs[np.ix_(judged, judged)]
     values = statistics.concordance(*of_judged, draws)
-    low, high = statistics.interval(values)
     row = {
-        "name": name,
         "rank_correlation_pooled": statistics.spearman(score, late),
         "rank_correlation_within_cells": rho,
         "z_within_cells": z,
         "concordance": float(statistics.concordance(*of_judged)),
-        "concordance_interval": [low, high],
+        "concordance_interval": statistics.interval(values),
         "high_means_early": sign > 0,
     }
     return row, values
 
 
 def _onset(steps: np.ndarray, series: np.ndarray, runs: Runs) -> dict[str, Any]:
-    """Of a rule that is chosen on one half, what it comes to on the other."""
+    """A rule chosen on one half of the runs, and its outcome on the other."""
     taken = np.isfinite(series).any(0)
     steps, series = steps[taken], series[:, taken]
     half = ~runs.judged
@@ -109,33 +106,20 @@ def _onset(steps: np.ndarray, series: np.ndarray, runs: Runs) -> dict[str, Any]:
 
 def _outcome(onset: np.ndarray, runs: Runs) -> dict[str, Any]:
     half = runs.judged
-    came = onsets.outcome(onset[half], runs.times[half], runs.grokked[half])
     late = np.where(runs.grokked & (onset < runs.times), runs.times, np.nan)
     rho, z = statistics.spearman_within(onset[half], late[half], runs.cells[half])
     return {
-        "grokked": came.grokked,
-        "warned": came.warned,
-        "never": came.never,
-        "false_alarms": came.alarms,
-        "skill": came.skill,
-        "lead": list(came.lead),
-        "lead_share": list(came.share),
+        **onsets.outcome(onset[half], runs.times[half], runs.grokked[half]),
         "onset_correlation_within_cells": rho,
         "onset_z_within_cells": z,
     }
 
 
-def _against(name: str, resampled: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """How much more concordant than each baseline, on the same bootstrap samples of runs."""
+def _gains(name: str, samples: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Gain in concordance over each baseline, on the same bootstrap samples of runs."""
     gains = {
-        other: statistics.interval(resampled[name] - resampled[other])
+        other: statistics.interval(samples[name] - samples[other])
         for other in BASELINES
-        if other in resampled and other != name
+        if other in samples and other != name
     }
-    beaten = [other for other, (low, _) in gains.items() if low > 0]
-    return {"gain_interval": {k: list(v) for k, v in gains.items()}, "beats": beaten}
-
-
-def needed_z(count: int, level: float = 0.05) -> float:
-    """What |z| one of `count` unrelated measures exceeds with probability `level` (Bonferroni)."""
-    return float(norm.ppf(1 - level / 2 / count))
+    return {"gain_interval": gains, "beats": [x for x, (low, _) in gains.items() if low > 0]}

@@ -1,55 +1,73 @@
-"""Every measure of every run at fixed checkpoints, from what is known at that step alone.
+"""Measures of every run at chosen checkpoints, from what is known at each checkpoint alone.
 
-The key frequencies are those of the checkpoint, not of the run's last one, as in a sweep with
-keep="measures". Each checkpoint is a file of its own, so that a stop loses one checkpoint at most.
+Key frequencies are those of the checkpoint, not of the run's last one, as in a sweep with
+keep="measures". Each checkpoint has its own file, so that a stop loses one checkpoint at most.
 """
 
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 
+from grokjax.config import SweepConfig
+from grokjax.core.errors import ConfigError
 from grokjax.core.parts import Part
 from grokjax.measures.network import Network
 from grokjax.measures.select import select
-from grokjax.results import dataset
-from grokjax.results.measuring import at_every_checkpoint, label, passes
+from grokjax.results.measuring import label, merged
+from grokjax.results.passes import Pass, at_every_checkpoint, passes
 from grokjax.results.sweep import Sweep
-from grokjax.storage import checkpoints
+from grokjax.runner.run import run_sweep
+from grokjax.storage import checkpoints, datasets
 from grokjax.tasks.data import data_of
 from grokjax.training import devices
 from grokjax.training.blocks import Block, own_data
 
 FAMILIES = ("paper", "field")
-COSTLY = (
-    "redundancy",
-    "synergy",
-    "redundancy_size",
-    "synergy_size",
-    "commutator_defect_published",
-)
-"""Of those on demand: what is of the split alone, or a trace, predicts nothing."""
+NAMES = {
+    "demand": (
+        "redundancy",
+        "synergy",
+        "redundancy_size",
+        "synergy_size",
+        "commutator_defect_published",
+    ),
+    "chains": ("llc", "llc_published"),
+}
+"""Costly measures that may predict something: those on demand, and the costliest of all."""
 
-CHAINS = ("llc", "llc_published")
-"""Costlier than all others together."""
+
+def train(config: SweepConfig, folder: Path) -> None:
+    """Train a sweep, or continue it. A folder with another sweep is left as it is."""
+    try:
+        run_sweep(config, folder, figures="none")
+    except ConfigError:
+        if not (folder / "config.json").exists():
+            raise
+
+
+def spaced(steps: Sequence[int], count: int) -> list[int]:
+    """The first of some steps, and at most `count` - 1 others, about geometrically spaced."""
+    steps = np.asarray(steps)
+    later = steps[steps > 0]
+    if len(steps) <= count:
+        return steps.tolist()
+    wanted = np.geomspace(max(later[0], later[-1] / 60), later[-1], count - 1)
+    nearest = np.abs(np.log(later)[None] - np.log(wanted)[:, None]).argmin(1)
+    return sorted({int(steps[0]), *later[nearest].tolist()})
 
 
 def chosen(block: Block, costs: Iterable[str]) -> tuple[Part, ...]:
-    """The measures of these costs that mean something for a block.
-
-    "demand" stands for `COSTLY`, "chains" for `CHAINS`.
-    """
+    """The measures with these costs that apply to a block."""
     splits = data_of(block.runs[0]).splits
-    costs = set(costs)
-    found = select(FAMILIES, block.program, splits)
-    found = [part for part in found if part.options.get("cost", "every") in costs]
-    for cost, names in (("demand", COSTLY), ("chains", CHAINS)):
-        found += select(names, block.program, splits) if cost in costs else ()
-    return tuple(found)
+    every = select(FAMILIES, block.program, splits)
+    measures = [part for part in every if part.options.get("cost", "every") in costs]
+    for cost in NAMES.keys() & set(costs):
+        measures += select(NAMES[cost], block.program, splits)
+    return tuple(measures)
 
 
 def take(
@@ -57,101 +75,95 @@ def take(
     steps: Sequence[int],
     choose: Callable[[Block], tuple[Part, ...]],
     files: Path,
-    tell: Callable[[str], Any] = lambda text: None,
 ) -> xr.Dataset:
     """The chosen measures over (run, step), NaN where a run has ended.
 
-    What is on disk already, in `files` of the folder and the beginning of a name, is read; the
-    seconds that all of it took are an attribute.
+    The attribute `seconds` is the time that measuring took.
+
+    Args:
+        files: folder and first part of the names of the files; those on disk are read.
     """
-    folder, name = files.parent, files.name
-    folder.mkdir(parents=True, exist_ok=True)
-    blocks, seconds = [], 0.0
-    for i in range(len(sweep.blocks)):
-        pieces = []
-        measures = at_every_checkpoint(choose(sweep.blocks[i]))
-        networks = None
-        there = set(sweep.steps_of(i))
-        for step in (step for step in steps if step in there):
-            path = folder / f"{name}_{i}_{step}.nc"
+    files.parent.mkdir(parents=True, exist_ok=True)
+    blocks = []
+    for i, block in enumerate(sweep.blocks):
+        pieces, every = [], None
+        for step in (step for step in steps if step in set(sweep.steps_of(i))):
+            path = files.with_name(f"{files.name}_{i}_{step}.nc")
             if not path.exists():
                 start = time.monotonic()
-                networks = networks or _passes(sweep, i, measures)
-                made = _at(sweep, i, step, measures, networks)
-                dataset.save(made.assign_attrs(seconds=time.monotonic() - start), path)
-                tell(f"{name}: block {i}, step {step}")
-            pieces.append(dataset.load(path))
-            seconds += pieces[-1].attrs["seconds"]
-        blocks.append(xr.concat(pieces, "step", join="outer"))
-    joined = xr.concat(blocks, "run", join="outer").sortby("run")
-    return joined.assign_attrs(seconds=seconds)
+                every = every or _passes(sweep, i, at_every_checkpoint(choose(block)))
+                ds = _measured(sweep, i, step, every)
+                datasets.save(ds.assign_attrs(seconds=time.monotonic() - start), path)
+                print(f"{files.name}: block {i}, step {step}", flush=True)
+            pieces.append(datasets.load(path))
+        seconds = sum(piece.attrs["seconds"] for piece in pieces)
+        blocks.append(xr.concat(pieces, "step", join="outer").assign_attrs(seconds=seconds))
+    ds = xr.concat(blocks, "run", join="outer", combine_attrs="drop").sortby("run")
+    return ds.assign_attrs(seconds=sum(block.attrs["seconds"] for block in blocks))
 
 
-def _passes(sweep: Sweep, i: int, measures: Sequence[Part]) -> list:
-    initial = None
-    if any("initial" in part.needs for part in measures):
-        initial = checkpoints.read(sweep.directory(i), 0)
+def _passes(sweep: Sweep, i: int, measures: Sequence[Part]) -> list[Pass]:
+    needs_initial = any("initial" in part.needs for part in measures)
+    initial = checkpoints.read(sweep.directory(i), 0) if needs_initial else None
     return passes(sweep.blocks[i], measures, initial)
 
 
-def _at(sweep: Sweep, i: int, step: int, measures: Sequence[Part], networks: list) -> xr.Dataset:
-    """The measures of one block at one step, of those of its runs that have not ended."""
+def _measured(sweep: Sweep, i: int, step: int, every: Sequence[Pass]) -> xr.Dataset:
+    """The measures of one block at one step."""
     block, ends = sweep.blocks[i], sweep.ends_of(i)
     params = checkpoints.read(sweep.directory(i), step)
-    going = [one for one in networks if any(ends[j] >= step for j in one.places)]
-
-    def call(one: Any, place: Any):
-        return one, one(params, step, place)
-
-    found: dict[str, list[xr.DataArray]] = {}
-    for one, values in devices.each(call, going):
-        for part in one.measures:
-            x = label(part, block, values[part.name][:, None] * 1.0, ends, one.places, [step])
-            found.setdefault(part.name, []).append(x)
-    joined = lambda x: xr.concat(x, "run", join="outer").sortby("run")  # noqa: E731
-    return xr.Dataset({part.name: joined(found[part.name]) for part in measures})
+    going = [one for one in every if any(ends[row] >= step for row in one.rows)]
+    call = lambda one, device: (one, one(params, step, device))  # noqa: E731
+    values = merged(block, devices.each(call, going))
+    measures = dict.fromkeys(part for one in going for part in one.measures)
+    return xr.Dataset(
+        {
+            part.name: label(part, block, values[part.name][:, None], ends, [step])
+            for part in measures
+        }
+    )
 
 
-# --- One number a checkpoint ----------------------------------------------------------------------
+# --- One number for each checkpoint ---------------------------------------------------------------
 
 MOST = 16
 
 
 def scalars(ds: xr.Dataset) -> dict[str, tuple[str, np.ndarray]]:
-    """By name in words: the measure's name, and one number for each (run, step), [r t].
+    """The measure's name and its numbers [r t], by a name in words.
 
-    Of an array over a few labels (`MOST`) each entry is one; spectra, neurons and pairs are not.
+    Arrays over at most `MOST` labels give one series for each entry. Spectra and the like are left
+    out.
     """
-    found = {}
+    series = {}
     for name, x in ds.data_vars.items():
-        if set(x.dims) == {"run", "step"}:
-            found[name] = name, x.transpose("run", "step").values.astype(float)
-            continue
         others = [dim for dim in x.dims if dim not in ("run", "step")]
-        if len(others) != 1 or x.sizes[others[0]] > MOST or x[others[0]].dtype.kind in "if":
-            continue
-        for place in x[others[0]].values:
-            one = x.sel({others[0]: place}).transpose("run", "step").values.astype(float)
-            found[f"{name}[{place}]"] = name, one
-    return {name: one for name, one in found.items() if np.isfinite(one[1]).any()}
+        if not others:
+            series[name] = x
+        elif (
+            len(others) == 1 and x.sizes[others[0]] <= MOST and x[others[0]].dtype.kind not in "if"
+        ):
+            series |= {f"{name}[{key}]": x.sel({others[0]: key}) for key in x[others[0]].values}
+    arrays = {key: x.transpose("run", "step").values.astype(float) for key, x in series.items()}
+    return {key: (series[key].name, x) for key, x in arrays.items() if np.isfinite(x).any()}
 
 
 def sees_test_answers(measures: Sequence[Part], sweep: Sweep, run: int, step: int) -> set[str]:
-    """The names of the measures that change when every test pair is given another answer."""
+    """The names of the measures that change when every test pair gets another answer."""
     params, initial, program = sweep.params(run, step), sweep.params(run, 0), sweep.program(run)
-    params, initial = jax.device_put((params, initial))  # as all measures have them
-    one = jax.tree.map(lambda x: x[0], own_data([sweep.config.runs[run]]))
-    data = one.data
+    params, initial = jax.device_put((params, initial))  # as for all measures
+    own = jax.tree.map(lambda x: x[0], own_data([sweep.config.runs[run]]))
+    data = own.data
     wrong = np.where(data.splits["test"], (data.targets + 1) % data.num_answers, data.targets)
     networks = [
-        Network(params, seen, program, one.hyper, one.batch, step, initial)
-        for seen in (data, data._replace(targets=wrong))
+        Network(params, answers, program, own.hyper, own.batch, step, initial)
+        for answers in (data, data._replace(targets=wrong))
     ]
-    return {part.name for part in measures if _differ(part, *networks)}
+    return {part.name for part in measures if _differs(part, *networks)}
 
 
-def _differ(part: Part, *networks: Network) -> bool:
-    """Whether two networks have another value of a measure."""
+def _differs(part: Part, *networks: Network) -> bool:
+    """Whether a measure has different values for two networks."""
     with jax.enable_x64("float64" in part.needs):
         one, other = (np.asarray(part.function(network)) for network in networks)
     return not np.array_equal(one, other, equal_nan=True)

@@ -147,7 +147,9 @@ def test_every_tolerance_about_runs_rejects_something():
         if one.check is None or one.path.startswith("mechanism/"):
             continue  # test_paper_agreement.py has those about networks
         run = {"trained": 10**6, "steps_to_train_loss_below": {"1.0": 100}}
-        values = (True, False) if one.path == "grokked" else (0, *np.geomspace(1e-3, 1e9, 300))
+        values = (
+            (True, False) if one.path == "grokked" else (0, *np.geomspace(1e-3, 1e9, 300).tolist())
+        )
         assert {bool(one.check.met(x, run)) for x in values} == {True, False}, one.says
 
 

@@ -10,7 +10,7 @@ from experiments.paper_tables.definitions import TABLE, ablations
 from grokjax.cli.arguments import run_main
 from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.networks import by_name, interop
-from grokjax.runner import run as runner
+from grokjax.runner.run import run_sweep
 
 NAME = "wd_10-1_mod_addition_loss_curve"
 TOP_LEVEL = {row.path for row in TABLE if "/" not in row.path}
@@ -62,13 +62,12 @@ def test_every_number_is_printed_and_written(weights, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_network_of_a_sweep_is_analysed(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
+def test_network_of_a_sweep_is_analysed(tmp_path):
     sizes = dict(d_model=8, num_heads=2, d_mlp=16, steps=4, train_fraction=0.5, modulus=7)
     runs = [RunConfig(**sizes, num_layers=n) for n in (1, 2)]
     every = dict(eval_every=2, checkpoint_every=2, resume_every=2)
     sweep = SweepConfig(tuple(runs), measures=("general",), **every)
-    runner.run_sweep(sweep, tmp_path / "runs", lambda text: None)
+    run_sweep(sweep, tmp_path / "runs", lambda text: None, "none")
     runs = ("--workdir", tmp_path / "runs", "--run")
     assert run(*runs, 0, "--step", 2, "--out", tmp_path / "one") == 0
     assert run(*runs, 1, "--out", tmp_path / "two") == 0
