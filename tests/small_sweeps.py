@@ -1,4 +1,4 @@
-"""Sweeps that train in a second, and all that they leave for science."""
+"""Sweeps that train in a second, and everything that they write."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ import xarray as xr
 import grokjax
 from grokjax.config import axis, product
 from grokjax.config.runs import RunConfig
-from grokjax.runner import run as runner
+from grokjax.runner.run import run_sweep
 from grokjax.storage import checkpoints
 
 TINY = {
@@ -29,24 +29,26 @@ def runs_of(**axes):
     return tuple(RunConfig(**{**TINY, **row}) for row in rows_of(axes))
 
 
-def train(sweep, folder, **options):
-    said = []
-    runner.run_sweep(sweep, folder, lambda text: said.append(str(text)), "none", **options)
-    return "\n".join(said)
+def train(sweep, folder, figures="none", **options):
+    """Run a sweep; returns the text that it prints."""
+    lines = []
+    run_sweep(sweep, folder, lambda text: lines.append(str(text)), figures, **options)
+    return "\n".join(lines)
 
 
 def contents(folder):
-    """By run: parameters at every step, and all that was recorded and measured."""
+    """Parameters by (run, step), and the datasets of what was recorded and measured."""
     opened = grokjax.open_sweep(folder)
-    found = {}
+    params = {}
     for i, block in enumerate(opened.blocks):
         for step in checkpoints.steps(opened.directory(i)):
             for run in block.indices:
-                found[run, step] = opened.params(run, step)
-    return found, opened.curves().drop_attrs(), opened.measures().drop_attrs()
+                params[run, step] = opened.params(run, step)
+    return params, opened.curves().drop_attrs(), opened.measures().drop_attrs()
 
 
 def assert_same(one, other):
+    """Both contents are equal bit for bit."""
     assert one[0].keys() == other[0].keys()
     jax.tree.map(np.testing.assert_array_equal, one[0], other[0])
     for mine, theirs in zip(one[1:], other[1:], strict=True):

@@ -1,12 +1,13 @@
-"""What a workdir survives, in numbers: python -m tests.torture [--kills 50] [--corruptions 150]
+"""Measure what a workdir survives: python -m tests.torture [--kills 50] [--corruptions 150]
 
-Kills at random instants, damage of every kind, disks that are full or read-only, two processes at
-once. Every trial ends as one of: the bits of an undisturbed sweep (harmless, repaired), or one line
-that says what is wrong (detected). Anything else is silently wrong, or a traceback.
+Kills at random instants, damage of every kind, full and read-only disks, two processes at once.
+Every trial must end with the bits of an undisturbed sweep (harmless or repaired) or with a one-line
+error (detected). Anything else is silently wrong, or a traceback.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -17,18 +18,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import numpy as np
-import xarray as xr
 from tqdm import tqdm
 
 import grokjax
 from grokjax.cli.config_file import read_sweep
 from grokjax.core.errors import UserError
-from grokjax.runner import run as runner
-from tests.small_sweeps import contents
+from grokjax.runner.run import run_sweep, set_up_jax
+from tests.small_sweeps import assert_same, contents
 
 CONFIG = """
 import grokjax
@@ -41,34 +40,35 @@ def get_config():
     return config
 """
 ROOT = Path(grokjax.__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
 
 
 def same(one, other) -> bool:
-    if one[0].keys() != other[0].keys():
-        return False
-    leaves = zip(jax.tree.leaves(one[0]), jax.tree.leaves(other[0]), strict=True)
-    if not all(np.array_equal(x, y) for x, y in leaves):
-        return False
     try:
-        for mine, theirs in zip(one[1:], other[1:], strict=True):
-            xr.testing.assert_equal(mine, theirs)
+        assert_same(one, other)
         return True
-    except AssertionError:
+    except (AssertionError, ValueError):
         return False
 
 
-def command(home: Path, *options: str, **more) -> subprocess.Popen:
+def command(home: Path, *options: str) -> subprocess.Popen:
     arguments = ["-m", "grokjax.sweep", "--config", "config.py", "--figures", "none"]
     return subprocess.Popen(
         [sys.executable, *arguments, "--workdir", "sweep", *options],
         cwd=home,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        **more,
     )
+
+
+def finish(process: subprocess.Popen, counts: Counter) -> int:
+    """Wait for a process and count its traceback, if there is one; returns its exit code."""
+    _, err = process.communicate(timeout=300)
+    counts["tracebacks"] += "Traceback" in err
+    return process.returncode
 
 
 # --- Kills ----------------------------------------------------------------------------------------
@@ -89,11 +89,11 @@ def end(process: subprocess.Popen, how: str) -> None:
 
 
 def kills(count: int, home: Path, whole, bar: tqdm) -> Counter:
-    """Sweeps that are killed up to six times on their way, and then must be as if they had not.
+    """Kill sweeps up to six times each, let them finish, and compare them with an undisturbed one.
 
-    As many kills as asked for: one that finds its sweep at its end is counted apart.
+    A kill that comes after the end of its sweep is counted apart.
     """
-    found, done = Counter(), 0
+    counts, done, longest = Counter(), 0, "seconds to end, at most"
     while done < count:
         shutil.rmtree(home / "sweep", ignore_errors=True)
         for _ in range(min(6, count - done)):
@@ -101,26 +101,20 @@ def kills(count: int, home: Path, whole, bar: tqdm) -> Counter:
             time.sleep(random.uniform(1.5, 9.0))
             if process.poll() is not None:
                 process.communicate()
-                found["came late, not counted"] += 1
+                counts["came late, not counted"] += 1
                 break
-            clock = time.monotonic()
+            began = time.monotonic()
             end(process, how)
-            _, err = process.communicate(timeout=120)
+            code = finish(process, counts)
             done += 1
             bar.update()
-            found[f"{how}: sent"] += 1
+            counts[f"{how}: sent"] += 1
             if how in ("TERM", "INT"):
-                found["seconds to end, at most"] = max(
-                    found["seconds to end, at most"], round(time.monotonic() - clock)
-                )
-                found[f"{how}: exit {process.returncode}"] += 1
-            found["tracebacks"] += "Traceback" in err
-        process = command(home)
-        out, err = process.communicate(timeout=300)
-        found["tracebacks"] += "Traceback" in err
-        good = process.returncode == 0 and same(contents(home / "sweep"), whole)
-        found["sweeps with the same bits" if good else "sweeps that differ"] += 1
-    return found
+                counts[longest] = max(counts[longest], round(time.monotonic() - began))
+                counts[f"{how}: exit {code}"] += 1
+        good = finish(command(home), counts) == 0 and same(contents(home / "sweep"), whole)
+        counts["sweeps with the same bits" if good else "sweeps that differ"] += 1
+    return counts
 
 
 # --- Damage ---------------------------------------------------------------------------------------
@@ -175,66 +169,62 @@ FOLDERS = {
 }
 
 
-def damages():
-    """(what, pattern, how) of every kind, for ever."""
-    while True:
-        for what, pattern in FILES.items():
-            for how in (flipped, flipped, cut, emptied, overwritten, removed):
-                yield what, pattern, how
-        for what, pattern in FOLDERS.items():
-            for how in (removed, swapped) if what in ("a checkpoint", "a block") else (removed,):
-                yield what, pattern, how
+def damages() -> Iterator[tuple]:
+    """(name, pattern, function) of every kind of damage, in an endless cycle."""
+    of_files = (flipped, flipped, cut, emptied, overwritten, removed)
+    every = [(x, pattern, how) for x, pattern in FILES.items() for how in of_files]
+    every += [(x, pattern, removed) for x, pattern in FOLDERS.items()]
+    every += [(x, FOLDERS[x], swapped) for x in ("a checkpoint", "a block")]
+    return itertools.cycle(every)
 
 
 def outcome_of(folder: Path, sweep, whole) -> str:
-    """What becomes of a damaged workdir when it is read, trained on, and read again."""
-    quiet = lambda text: None  # noqa: E731
+    """The outcome of reading a damaged workdir, training it, and reading it again."""
+    train = lambda: run_sweep(sweep, folder, lambda text: None, "none")  # noqa: E731
     try:
         if same(contents(folder), whole):
             with contextlib.suppress(UserError):
-                runner.run_sweep(sweep, folder, quiet, "none")
+                train()
             return "harmless" if same(contents(folder), whole) else "SILENTLY WRONG"
     except (UserError, OSError, ValueError) as error:
         if "\n" in str(error):
             return "TRACEBACK"
     try:
-        runner.run_sweep(sweep, folder, quiet, "none")
+        train()
         return "repaired" if same(contents(folder), whole) else "SILENTLY WRONG"
     except (UserError, OSError) as error:
         return "detected" if "\n" not in str(error) else "TRACEBACK"
 
 
 def corruptions(count: int, home: Path, whole, sweep, bar: tqdm) -> dict[str, Counter]:
-    found: dict[str, Counter] = {}
-    for _, (what, pattern, how) in zip(range(count), damages(), strict=False):
+    counts: dict[str, Counter] = {}
+    for name, pattern, how in itertools.islice(damages(), count):
         folder = home / "damaged"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(home / "whole", folder)
-        folders = what in FOLDERS
-        there = [x for x in sorted(folder.glob(pattern)) if x.is_dir() == folders]
-        path = random.choice(there)
+        paths = [x for x in sorted(folder.glob(pattern)) if x.is_dir() == (name in FOLDERS)]
+        path = random.choice(paths)
         how(path)
         try:
-            became = outcome_of(folder, sweep, whole)
+            outcome = outcome_of(folder, sweep, whole)
         except Exception as error:
-            became = f"TRACEBACK {type(error).__name__}"
+            outcome = f"TRACEBACK {type(error).__name__}"
             bar.write(f"{how.__name__} {path.relative_to(folder)}: {error!r}"[:300])
-        if became == "SILENTLY WRONG":
+        if outcome == "SILENTLY WRONG":
             bar.write(f"silently wrong: {how.__name__} {path.relative_to(folder)}")
-        found.setdefault(f"{what}, {how.__name__}", Counter())[became] += 1
+        counts.setdefault(f"{name}, {how.__name__}", Counter())[outcome] += 1
         bar.update()
-    return found
+    return counts
 
 
 # --- Disks and second processes -------------------------------------------------------------------
 
-
 FILLED_WHILE_TRAINING = 30_000
-"""kB: room enough for the sweep, which something else then takes away."""
+"""kB: enough for the sweep, until something else fills the disk."""
 
 
 def fill(disk: Path, process: subprocess.Popen) -> bool:
-    """Leaves no room once a sweep has begun to train; whether it was still at it."""
+    """Fill a disk once a sweep has begun to train; returns whether the sweep still ran then."""
     while process.poll() is None and not list(disk.glob("blocks/*/metrics.jsonl")):
         time.sleep(0.02)
     with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
@@ -244,106 +234,81 @@ def fill(disk: Path, process: subprocess.Popen) -> bool:
 
 
 def disks(home: Path, whole) -> Counter:
-    """Full and read-only disks: small ones in memory, where this process may mount them."""
-    found, disk = Counter(), home / "sweep"
+    """Full and read-only disks in memory, if this process may mount them."""
+    counts, disk = Counter(), home / "sweep"
     shutil.rmtree(disk, ignore_errors=True)
     disk.mkdir()
+    mount = lambda *options: subprocess.run(["mount", *options, disk]).returncode  # noqa: E731
     for kib in (200, 600, 1200, 2400, *[FILLED_WHILE_TRAINING] * 3):
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "none", disk]).returncode:
-            found["not tried: mounting is not allowed"] += 1
-            return found
+        if mount("-t", "tmpfs", "-o", f"size={kib}k", "none"):
+            counts["not tried: mounting is not allowed"] += 1
+            return counts
         try:
             process = command(home)
             filled = kib == FILLED_WHILE_TRAINING and fill(disk, process)
-            _, err = process.communicate(timeout=200)
             when = "while training" if filled else f"at {kib} kB"
-            found[f"full {when}: exit {process.returncode}"] += 1
-            found["tracebacks"] += "Traceback" in err
+            counts[f"full {when}: exit {finish(process, counts)}"] += 1
             (disk / "filler").unlink(missing_ok=True)
-            subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
-            process = command(home)
-            _, err = process.communicate(timeout=200)
-            good = process.returncode == 0 and same(contents(disk), whole)
-            found["then as if nothing had been" if good else "THEN WRONG"] += 1
-            subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+            mount("-o", "remount,size=1g")
+            good = finish(command(home), counts) == 0 and same(contents(disk), whole)
+            counts["then as if nothing had been" if good else "THEN WRONG"] += 1
+            mount("-o", "remount,ro")
             for module in ("grokjax.sweep --config config.py --workdir", "grokjax.analyze"):
-                process = subprocess.run(
-                    [sys.executable, "-m", *module.split(), "sweep"],
-                    cwd=home,
-                    env={**os.environ, "PYTHONPATH": str(ROOT)},
-                    capture_output=True,
-                    text=True,
-                )
-                found[f"read-only, {module.split()[0]}: exit {process.returncode}"] += 1
-                found["tracebacks"] += "Traceback" in process.stderr
+                arguments = [sys.executable, "-m", *module.split(), "sweep"]
+                pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+                process = subprocess.Popen(arguments, cwd=home, env=ENVIRONMENT, **pipes)
+                code = finish(process, counts)
+                counts[f"read-only, {module.split()[0]}: exit {code}"] += 1
         finally:
             subprocess.run(["umount", "-l", disk])
-    return found
+    return counts
 
 
 def pairs(count: int, home: Path, whole) -> Counter:
-    """Two processes that are started on one workdir."""
-    found = Counter()
-    for _ in range(count):
-        for options in ((), ("--join",)):
-            shutil.rmtree(home / "sweep", ignore_errors=True)
-            both = [command(home, *options)]
-            time.sleep(random.uniform(0, 3))
-            both.append(command(home, *options))
-            ends = [process.communicate(timeout=300)[1] for process in both]
-            codes = sorted(process.returncode for process in both)
-            kind = "joined" if options else "plain"
-            found[f"{kind}: exits {codes[0]} and {codes[1]}"] += 1
-            found["tracebacks"] += sum("Traceback" in err for err in ends)
-            if 0 in codes:
-                good = same(contents(home / "sweep"), whole)
-                found["sweeps with the same bits" if good else "SWEEPS THAT DIFFER"] += 1
-    return found
+    """Two processes started on one workdir."""
+    counts = Counter()
+    for options in ((), ("--join",)) * count:
+        shutil.rmtree(home / "sweep", ignore_errors=True)
+        first = command(home, *options)
+        time.sleep(random.uniform(0, 3))
+        codes = sorted(finish(x, counts) for x in (first, command(home, *options)))
+        counts[f"{'joined' if options else 'plain'}: exits {codes[0]} and {codes[1]}"] += 1
+        if 0 in codes:
+            good = same(contents(home / "sweep"), whole)
+            counts["sweeps with the same bits" if good else "SWEEPS THAT DIFFER"] += 1
+    return counts
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--corruptions", type=int, default=150)
-    parser.add_argument("--pairs", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=600)
+    for name, default in (("kills", 50), ("corruptions", 150), ("pairs", 4), ("steps", 600)):
+        parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="a JSON file for the counts")
     options = parser.parse_args(argv)
     random.seed(options.seed)
-    began, report = time.time(), {"command": " ".join(["python -m tests.torture", *argv])}
-    with tempfile.TemporaryDirectory() as place:
-        home = Path(place)
+    began, result = time.time(), {"command": " ".join(["python -m tests.torture", *argv])}
+    with tempfile.TemporaryDirectory() as name, open(os.devnull, "w") as hole:
+        home = Path(name)
         (home / "config.py").write_text(CONFIG.format(steps=options.steps))
-        runner.set_up_jax()
+        set_up_jax()
         sweep = read_sweep(str(home / "config.py"))
-        runner.run_sweep(sweep, home / "whole", lambda text: None, "none")
-        whole = contents(home / "whole")
-        with open(os.devnull, "w") as hole, contextlib.redirect_stderr(hole):
-            out = sys.stdout
+        run_sweep(sweep, home / "whole", lambda text: None, "none")
+        whole, out = contents(home / "whole"), sys.stdout
+        with contextlib.redirect_stderr(hole):
             with tqdm(total=options.corruptions, desc="damage", file=out) as bar:
-                report["damage"] = corruptions(options.corruptions, home, whole, sweep, bar)
+                result["damage"] = corruptions(options.corruptions, home, whole, sweep, bar)
             with tqdm(total=options.kills, desc="kills", file=out) as bar:
-                report["kills"] = kills(options.kills, home, whole, bar)
-            report["disks"] = disks(home, whole)
-            report["two processes"] = pairs(options.pairs, home, whole)
-    totals = sum(report["damage"].values(), Counter())
-    report["damage in all"], report["minutes"] = totals, round((time.time() - began) / 60, 1)
-    print()
-    for name, counts in report.items():
-        print(f"{name}: {counts}" if not isinstance(counts, dict) else f"{name}:")
-        if isinstance(counts, dict):
-            for key, value in counts.items():
-                words = (
-                    value
-                    if isinstance(value, int)
-                    else ", ".join(f"{n} {w}" for w, n in value.items())
-                )
-                print(f"  {key:42} {words}")
+                result["kills"] = kills(options.kills, home, whole, bar)
+            result["disks"] = disks(home, whole)
+            result["two processes"] = pairs(options.pairs, home, whole)
+    totals = sum(result["damage"].values(), Counter())
+    result["damage in all"], result["minutes"] = totals, round((time.time() - began) / 60, 1)
+    text = json.dumps(result, indent=1)
+    print(text)
     if options.out:
-        Path(options.out).write_text(json.dumps(report, indent=1))
-    bad = [x for x in totals if x.isupper() or x.startswith("TRACEBACK")]
-    return 1 if bad else 0
+        Path(options.out).write_text(text)
+    return int(any(x.isupper() or x.startswith("TRACEBACK") for x in totals))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""From a sweep that is asked for to what a workdir trains: anew, on, longer, or with more runs.
+"""Plan what a workdir trains: a new sweep, the rest of one, or one that has grown.
 
-A sweep may grow: by more steps of its runs, and by more runs. All else is another sweep. The plan
-of blocks depends on the config alone; blocks that were planned stay as they are, and new runs get
-blocks of their own. One of N shards takes every N-th block of the plan to a workdir of its own.
+A sweep may grow by more steps and by more runs; any other change makes it another sweep. The blocks
+depend on the config alone. Those that were planned stay, and new runs get blocks of their own. One
+of N shards trains every N-th block of the plan, in a workdir of its own.
 """
 
 import os
@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,27 +25,31 @@ from grokjax.results import workdir
 from grokjax.runner import loop
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
-from grokjax.training import blocks as blocks_lib
 from grokjax.training import devices
-from grokjax.training.blocks import Block
+from grokjax.training.blocks import Block, block_of
+from grokjax.training.blocks import plan as packed_in_blocks
 
 Shard = tuple[int, int]
-"""Its number from 1, and of how many."""
+"""The number of a shard, from 1, and the number of shards."""
 
 
-def check_path(text: str | os.PathLike) -> None:
-    """Refuses a workdir that could not be one, or would not be where it says."""
-    text = os.fspath(text)
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", text)
-    if scheme and not files.is_remote(text):
+def workdir_path(name: str | os.PathLike) -> AnyPath:
+    """The path of a workdir to write to.
+
+    Raises:
+        ConfigError: its name has characters or a scheme that cannot be used.
+    """
+    name = os.fspath(name)
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", name)
+    if scheme and not files.is_remote(name):
         raise ConfigError(
-            f"--workdir {text!r}: {scheme[1]}:// cannot be written to; name a folder, such as one "
+            f"--workdir {name!r}: {scheme[1]}:// cannot be written to; name a folder, such as one "
             "where the bucket is mounted, or gs://BUCKET/PATH"
         )
-    if found := re.search(r"[\[\]\\\x00-\x1f]", text):
-        raise ConfigError(f"--workdir {text!r} contains {found[0]!r}: name a folder without it")
+    if match := re.search(r"[\[\]\\\x00-\x1f]", name):
+        raise ConfigError(f"--workdir {name!r} contains {match[0]!r}: name a folder without it")
     try:
-        files.path(text)
+        return files.path(name)
     except ConfigError as error:
         raise ConfigError(f"--workdir {error}") from None
 
@@ -54,128 +58,133 @@ class Plan(NamedTuple):
     """What a workdir trains.
 
     Attributes:
-        changes: whether it is still to be recorded there.
-        words: by what a sweep that was there has grown.
+        sweep: the config, with all defaults resolved.
+        blocks: by their number.
+        made_with: versions, device and command of the first call; the shard.
+        config: the text of config.json when this was planned, if there was one.
+        changes: whether the plan differs from that config.
+        growth: by what the sweep has grown, in words.
     """
 
     sweep: SweepConfig
     blocks: tuple[Block, ...]
     made_with: dict[str, Any]
+    config: str | None
     changes: bool
-    words: str = ""
+    growth: str = ""
 
-    def unfinished(self, folder: AnyPath) -> list[int]:
-        """The blocks that are not at their ends, or have lost checkpoints, by their numbers."""
-        return [
-            i
-            for i, block in enumerate(self.blocks)
-            if not loop.is_done(self.sweep, block, workdir.block_directory(folder, i))
-        ]
+    def unfinished(self, folder: AnyPath) -> Iterator[int]:
+        """The numbers of the blocks that are not trained to their ends or lack checkpoints."""
+        for i, block in enumerate(self.blocks):
+            if not loop.is_done(self.sweep, block, workdir.block_directory(folder, i)):
+                yield i
+
+    def is_current(self, folder: AnyPath) -> bool:
+        """Whether no other process has changed the config of the workdir since."""
+        return self.config == _config_text(folder)
 
     def record(self, folder: AnyPath) -> None:
-        """Writes it to the workdir, which is there."""
+        """Write the config of the workdir, whose folder exists."""
         if self.changes:
             indices = [block.indices for block in self.blocks]
             workdir.write_config(folder, self.sweep, indices, self.made_with)
 
 
 def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> Plan:
-    """The sweep that a workdir is to train; writes nothing.
+    """Plan a sweep in a workdir, new or not; writes nothing.
 
     Raises:
-        ConfigError: the workdir is another sweep's.
+        ConfigError: the workdir holds another sweep.
+        DamagedError: its config.json cannot be read, or blocks are not those of the config.
     """
-    known = workdir.config_path(folder).exists() or (folder / "blocks").is_dir()
-    saved, indices, made_with = workdir.read_config(folder) if known else (None, (), {})
+    config = _config_text(folder)
+    exists = workdir.config_path(folder).exists() or (folder / "blocks").is_dir()
+    saved, indices, made_with = workdir.read_config(folder) if exists else (None, (), {})
     if not sweep.cores_per_run:
         cores = saved.cores_per_run if saved else devices.default_cores(len(sweep.runs))
         sweep = sweep.replace(cores_per_run=cores)
-    sweep, blocks, part = _part(sweep, shard)
+    sweep, blocks, about = _of_shard(sweep, shard)
     if saved is None:
-        return Plan(sweep, blocks, {**_made_with(), **part}, changes=True)
-    places = places_of(saved, sweep)
-    if places is None:
-        changed = "; ".join(differing_fields(saved, sweep))
+        return Plan(sweep, blocks, {**_made_with(), **about}, config, changes=True)
+    rows = rows_of_saved(saved, sweep)
+    if rows is None:
+        differences = "; ".join(differing_fields(saved, sweep))
         raise ConfigError(
-            f"{folder} holds a sweep with another config ({changed}): name another --workdir, or "
-            "undo the change; steps may grow, and runs be added"
+            f"{folder} holds a sweep with another config ({differences}): name another --workdir, "
+            "or undo the change; steps may grow, and runs be added"
         )
-    old = tuple(blocks_lib.block_of(sweep.runs, [places[i] for i in x]) for x in indices)
-    new = sorted(set(range(len(sweep.runs))) - set(places))
-    fresh = blocks_lib.plan([sweep.runs[i] for i in new], sweep.max_block) if new else ()
-    own = [blocks_lib.block_of(sweep.runs, [new[i] for i in block.indices]) for block in fresh]
-    longer = sum(sweep.runs[i].steps > run.steps for i, run in zip(places, saved.runs, strict=True))
-    grown = bool(new or longer or places != sorted(places))
-    if made_with["format"] < workdir.FORMAT:
-        _refuse_to_go_on(folder, old, grown)
-        return Plan(sweep, old, made_with, changes=False)
+    old = [block_of(sweep.runs, [rows[i] for i in own]) for own in indices]
     for i, block in enumerate(old):
         workdir.check_identity(sweep, block, workdir.block_directory(folder, i))
-    words = [f"{len(new)} runs are new"] * bool(new) + [f"{longer} go on longer"] * bool(longer)
-    return Plan(sweep, (*old, *own), made_with, grown, " and ".join(words))
+    added = sorted(set(range(len(sweep.runs))) - set(rows))
+    fresh = packed_in_blocks([sweep.runs[i] for i in added], sweep.max_block) if added else ()
+    new = [block_of(sweep.runs, [added[i] for i in own.indices]) for own in fresh]
+    longer = sum(sweep.runs[i].steps > run.steps for i, run in zip(rows, saved.runs, strict=True))
+    growth = {f"{len(added)} new runs": added, f"more steps of {longer} runs": longer}
+    growth = " and ".join(words for words, count in growth.items() if count)
+    changes = bool(growth) or rows != sorted(rows)
+    return Plan(sweep, (*old, *new), made_with, config, changes, growth)
 
 
-def places_of(saved: SweepConfig, sweep: SweepConfig) -> list[int] | None:
-    """Where each run of a saved sweep is in one that has grown; None: it is another sweep.
+def rows_of_saved(saved: SweepConfig, sweep: SweepConfig) -> list[int] | None:
+    """The number in a grown sweep of each run of a saved one; None if it is another sweep.
 
     A run is found by all of its fields, or else by all but `steps`, which may have grown.
     """
     if any(getattr(saved, name) != getattr(sweep, name) for name in TRAINED_BY):
         return None
-    exactly = {run: i for i, run in enumerate(sweep.runs)}
-    places = [exactly.get(run) for run in saved.runs]
+    equal = {run: i for i, run in enumerate(sweep.runs)}
+    rows = [equal.get(run) for run in saved.runs]
     free: dict[frozenset, list[int]] = defaultdict(list)
-    for i in sorted(set(range(len(sweep.runs))) - set(places), key=lambda i: sweep.runs[i].steps):
-        free[_but_steps(sweep.runs[i])].append(i)
-    for j in sorted(range(len(places)), key=lambda j: saved.runs[j].steps):
-        if places[j] is not None:
+    for i in sorted(set(range(len(sweep.runs))) - set(rows), key=lambda i: sweep.runs[i].steps):
+        free[_without_steps(sweep.runs[i])].append(i)
+    for j in sorted(range(len(rows)), key=lambda j: saved.runs[j].steps):
+        if rows[j] is not None:
             continue
-        longer = [
-            i for i in free[_but_steps(saved.runs[j])] if sweep.runs[i].steps > saved.runs[j].steps
-        ]
-        if not longer:
+        candidates = free[_without_steps(saved.runs[j])]
+        longer = (i for i in candidates if sweep.runs[i].steps > saved.runs[j].steps)
+        if (row := next(longer, None)) is None:
             return None
-        places[j] = longer[0]
-        free[_but_steps(saved.runs[j])].remove(longer[0])
-    return places
+        rows[j] = row
+        candidates.remove(row)
+    return rows
 
 
-def _but_steps(run: RunConfig) -> frozenset:
+def _without_steps(run: RunConfig) -> frozenset:
     return frozenset((name, x) for name, x in run._fields.items() if name != "steps")
 
 
-def _part(
+def _of_shard(
     sweep: SweepConfig, shard: Shard | None
 ) -> tuple[SweepConfig, tuple[Block, ...], dict[str, Any]]:
-    """The runs of a shard and their blocks, those of the whole sweep's plan; all without one."""
-    planned = blocks_lib.plan(sweep.runs, sweep.max_block)
+    """The runs of a shard, its blocks, and what config.json says of it; all runs without one."""
+    blocks = packed_in_blocks(sweep.runs, sweep.max_block)
     if shard is None:
-        return sweep, planned, {}
+        return sweep, blocks, {}
     number, count = shard
-    if count > len(planned):
+    if count > len(blocks):
         raise ConfigError(
-            f"--shard {number}/{count}: the sweep has {len(planned)} blocks, and each shard needs "
+            f"--shard {number}/{count}: the sweep has {len(blocks)} blocks, and each shard needs "
             "one; take fewer shards, or set --config.max_block"
         )
-    own = [block.indices for block in planned[number - 1 :: count]]
-    chosen = sorted(i for indices in own for i in indices)
-    runs = [sweep.runs[i] for i in chosen]
-    part = {"number": number, "of": count, "runs": chosen, "runs_of_all": len(sweep.runs)}
-    local = {i: j for j, i in enumerate(chosen)}
-    blocks = tuple(blocks_lib.block_of(runs, [local[i] for i in indices]) for indices in own)
-    return sweep.replace(runs=runs), blocks, {"shard": part}
+    own = [block.indices for block in blocks[number - 1 :: count]]
+    rows = sorted(i for indices in own for i in indices)
+    runs = [sweep.runs[i] for i in rows]
+    about = {"number": number, "of": count, "runs": rows, "runs_of_all": len(sweep.runs)}
+    local = {i: j for j, i in enumerate(rows)}
+    blocks = tuple(block_of(runs, [local[i] for i in indices]) for indices in own)
+    return sweep.replace(runs=runs), blocks, {"shard": about}
 
 
-def _refuse_to_go_on(folder: AnyPath, blocks: Sequence[Block], grown: bool) -> None:
-    directories = (workdir.block_directory(folder, i) for i in range(len(blocks)))
-    if grown or not all(map(loop.is_trained, directories, blocks)):
-        raise ConfigError(
-            f"{folder} was begun by an earlier grokjax: it can be read but not continued; name "
-            "another --workdir"
-        )
+def _config_text(folder: AnyPath) -> str | None:
+    try:
+        return workdir.config_path(folder).read_text(errors="replace")
+    except OSError:
+        return None
 
 
 def _made_with() -> dict[str, Any]:
+    """Versions, device and command."""
     packages = ("grokjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     device = jax.devices()[0]
     return {

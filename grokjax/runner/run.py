@@ -1,4 +1,4 @@
-"""A sweep from its first step to its figures: prepare, train, measure, draw, obey signals."""
+"""Run a sweep from its first step to its figures: plan, train, measure, draw."""
 
 import math
 import os
@@ -7,39 +7,48 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
-import xarray as xr
+from ml_collections import ConfigDict
 
-from grokjax import plots
+from grokjax.config import axes
 from grokjax.config.sweep import SweepConfig
-from grokjax.core.errors import ConfigError, DamagedError
-from grokjax.plots import page
-from grokjax.results import dataset, measuring, workdir
-from grokjax.results import sweep as evaluate
-from grokjax.runner import console, forecast, loop, trackers
+from grokjax.core.errors import ConfigError
+from grokjax.results import measuring, workdir
+from grokjax.results.sweep import Sweep, open_sweep
+from grokjax.runner import console, forecast, loop, resume, trackers
+from grokjax.runner.analysis import analyze, write_results
 from grokjax.runner.forecast import Stages
-from grokjax.runner.plan import Plan, Shard, check_path, planned
+from grokjax.runner.plan import Plan, Shard, planned, workdir_path
 from grokjax.runner.progress import Progress
-from grokjax.runner.sharing import POLL, refuse_those_at_work, take
 from grokjax.runner.signals import Interrupted, Signals
-from grokjax.runner.verify import gaps
-from grokjax.storage import files, metrics_log
+from grokjax.runner.verify import lost_checkpoints
+from grokjax.storage import datasets, metrics_log
 from grokjax.storage.files import AnyPath
 from grokjax.storage.leases import Claims
-from grokjax.training import devices
 from grokjax.training.blocks import Block
 
-__all__ = ["Interrupted", "analyze", "dry_run", "run_sweep", "set_up_jax"]
+__all__ = ["Interrupted", "analyze", "dry_run", "run_sweep", "set_up_jax", "train"]
+
+Output = Callable[[str], Any]
+
+POLL = 1.0
+"""Seconds between two looks at what other processes are doing."""
+
+SCHEDULED = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "TPU_WORKER_ID")
+"""Variables by which SLURM arrays, indexed Kubernetes jobs and TPU slices number their workers."""
 
 
 def set_up_jax(writing: bool = True) -> None:
-    """What commands ask of JAX before its first use: to keep compiled programs.
+    """Have JAX keep compiled programs, in the user's cache directory unless it has another.
 
-    Unless JAX is already told where, programs are kept in the user's cache directory, by machine: a
-    program for one CPU may not run on another. They are code, so the folder is the user's alone.
-    Without `writing` those are used that are there.
+    There is a folder for each machine, because a program for one CPU may not run on another. The
+    programs are code, so the cache belongs to the user alone.
+
+    Args:
+        writing: False to use the programs that are there and add none.
     """
     if jax.config.jax_compilation_cache_dir is None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokjax"
@@ -53,214 +62,212 @@ def set_up_jax(writing: bool = True) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
 
 
+def train(
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    sweep: Callable[[ConfigDict], Any] | None = None,
+    figures: str = "none",
+    log: str = "none",
+) -> Sweep:
+    """Train the sweep of a config, or continue it, measure it, and open it.
+
+    Like `grokjax sweep` with a file that holds this config and `sweep`, and with these options. The
+    same call continues a sweep that was interrupted and finds one that is finished.
+
+    Raises:
+        ConfigError: the config or the workdir cannot be used.
+    """
+    set_up_jax()
+    run_sweep(axes.resolve(config, sweep), workdir, figures=figures, log=log)
+    return open_sweep(workdir)
+
+
 def run_sweep(
     sweep: SweepConfig,
     folder: str | os.PathLike,
-    say: Callable = print,
+    output: Output = print,
     figures: str = "overview",
     log: str = "none",
     join: bool = False,
     shard: Shard | None = None,
 ) -> None:
-    """Train, measure and plot a sweep in `folder`, from where an earlier call stopped.
+    """Train, measure and plot a sweep in a workdir, from where an earlier call stopped.
 
-    `figures` is one of `plots.WHICH`, `log` of `logs.LOGS`. With `join`, processes that share the
-    folder train the blocks that no other has taken, and the last of them measures.
+    Args:
+        folder: the workdir.
+        output: prints text.
+        figures: one of `plots.WHICH`.
+        log: one of `trackers.LOGS`.
+        join: share the workdir with other processes that do so too. Each trains blocks that are
+            free, and the last one measures.
+        shard: train only this shard of the sweep.
 
     Raises:
-        ConfigError: the folder cannot be used for this sweep, or another process works on it.
-        Interrupted: SIGINT or SIGTERM; calling again continues.
+        ConfigError: the workdir cannot be used for this sweep, or another process uses it.
+        Interrupted: on SIGINT or SIGTERM; the same call continues.
     """
-    check_path(folder)
-    folder = files.path(folder)
+    folder = workdir_path(folder)
     trackers.check(log)
     with Signals() as signals:
-        refuse_those_at_work(folder, join)
-        plan = _checked(sweep, folder, shard)
-        if not plan.changes and _is_finished(folder, plan):
-            say(f"{folder} is finished. Delete it, or name another --workdir, to run it again.")
-            say(console.outcome(evaluate.Sweep(folder).measures(), folder))
-            return
-        claims = Claims(folder)
-        try:
-            claims.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"{folder} is not writable ({error.strerror}): name another --workdir"
-            ) from error
-        with claims:
-            plan = _begun(sweep, folder, claims, signals, say, join, shard)
-            told, stages = _foresee(plan, folder, figures, compiled=1)
-            say(told)
-            progress = Progress(stages)
-            with trackers.open_log(log, plan.sweep, plan.blocks, folder) as told_to:
-                _train_all(plan, folder, claims, signals, progress, told_to)
-            take(claims, "measures", folder, signals, join=True)
-            if not _is_finished(folder, plan):
-                analyze(folder, say, signals.check, figures=figures, progress=progress)
-    say(console.outcome(dataset.load(workdir.measures_path(folder)), folder))
-
-
-def _checked(sweep: SweepConfig, folder: AnyPath, shard: Shard | None) -> Plan:
-    """What is to be trained in a folder; a measure that does not exist is told at once."""
-    plan = planned(sweep, folder, shard)
-    for block in plan.blocks:
-        measuring.measures_of(block, sweep.measures)
-    return plan
-
-
-def _begun(sweep, folder, claims, signals, say, join, shard) -> Plan:
-    """The plan, recorded, while no other process changes it."""
-    take(claims, "config" if join else "sweep", folder, signals, join)
-    if join:
-        take(claims, f"worker-{platform.node()}-{os.getpid()}", folder, signals, join)
-    else:
-        refuse_those_at_work(folder, join, claims)
-    plan = _checked(sweep, folder, shard)
-    plan.record(folder)
-    claims.release("config")
-    if plan.words:
-        say(f"{folder} grows: {plan.words}")
-    for line in gaps(plan.sweep, plan.blocks, folder):
-        say(f"{line}: trained again")
-    return plan
+        plan = _planned(sweep, folder, shard)
+        if _is_finished(plan, folder):
+            output(f"{folder} is finished. Delete it, or name another --workdir, to run it again.")
+        else:
+            with _opened_claims(folder) as claims:
+                _claim(claims, "config" if join else "sweep", signals, join)
+                if not plan.is_current(folder):
+                    plan = _planned(sweep, folder, shard)
+                plan.record(folder)
+                if join:
+                    _claim(claims, f"worker-{platform.node()}-{os.getpid()}", signals, join)
+                    claims.release("config")
+                _train_and_measure(plan, folder, claims, signals, output, figures, log)
+    output(console.outcome(datasets.load(workdir.measures_path(folder)), folder))
 
 
 def dry_run(
     sweep: SweepConfig,
     folder: str | os.PathLike,
-    say: Callable = print,
+    output: Output = print,
     figures: str = "overview",
     shard: Shard | None = None,
 ) -> None:
-    """Says what `run_sweep` would do, and writes nothing: the first updates are only tried.
+    """Print what `run_sweep` would do; tries the first updates and writes nothing.
 
     Raises:
-        ConfigError: as `run_sweep`, but for a folder that cannot be made.
+        ConfigError: as `run_sweep`, unless the folder cannot be made.
     """
-    check_path(folder)
-    folder = files.path(folder)
-    plan = _checked(sweep, folder, shard)
-    if not plan.changes and _is_finished(folder, plan):
-        say(f"{folder} is finished: nothing is left to do")
+    folder = workdir_path(folder)
+    plan = _planned(sweep, folder, shard)
+    if _is_finished(plan, folder):
+        output(f"{folder} is finished: nothing is left to do")
         return
-    say(_foresee(plan, folder, figures)[0])
-    say(f"Nothing was written; without --dry-run it goes to {folder}")
+    output(_forecast(plan, list(plan.unfinished(folder)), folder, figures)[0])
+    output(f"Nothing was written; without --dry-run, results go to {folder}")
 
 
-def analyze(
-    folder: str | os.PathLike,
-    say: Callable = print,
-    check: Callable = lambda: None,
-    wanted: Sequence[evaluate.Wanted] = (),
-    figures: str = "overview",
-    progress: Progress | None = None,
-) -> None:
-    """Measure every checkpoint of a workdir; write curves.nc, measures.nc, figures and page.
-
-    Everything anew, or with `wanted` those measures beside what measures.nc holds already.
-    """
-    folder = files.path(folder)
-    opened = evaluate.Sweep(folder)
-    for block in opened.blocks:  # before anything is shown
-        measuring.measures_of(block, wanted)
-    known = opened.saved_measures() if wanted else None
-    count = sum(len(x.runs) * len(opened.steps_of(i)) for i, x in enumerate(opened.blocks))
-    progress, done = progress or Progress(), 0
-    with progress.stage("measuring", "checkpoints") as show:
-
-        def tell(more: int) -> None:
-            nonlocal done
-            done += more
-            show(done, count)
-            check()
-
-        measured = evaluate.evaluate(opened, wanted, tell, known)
-        if known is not None:
-            others = [name for name in known.data_vars if name not in measured]
-            measured = measured.merge(known[others], compat="override", join="outer")
-    curves = opened.curves()
-    dataset.save(curves, workdir.curves_path(folder))
-    _draw(measured, curves, folder / "figures", figures, check, progress)
-    page.write_of(measured, curves, opened.made_with, folder / "report.html")
-    files.write(folder / "runs.csv", console.every_run(opened.runs, measured).to_csv())
-    # Last: it marks the sweep as finished.
-    dataset.save(measured, workdir.measures_path(folder))
-    if lost := gaps(opened.config, opened.blocks, opened.workdir):
-        raise DamagedError(f"what is there was measured, but {lost[0]}: sweep trains it again")
+def asks_to_join() -> bool:
+    """Whether this process is one of several that a scheduler has started on one workdir."""
+    return any(name in os.environ for name in SCHEDULED) or jax.process_count() > 1
 
 
-def _draw(
-    measured: xr.Dataset,
-    curves: xr.Dataset,
-    folder: AnyPath,
-    which: str,
-    check: Callable,
-    progress: Progress,
-) -> None:
-    cores = devices.num_cores()
-    with progress.stage("drawing", "figures") as show:
-        plots.save_all(measured, folder, which, curves=curves, check=check, tell=show, cores=cores)
+def _planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None) -> Plan:
+    """The plan of a workdir, whose measures exist."""
+    plan = planned(sweep, folder, shard)
+    for block in plan.blocks:
+        measuring.select_for(block, sweep.measures)
+    return plan
 
 
-def _foresee(plan: Plan, folder: AnyPath, figures: str, compiled: int = 0) -> tuple[str, Stages]:
-    """What is about to happen, in words, and seconds of its stages."""
-    sweep, blocks = plan.sweep, plan.blocks
-    todo = plan.unfinished(folder)
-    done = {i: loop.trained_steps(workdir.block_directory(folder, i)) for i in todo}
-    tried = forecast.tried(sweep, blocks[todo[0] if todo else 0])
-    number = forecast.num_figures(sweep, figures)
-    stages = forecast.stages(sweep, blocks, done, tried, number, compiled)
-    disk = forecast.disk(sweep, blocks, done, tried, folder)
-    told = console.plan(sweep, blocks, done, stages, disk)
-    if compiled and not disk.fits:
-        raise ConfigError(f"{folder}: {console.disk_line(sweep, disk)}; or free some room")
-    return told, stages
+def _is_finished(plan: Plan, folder: AnyPath) -> bool:
+    if plan.changes or next(plan.unfinished(folder), None) is not None:
+        return False
+    return Sweep(folder).saved_measures() is not None
 
 
-def _train_all(
+def _opened_claims(folder: AnyPath) -> Claims:
+    claims = Claims(folder)
+    try:
+        claims.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} is not writable ({error.strerror}): name another --workdir"
+        ) from error
+    return claims
+
+
+def _claim(claims: Claims, name: str, signals: Signals, join: bool) -> None:
+    """Take a claim. With `join` wait for it; without, refuse a workdir that others use."""
+    while True:
+        claim = claims.take(name)
+        if not join and (other := next(claims.others(), None)):
+            raise ConfigError(
+                f"{claims.folder.parent} is in use by {other[1]}: wait for it, or give --join to "
+                "train with it"
+            )
+        if claim:
+            return
+        signals.check()
+        time.sleep(POLL)
+
+
+def _train_and_measure(
     plan: Plan,
     folder: AnyPath,
     claims: Claims,
     signals: Signals,
-    progress: Progress,
-    log: trackers.Log,
+    output: Output,
+    figures: str,
+    log: str,
 ) -> None:
-    """Train each block that is not at its end or has lost checkpoints; wait for those of others."""
+    if plan.growth:
+        output(f"{folder} grows: {plan.growth}")
+    for line in lost_checkpoints(plan.sweep, plan.blocks, folder):
+        output(f"{line}: trained again")
+    unfinished = list(plan.unfinished(folder))
+    text, stages = _forecast(plan, unfinished, folder, figures, compiled=1)
+    output(text)
+    progress = Progress(stages)
+    with trackers.open_log(log, plan.sweep, plan.blocks, folder) as tracker:
+        if unfinished:
+            _train(plan, unfinished, folder, claims, signals, progress, tracker)
+    _claim(claims, "measures", signals, join=True)
+    opened = Sweep(folder)
+    if opened.saved_measures() is None:  # unless another process has just measured
+        write_results(opened, signals.check, (), figures, progress)
+
+
+def _forecast(
+    plan: Plan, unfinished: Sequence[int], folder: AnyPath, figures: str, compiled: int = 0
+) -> tuple[str, Stages]:
+    """What is about to happen, in words, and the seconds of its stages.
+
+    Raises:
+        ConfigError: the disk is too small, and this is no dry run.
+    """
     sweep, blocks = plan.sweep, plan.blocks
-    directories = [workdir.block_directory(folder, i) for i in range(len(blocks))]
-    if not (todo := plan.unfinished(folder)):
-        return
-    with progress.training(blocks) as bar:
-        known = set(range(len(blocks))) - set(todo)
-        for i in known:
-            bar.update(i, *_at_its_end(blocks[i], directories[i]))
+    directory = lambda i: workdir.block_directory(folder, i)  # noqa: E731
+    done = {i: resume.read(directory(i), sweep.keep).trained_to for i in unfinished}
+    costs = forecast.measured_costs(sweep, blocks[unfinished[0] if unfinished else 0])
+    number = forecast.num_figures(sweep, figures)
+    stages = forecast.stages(sweep, blocks, done, costs, number, compiled)
+    disk = forecast.disk(sweep, blocks, done, costs, folder)
+    if compiled and not disk.fits:
+        raise ConfigError(f"{folder}: {console.disk_line(sweep, disk)}; or free some room")
+    return console.plan(sweep, blocks, done, stages, disk), stages
 
-        def tell(number: int, steps: Sequence[int], scores: Mapping[str, np.ndarray]) -> None:
+
+def _train(
+    plan: Plan,
+    unfinished: Sequence[int],
+    folder: AnyPath,
+    claims: Claims,
+    signals: Signals,
+    progress: Progress,
+    tracker: trackers.Log,
+) -> None:
+    """Train the unfinished blocks, and wait for those that other processes train."""
+    blocks = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(plan.blocks)}
+    with progress.training(plan.blocks) as bar:
+        for i in blocks.keys() - set(unfinished):
+            bar.update(i, *_final(*blocks[i]))
+
+        def on_progress(
+            number: int, steps: Sequence[int], scores: Mapping[str, np.ndarray]
+        ) -> None:
             bar.update(number, steps, scores)
-            log.follow(number)
+            tracker.follow(number)
 
-        while todo:
-            jobs = {i: (blocks[i], directories[i]) for i in todo}
+        left = {i: blocks[i] for i in unfinished}
+        while left:
             with signals.noted():
-                loop.train(
-                    sweep,
-                    jobs,
-                    tell,
-                    lambda: signals.seen,
-                    lambda i: claims.take(f"block-{i}"),
-                    lambda i: claims.release(f"block-{i}"),
-                )
-            before, todo = todo, plan.unfinished(folder)
-            for i in set(before) - set(todo):  # by others, it may be
-                bar.update(i, *_at_its_end(blocks[i], directories[i]))
-            if todo:
+                loop.train(plan.sweep, left, on_progress, lambda: signals.seen, claims)
+            for i in [i for i in left if loop.is_done(plan.sweep, *left[i])]:
+                bar.update(i, *_final(*left.pop(i)))
+            if left:
                 time.sleep(POLL)
 
 
-def _at_its_end(block: Block, directory: AnyPath):
+def _final(block: Block, directory: AnyPath) -> tuple[list[int], dict[str, np.ndarray]]:
+    """The updates and scores of a block that is trained, as the line of progress takes them."""
     return [run.steps for run in block.runs], metrics_log.read(directory).scores
-
-
-def _is_finished(folder: AnyPath, plan: Plan) -> bool:
-    return not plan.unfinished(folder) and evaluate.Sweep(folder).saved_measures() is not None

@@ -40,37 +40,22 @@ class Snapshot(NamedTuple):
 
 @dataclass(eq=False)
 class Lane:
-    """Runs of a block that one program trains, and how far they are.
+    """Runs of a block that one program trains, and how far they are."""
 
-    Attributes:
-        block: the runs; its `indices` are those in the block that is written.
-        boundaries: the steps at which the lane leaves a snapshot, ascending.
-        scored, measured: those with scores, and those with measures.
-        measure: computes the measures.
-        number: of the block in the sweep; lower ones go first.
-        waits: whether the last snapshot must be taken before the lane goes on, as a rule may end
-            one of its runs there.
-        unseen: whether it is waiting for that.
-        at: the number of the last boundary passed, -1 before the first.
-        reached: the step reached, unless a run has ended before.
-        limit: the number of the last boundary that it may pass for now.
-        ended: the indices of runs of the block that have ended.
-    """
-
-    block: Block
+    block: Block  # the runs; its `indices` are those in the block that is written
     precision: str
-    boundaries: Sequence[int]
-    scored: frozenset[int] = frozenset()
-    measured: frozenset[int] = frozenset()
+    boundaries: Sequence[int]  # the steps at which the lane leaves a snapshot, ascending
+    scored: frozenset[int] = frozenset()  # those with scores
+    measured: frozenset[int] = frozenset()  # those with measures
     measure: Callable[[State, BlockData], dict[str, Array]] | None = None
-    number: int = 0
-    waits: bool = False
-    unseen: bool = False
+    number: int = 0  # of the block in the sweep; lower ones go first
+    waits: bool = False  # until its last snapshot was seen, since a rule may end a run there
+    unseen: bool = False  # whether it waits now
     busy: bool = False
-    at: int = -1
-    reached: int = 0
-    limit: int = 0
-    ended: set[int] = field(default_factory=set)
+    at: int = -1  # the number of the last boundary that it has passed
+    reached: int = 0  # the step, of runs that have not ended
+    limit: int = 0  # the number of the last boundary that it may pass for now
+    ended: set[int] = field(default_factory=set)  # the indices of runs that have ended
     state: State | None = None
     device: jax.Device | None = None
     _data: BlockData | None = None

@@ -1,4 +1,4 @@
-"""Two processes of jax.distributed share a sweep without a collective."""
+"""Two processes of jax.distributed share a sweep without collectives."""
 
 import os
 import socket
@@ -19,16 +19,17 @@ import sys
 if __name__ == "__main__":
     import jax
     jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
-    from grokjax import sharing
+    from grokjax.runner.run import asks_to_join
     from tests.small_sweeps import train
-    from tests.test_distributed import SWEEP
-    assert jax.process_count() == 2 and sharing.asks_to_join()
+    from tests.runner.test_distributed import SWEEP
+    assert jax.process_count() == 2 and asks_to_join()
     train(SWEEP, sys.argv[3], join=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.environ.get("JAX_PLATFORMS", "cpu") != "cpu", reason="takes CPU processes")
-def test_two_processes_of_one_slice_take_blocks_each(tmp_path):
+def test_two_processes_of_one_slice_share_the_blocks(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"

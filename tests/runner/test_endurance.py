@@ -1,4 +1,4 @@
-"""Workdirs that were damaged, mixed up or have lost parts: named, mended, or as they were."""
+"""Damaged, mixed up or incomplete workdirs: trained again or refused, never silently wrong."""
 
 import json
 import shutil
@@ -9,16 +9,17 @@ import grokjax
 from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError, DamagedError
 from grokjax.results import workdir
-from grokjax.runner import run as runner
 from grokjax.runner import verify
-from grokjax.storage import checkpoints
+from grokjax.runner.analysis import analyze
+from grokjax.storage import arrays, checkpoints
 from tests.small_sweeps import assert_same, contents, runs_of, train
 
 
 def small_sweep(**fields):
     runs = runs_of(seed=(0, 1), weight_decay=(1.0, 0.0))
     every = {"eval_every": 5, "checkpoint_every": 10, "resume_every": 15, "max_block": 2}
-    return SweepConfig(runs, **{**every, **fields})
+    measures = ("train_loss", "test_loss", "restricted_loss", "key_frequency")
+    return SweepConfig(runs, **{"measures": measures, **every, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def flip(path, at=0.5):
     path.write_bytes(bytes(content))
 
 
-# --- What is lost is trained again ----------------------------------------------------------------
+# --- Lost files are made again --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def flip(path, at=0.5):
         "blocks",
     ],
 )
-def test_what_was_deleted_is_made_again_with_the_same_bits(whole, folder, lost):
+def test_deleted_files_are_made_again_with_the_same_bits(whole, folder, lost):
     path = folder / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     said = train(small_sweep(), folder)
@@ -70,15 +71,15 @@ def test_what_was_deleted_is_made_again_with_the_same_bits(whole, folder, lost):
     assert_same(contents(folder), whole[1])
 
 
-def test_analyze_names_what_is_lost_and_measures_the_rest(folder):
+def test_analyze_names_lost_checkpoints_and_measures_the_others(folder):
     shutil.rmtree(folder / "blocks/0/trajectory/20")
-    with pytest.raises(DamagedError, match="what is there was measured, but .*blocks/0 lacks"):
-        runner.analyze(folder, lambda text: None, figures="none")
+    with pytest.raises(DamagedError, match="blocks/0 lacks .* step 20: the others were measured"):
+        analyze(folder, figures="none")
     measures = grokjax.open_sweep(folder).measures()
     assert measures["restricted_loss"].isnull().sum("run").values.tolist() == [0, 0, 2, 0, 0]
 
 
-def test_a_gap_is_not_filled_from_another_trajectory(whole, folder, tmp_path):
+def test_gap_is_not_filled_from_another_trajectory(whole, folder, tmp_path):
     other = tmp_path / "other"
     train(small_sweep().replace(runs=runs_of(seed=(5, 6), weight_decay=(1.0, 0.0))), other)
     shutil.rmtree(folder / "blocks/0/trajectory/10")
@@ -93,7 +94,7 @@ def test_a_gap_is_not_filled_from_another_trajectory(whole, folder, tmp_path):
     assert (folder / "blocks/0/trajectory/30").is_dir()
 
 
-def test_measures_of_other_checkpoints_are_not_taken_for_current(whole, folder):
+def test_measures_of_other_checkpoints_are_not_current(whole, folder):
     path = folder / "blocks/0/metrics.jsonl"
     path.write_text(path.read_text())
     assert grokjax.open_sweep(folder).saved_measures() is not None
@@ -101,12 +102,12 @@ def test_measures_of_other_checkpoints_are_not_taken_for_current(whole, folder):
     assert grokjax.open_sweep(folder).saved_measures() is None
 
 
-# --- What is damaged is named ---------------------------------------------------------------------
+# --- Damage is named ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["trajectory", "resume"])
 @pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
-def test_a_flipped_bit_is_found(folder, kind, at, capsys):
+def test_flipped_bit_is_found(folder, kind, at, capsys):
     flip(largest(folder / "blocks/1" / kind / "40", "*/d/*"), at)
     with pytest.raises(DamagedError, match="1 faults in 14 checkpoints"):
         verify.verify(folder)
@@ -117,12 +118,12 @@ def test_a_flipped_bit_is_found(folder, kind, at, capsys):
             train(small_sweep(), folder)
 
 
-def test_a_sound_workdir_verifies(folder, capsys):
+def test_intact_workdir_verifies(folder, capsys):
     verify.verify(folder)
-    assert "14 checkpoints in 2 blocks are what was written" in capsys.readouterr().out
+    assert "all 14 checkpoints in 2 blocks are intact" in capsys.readouterr().out
 
 
-def test_checkpoints_under_another_number_or_of_another_block_are_no_such(folder):
+def test_checkpoint_under_another_step_or_block_is_damaged(folder):
     for there, here in (
         ("0/trajectory/10", "0/trajectory/20"),
         ("1/trajectory/30", "0/trajectory/30"),
@@ -134,7 +135,7 @@ def test_checkpoints_under_another_number_or_of_another_block_are_no_such(folder
             checkpoints.read(folder / "blocks/0", step, 0)
 
 
-def test_measures_that_are_damaged_are_made_anew(whole, folder):
+def test_damaged_measures_are_made_anew(whole, folder):
     for at in (0.3, 0.6, 0.9):
         flip(folder / "measures.nc", at)
         assert_same(contents(folder), whole[1])
@@ -144,7 +145,7 @@ def test_measures_that_are_damaged_are_made_anew(whole, folder):
 
 
 @pytest.mark.parametrize("damage", ["digit", "cut", "junk"])
-def test_records_that_are_damaged_are_recorded_again(whole, folder, damage):
+def test_damaged_records_are_recorded_again(whole, folder, damage):
     path = folder / "blocks/0/metrics.jsonl"
     text = path.read_text()
     lines = {"cut": text[: len(text) // 2], "junk": text + "{]\n"}
@@ -158,10 +159,10 @@ def test_records_that_are_damaged_are_recorded_again(whole, folder, damage):
     assert_same(contents(folder), whole[1])
 
 
-# --- What does not belong together is refused -----------------------------------------------------
+# --- Files that do not belong together are refused ------------------------------------------------
 
 
-def test_one_digit_of_the_config(folder):
+def test_changed_digit_of_the_config_is_refused(folder):
     path = folder / "config.json"
     path.write_text(path.read_text().replace('"d_mlp": 16', '"d_mlp": 17'))
     with pytest.raises(DamagedError, match="changed after it was written: restore it from a copy"):
@@ -170,7 +171,7 @@ def test_one_digit_of_the_config(folder):
         train(small_sweep(), folder)
 
 
-def test_the_config_of_another_sweep(folder, tmp_path):
+def test_config_of_another_sweep_is_refused(folder, tmp_path):
     sweep = small_sweep().replace(runs=runs_of(seed=(0, 1), weight_decay=(1.0, 0.5)))
     blocks = [block.indices for block in grokjax.open_sweep(folder).blocks]
     workdir.write_config(folder, sweep, blocks, {})
@@ -180,14 +181,14 @@ def test_the_config_of_another_sweep(folder, tmp_path):
         train(sweep, folder)
 
 
-def test_blocks_without_their_config(folder):
+def test_blocks_without_their_config_are_refused(folder):
     (folder / "config.json").unlink()
     for use in (grokjax.open_sweep, lambda folder: train(small_sweep(), folder)):
         with pytest.raises(DamagedError, match="has blocks but no config.json"):
             use(folder)
 
 
-def test_blocks_that_have_changed_places(folder):
+def test_swapped_blocks_are_refused(folder):
     blocks = folder / "blocks"
     (blocks / "0").rename(blocks / "2")
     (blocks / "1").rename(blocks / "0")
@@ -197,14 +198,14 @@ def test_blocks_that_have_changed_places(folder):
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "3", "", '{"format": 4}', '{"format": 99}'])
-def test_configs_that_are_none(folder, text):
+def test_unreadable_config_raises_a_one_line_error(folder, text):
     (folder / "config.json").write_text(text)
     with pytest.raises((DamagedError, ConfigError)) as error:
         grokjax.open_sweep(folder)
     assert "\n" not in str(error.value)
 
 
-def test_blocks_that_are_not_those_of_the_runs(folder):
+def test_blocks_with_other_runs_than_the_config_are_refused(folder):
     saved = json.loads((folder / "config.json").read_text())
     del saved["checksum"]
     saved["blocks"] = [[0, 1], [1, 2]]
@@ -214,24 +215,24 @@ def test_blocks_that_are_not_those_of_the_runs(folder):
         grokjax.open_sweep(folder)
 
 
-def test_numbers_that_are_no_steps_are_passed_over(whole, folder):
+def test_folders_that_are_no_steps_are_ignored(whole, folder):
     (folder / "blocks/0/trajectory/0020").mkdir()
     (folder / "blocks/0/trajectory/³").mkdir()
     assert_same(contents(folder), whole[1])
 
 
-def test_a_workdir_stays_where_it_is_when_the_process_goes_elsewhere(folder, tmp_path, monkeypatch):
+def test_opened_workdir_stays_valid_after_chdir(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder.parent)
     opened = grokjax.open_sweep(folder.name)
     monkeypatch.chdir("/")
     assert opened.params(0, 20)
 
 
-def test_only_damage_is_called_damage(folder, monkeypatch):
+def test_failing_machine_is_not_called_damage(folder, monkeypatch):
     def refuse(*args, **kwargs):
         raise ValueError("RESOURCE_EXHAUSTED: Failed to open: Too many open files")
 
-    monkeypatch.setattr(checkpoints.ts, "open", refuse)
+    monkeypatch.setattr(arrays.ts, "open", refuse)
     with pytest.raises(OSError, match="could not be read: RESOURCE_EXHAUSTED"):
         checkpoints.read(folder / "blocks/0", 20)
 
@@ -240,7 +241,7 @@ def test_only_damage_is_called_damage(folder, monkeypatch):
     "name",
     ["gs://", "gs:///x", "gs://bucket/a[0]", "gs://b", "s3://bucket/x", "a[0]", "a\\b", "a\nb"],
 )
-def test_workdirs_that_could_not_be_one(tmp_path, name):
+def test_unusable_workdir_name_raises_config_error(tmp_path, name):
     with pytest.raises(ConfigError, match="--workdir"):
         train(small_sweep(), name if "://" in name else tmp_path / name)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The files under jobs/ are read as their schedulers read them, and their commands are run."""
+"""The files in jobs/: parsed as their schedulers parse them, and their commands run."""
 
 import os
 import re
@@ -19,7 +19,7 @@ SMALL = (
 
 @pytest.fixture
 def programs(tmp_path):
-    """An environment in which programs of schedulers note how they were called."""
+    """An environment in which fake scheduler programs log their arguments."""
     folder = tmp_path / "bin"
     folder.mkdir()
 
@@ -40,7 +40,7 @@ def programs(tmp_path):
 
 @pytest.fixture
 def bucket():
-    """The name of one that is empty."""
+    """The name of an empty bucket."""
     emulator = pytest.importorskip("tests.emulator")
     emulator.running().clear()
     return emulator.BUCKET
@@ -58,11 +58,12 @@ def run(arguments, environment, **more):
 
 
 @pytest.mark.parametrize("path", sorted(JOBS.glob("*.sh")), ids=lambda path: path.name)
-def test_scripts_are_bash(path):
+def test_script_is_valid_bash(path):
     assert run(["bash", "-n", path], os.environ).returncode == 0
 
 
-def test_slurm_array(programs, tmp_path):
+@pytest.mark.slow
+def test_slurm_array_trains_a_sweep(programs, tmp_path):
     programs("srun", 'exec "$@"')
     script = JOBS / "slurm_array.sh"
     asked = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", script.read_text(), re.M))
@@ -77,7 +78,7 @@ def test_slurm_array(programs, tmp_path):
     assert grokjax.open_sweep(tmp_path / "sweep").saved_measures() is not None
 
 
-def test_slurm_queues_again_what_was_preempted(programs, tmp_path):
+def test_preempted_slurm_job_is_queued_again(programs, tmp_path):
     programs("srun", "exit 75")
     programs("scontrol", "")
     done = run(
@@ -90,7 +91,8 @@ def test_slurm_queues_again_what_was_preempted(programs, tmp_path):
     assert (tmp_path / "called").read_text().splitlines()[-1] == "scontrol requeue 7_3"
 
 
-def test_gke(bucket, programs):
+@pytest.mark.slow
+def test_gke_job_trains_a_sweep(bucket, programs):
     yaml = pytest.importorskip("yaml")
     job = yaml.safe_load((JOBS / "gke_tpu.yaml").read_text())
     assert job["apiVersion"] == "batch/v1" and job["spec"]["completionMode"] == "Indexed"
@@ -110,7 +112,8 @@ def test_gke(bucket, programs):
     assert grokjax.open_sweep(workdir).saved_measures() is not None
 
 
-def test_queued_tpus(bucket, programs, tmp_path):
+@pytest.mark.slow
+def test_queued_tpus_train_a_sweep(bucket, programs, tmp_path):
     keeps = f'[[ $x == startup-script=* ]] && cp "${{x#*=}}" {tmp_path}/startup'
     copies = f'for x in "$@"; do {keeps}; done; true'
     programs("gcloud", copies)

@@ -1,4 +1,4 @@
-"""Several processes on one workdir: refused, or joined; killed, stopped, taken over."""
+"""Several processes on one workdir: refused or sharing it, killed, stopped, taken over."""
 
 import itertools
 import os
@@ -13,7 +13,7 @@ import pytest
 import grokjax
 from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError
-from grokjax.runner import run as runner
+from grokjax.runner import loop
 from grokjax.storage.leases import Claims, living
 from tests.small_sweeps import assert_same, contents, runs_of, train
 
@@ -64,7 +64,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
-def test_a_second_one_is_refused_by_name_of_the_first(tmp_path):
+def test_second_process_fails_and_names_the_first(tmp_path):
     with Claims(tmp_path / "sweep") as others:
         others.take("sweep")
         with pytest.raises(ConfigError, match=f"in use by process {os.getpid()} .*--join"):
@@ -72,9 +72,7 @@ def test_a_second_one_is_refused_by_name_of_the_first(tmp_path):
     assert not (tmp_path / "sweep" / "config.json").exists()
 
 
-def test_blocks_of_others_are_waited_for_and_taken_over_when_they_are_given_up(
-    whole, tmp_path, monkeypatch
-):
+def test_blocks_of_others_are_taken_over_when_they_give_them_up(whole, tmp_path, monkeypatch):
     folder, waits = tmp_path / "sweep", []
     others = Claims(folder).__enter__()
     others.take("block-1")
@@ -84,18 +82,18 @@ def test_blocks_of_others_are_waited_for_and_taken_over_when_they_are_given_up(
         if len(waits) == 3:
             others.__exit__()
 
-    monkeypatch.setattr(runner.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     train(SWEEP, folder, join=True)
     assert len(waits) >= 3
     assert_same(contents(folder), whole)
 
 
-def test_a_worker_that_has_lost_a_block_leaves_it_unsaved(whole, tmp_path, monkeypatch):
+def test_worker_that_has_lost_a_block_leaves_it_unsaved(whole, tmp_path, monkeypatch):
     folder = tmp_path / "sweep"
-    original, lost = runner.loop._Training.write, []
+    original, lost = loop.Training.write, []
 
     def write(self):
-        if self.claim.path.name == "block-0" and self.written == 2 and not lost:
+        if self.claim.path.name == "block-0" and self.ledger.written == 2 and not lost:
             lost.append(self.claim.path.read_text())
             self.claim.path.write_text(lost[0].replace('"token": "', '"token": "another'))
         original(self)
@@ -103,8 +101,8 @@ def test_a_worker_that_has_lost_a_block_leaves_it_unsaved(whole, tmp_path, monke
     def sleep(seconds):  # the other dies
         (folder / "claims" / "block-0").unlink(missing_ok=True)
 
-    monkeypatch.setattr(runner.loop._Training, "write", write)
-    monkeypatch.setattr(runner.time, "sleep", sleep)
+    monkeypatch.setattr(loop.Training, "write", write)
+    monkeypatch.setattr(time, "sleep", sleep)
     train(SWEEP, folder, join=True)
     assert lost
     assert_same(contents(folder), whole)
@@ -113,7 +111,8 @@ def test_a_worker_that_has_lost_a_block_leaves_it_unsaved(whole, tmp_path, monke
 @pytest.mark.parametrize(
     ("number", "code", "name"), [(signal.SIGTERM, 75, "SIGTERM"), (signal.SIGINT, 130, "SIGINT")]
 )
-def test_a_signal_ends_it_soon_with_its_code_and_releases_what_it_held(
+@pytest.mark.slow
+def test_signal_ends_a_sweep_soon_with_its_code_and_releases_its_claims(
     tmp_path, number, code, name
 ):
     process = command(tmp_path, steps=400_000)
@@ -123,31 +122,31 @@ def test_a_signal_ends_it_soon_with_its_code_and_releases_what_it_held(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert f"stopped by {name}; the same command goes on from here" in err
+    assert f"stopped by {name}; the same command continues from here" in err
     assert "Traceback" not in err
     assert time.monotonic() - clock < 15  # 5 on a machine that does nothing else
     assert not (tmp_path / "sweep" / "claims").exists()
 
 
-# --- Four workers, of which two are killed for good -----------------------------------------------
+# --- Four workers, two of which are killed -----------------------------------------------------
 
 WORKER = """
 import os, sys
-from grokjax import loop, sweep
-from grokjax.commandline import leave, run_main
-write = loop._Training.write
+from grokjax.cli.arguments import main
+from grokjax.runner import loop
+write = loop.Training.write
 def noted(self):
     write(self)
-    line = f"{os.getpid()} {self.claim.path.name} {self.stops[self.written]}\\n"
+    line = f"{os.getpid()} {self.claim.path.name} {self.ledger.step}\\n"
     with open("written", "a") as file:
         file.write(line)
-loop._Training.write = noted
-leave(run_main(sweep.main))
+loop.Training.write = noted
+sys.exit(main(["sweep", *sys.argv[1:]]))
 """
 
 
 def worker(tmp_path, workdir, **environment):
-    """A process that joins, and notes what it writes: its number, the block, the step."""
+    """A process that joins and logs what it writes: its id, the block, the step."""
     arguments = ["--config", "config.py", "--workdir", workdir, "--figures", "none", "--join"]
     return subprocess.Popen(
         [sys.executable, "-c", WORKER, *arguments],
@@ -176,10 +175,11 @@ def shared(request, tmp_path):
     return f"gs://{emulator.BUCKET}/sweep"
 
 
-def test_four_share_a_sweep_and_two_are_killed_for_good(whole, tmp_path, shared):
+@pytest.mark.slow
+def test_four_workers_share_a_sweep_and_two_are_killed_for_good(whole, tmp_path, shared):
     (tmp_path / "config.py").write_text(CONFIG.format(steps=40))
     chance = random.Random(5)
-    # A stop is written every 5 steps: 9 for each of 4 blocks, 36 in all.
+    # A boundary is written every 5 steps: 9 for each of 4 blocks, 36 in all.
     instants = sorted(chance.sample(range(1, 25), 2))
     several = [worker(tmp_path, shared, SLURM_ARRAY_TASK_ID=str(i)) for i in range(4)]
     killed = []
@@ -201,7 +201,7 @@ def test_four_share_a_sweep_and_two_are_killed_for_good(whole, tmp_path, shared)
 
 
 def check_each_block_was_trained_once(lines, killed):
-    """One process has written every stop of a block; before it, at most some that were killed."""
+    """One process has written every boundary of a block; before it, only some that were killed."""
     for block in {block for _, block, _ in lines}:
         own = [(pid, step) for pid, name, step in lines if name == block]
         turns = [pid for pid, _ in itertools.groupby(pid for pid, _ in own)]

@@ -16,12 +16,12 @@ from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, DamagedError
 from grokjax.measures.from_params import progress_measures
-from grokjax.results import dataset
 from grokjax.results.workdir import config_path, measures_path
-from grokjax.runner import loop
+from grokjax.runner import block, loop
 from grokjax.runner import run as runner
-from grokjax.storage import checkpoints, metrics_log
+from grokjax.storage import arrays, checkpoints, metrics_log
 from grokjax.training import devices, workers
+from tests.small_sweeps import assert_same, contents, train
 
 TINY = dict(d_model=8, num_heads=2, d_mlp=16, steps=40, train_fraction=0.6)
 
@@ -35,93 +35,73 @@ def tiny_sweep(**fields):
     return SweepConfig(tuple(runs), eval_every=5, checkpoint_every=10, resume_every=15)
 
 
-def run(sweep, folder):
-    said = []
-    runner.run_sweep(sweep, folder, lambda text: said.append(str(text)))
-    return "\n".join(said)
-
-
-def contents(folder):
-    """All that a sweep leaves for science: parameters at every step and the recorded curves."""
-    opened = grokjax.open_sweep(folder)
-    trajectory = {
-        (i, step): checkpoints.read(opened.directory(i), step)
-        for i in range(len(opened.blocks))
-        for step in checkpoints.steps(opened.directory(i))
-    }
-    return trajectory, opened.curves()
-
-
-def assert_same_bits(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one[0], other[0])
-    xr.testing.assert_equal(one[1], other[1])
-
-
-@pytest.fixture
-def without_figures(monkeypatch):
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
+def of_runs(*fields, **every):
+    runs = tuple(RunConfig(**{**TINY, "modulus": 7, **x}) for x in fields)
+    return SweepConfig(runs, **{"eval_every": 5, "checkpoint_every": 10, **every})
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    said = run(tiny_sweep(), folder)
-    return folder, said
+    return folder, train(tiny_sweep(), folder, figures="overview")
 
 
-def test_a_sweep_leaves_every_file_and_says_what_it_did(finished):
-    folder, said = finished
+@pytest.fixture(scope="module")
+def whole(finished):
+    return contents(finished[0])
+
+
+def kill_once(monkeypatch, owner, name, when):
+    """Send SIGTERM once, after the first call of a method for which `when(self)` is true."""
+    original, sent = getattr(owner, name), []
+
+    def method(self, *args):
+        result = original(self, *args)
+        if when(self) and not sent:  # a second signal would end the process
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(owner, name, method)
+
+
+def test_sweep_writes_every_file_and_prints_its_plan_and_outcome(finished):
+    folder, text = finished
     for name in ("config.json", "runs.csv", "curves.nc", "measures.nc"):
         assert (folder / name).stat().st_size > 0
     assert list((folder / "figures").glob("*.png"))
-    for word in (
-        "runs",
-        "blocks",
-        "steps",
-        "time",
-        "disk",
-        "device",
-        "precision",
-        "key frequencies",
-    ):
-        assert word in said
-    assert str(folder / "measures.nc") in said
+    words = "runs blocks steps time disk device precision".split()
+    for word in (*words, "key frequencies", str(folder / "measures.nc")):
+        assert word in text
 
 
-def test_the_dataset_holds_every_measure_with_units_and_definitions(finished):
+def test_dataset_has_every_measure_with_units_and_definition(finished):
     measures = grokjax.open_sweep(finished[0]).measures()
     of_the_paper = {x.name for x in parts.all_of("measure") if "paper" in x.family}
     curves = {f"{split}_{what}" for split in ("train", "test") for what in ("loss", "accuracy")}
-    known = of_the_paper | curves
     every = (x for x in parts.all_of("summary") if not any(x.families))
-    summaries = {x.name for x in every if set(x.needs) <= known}
+    summaries = {x.name for x in every if set(x.needs) <= of_the_paper | curves}
     assert set(measures.data_vars) == of_the_paper | summaries | {"diverged_at"}
     assert measures.sizes["run"] == 4 and list(measures["step"]) == [0, 10, 20, 30, 40]
     for variable in measures.data_vars.values():
         assert variable.attrs.keys() >= {"units", "definition", "long_name", "source"}
     assert list(measures["modulus"].values) == [7, 7, 8, 8]
     assert measures["key_frequency"].dtype == bool
-    no_such = measures["cos_coefficient"].sel(run=0, frequency=4)
-    assert no_such.isnull().all() and measures["train_loss"].notnull().all()
+    no_such_frequency = measures["cos_coefficient"].sel(run=0, frequency=4)
+    assert no_such_frequency.isnull().all() and measures["train_loss"].notnull().all()
 
 
-def test_the_dataset_agrees_with_the_parameters_of_each_run(finished):
+def test_dataset_agrees_with_the_parameters_of_each_run(finished):
     sweep = grokjax.open_sweep(finished[0])
     measures = sweep.measures()
+    losses = ("train_loss", "test_loss", "restricted_loss", "excluded_loss", "gini_embedding")
     for number in range(4):
-        row = measures.sel(run=number)
+        row, f = measures.sel(run=number), sweep.runs.loc[number, "modulus"] // 2
         keys = row["frequency"].values[row["key_frequency"].values]
         alone = progress_measures(sweep.params(number, 20), sweep.data(number), keys.tolist())
         at_20 = row.sel(step=20)
-        for name in (
-            "train_loss",
-            "test_loss",
-            "restricted_loss",
-            "excluded_loss",
-            "gini_embedding",
-        ):
+        for name in losses:
             np.testing.assert_allclose(at_20[name], getattr(alone, name), rtol=1e-5)
-        f = sweep.runs.loc[number, "modulus"] // 2
         np.testing.assert_allclose(
             at_20["cos_coefficient"][:f], alone.cos_coefficient, rtol=1e-4, atol=1e-4
         )
@@ -139,35 +119,34 @@ def test_parameters_have_the_size_of_their_own_modulus(finished):
         sweep.params(0, 41)
 
 
-def test_a_finished_sweep_says_so_and_writes_nothing(finished):
-    folder, _ = finished
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert "is finished" in run(tiny_sweep(), folder)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+def test_finished_sweep_is_left_as_it_is(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished[0].rglob("*")}
+    assert "is finished" in train(tiny_sweep(), finished[0])
+    assert {path: path.stat().st_mtime_ns for path in finished[0].rglob("*")} == before
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_measures_can_be_made_anew_from_checkpoints(finished):
-    folder, _ = finished
-    before = dataset.load(measures_path(folder))
+    folder, load = finished[0], lambda: grokjax.open_sweep(finished[0]).saved_measures()
+    before = load()
     measures_path(folder).unlink()
+    assert load() is None
     xr.testing.assert_identical(grokjax.open_sweep(folder).measures(), before)
-    runner.analyze(folder, lambda text: None)
-    xr.testing.assert_identical(dataset.load(measures_path(folder)), before)
+    runner.analyze(folder, figures="none")
+    xr.testing.assert_identical(load(), before)
 
 
 def test_another_config_is_refused_with_the_fields_that_differ(finished):
     with pytest.raises(ConfigError, match="weight_decay: 1.0 -> 3.0"):
-        run(tiny_sweep(weight_decay=3.0), finished[0])
+        train(tiny_sweep(weight_decay=3.0), finished[0])
 
 
-def test_a_workdir_that_cannot_be_made_is_refused(tmp_path):
+def test_workdir_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="not writable"):
-        run(tiny_sweep(), tmp_path / "file" / "folder")
+        train(tiny_sweep(), tmp_path / "file" / "folder")
 
 
-def test_a_directory_without_a_sweep_is_refused(tmp_path):
+def test_folder_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds no sweep"):
         grokjax.open_sweep(tmp_path)
     config_path(tmp_path).write_text("{")
@@ -175,107 +154,94 @@ def test_a_directory_without_a_sweep_is_refused(tmp_path):
         grokjax.open_sweep(tmp_path)
 
 
+# --- Interrupted and resumed ----------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("step", [2, 21])
-@pytest.mark.usefixtures("without_figures")
-def test_a_sweep_stopped_by_a_signal_ends_with_the_same_bits(finished, tmp_path, monkeypatch, step):
-    original, raised = workers.Lane.advance, []
-
-    def interrupt(self, place, halted, tell):
-        left = original(self, place, halted, tell)
-        if self.reached >= step and not raised:  # a second signal would end the process
-            raised.append(self.reached)
-            os.kill(os.getpid(), signal.SIGTERM)
-        return left
-
-    monkeypatch.setattr(workers.Lane, "advance", interrupt)
+def test_sweep_stopped_by_a_signal_ends_with_the_same_bits(whole, tmp_path, monkeypatch, step):
+    kill_once(monkeypatch, workers.Lane, "advance", lambda lane: lane.reached >= step)
     with pytest.raises(runner.Interrupted, match="SIGTERM"):
-        run(tiny_sweep(), tmp_path)
+        train(tiny_sweep(), tmp_path)
     monkeypatch.undo()
-    opened = grokjax.open_sweep(tmp_path)
-    assert 0 <= opened.steps[-1] <= 40
-    run(tiny_sweep(), tmp_path)
-    assert_same_bits(contents(tmp_path), contents(finished[0]))
+    assert 0 <= grokjax.open_sweep(tmp_path).steps[-1] <= 40
+    train(tiny_sweep(), tmp_path)
+    assert_same(contents(tmp_path), whole)
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_a_sweep_goes_on_from_the_state_before_a_damaged_one(finished, tmp_path, caplog):
-    folder = tmp_path / "copy"
-    shutil.copytree(finished[0], folder)
+def test_sweep_continues_from_the_state_before_a_damaged_one(finished, whole, tmp_path, caplog):
+    folder = shutil.copytree(finished[0], tmp_path / "copy")
     measures_path(folder).unlink()
     states = folder / "blocks" / "0" / "resume"
     shutil.rmtree(states / "40")
     latest = states / str(checkpoints.state_steps(states.parent)[-1])
     next(latest.rglob("_METADATA")).write_text("")
-    run(tiny_sweep(), folder)
+    train(tiny_sweep(), folder)
     assert "the checkpoint of step" in caplog.text and "damaged" in caplog.text
     assert list(states.glob("*.damaged-*"))  # nothing is deleted
-    assert_same_bits(contents(folder), contents(finished[0]))
+    assert_same(contents(folder), whole)
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_a_running_sweep_can_be_measured(finished, tmp_path, monkeypatch):
-    stop = RuntimeError("the machine fails")
-
+def test_running_sweep_can_be_measured(whole, tmp_path, monkeypatch):
     def fail(*args):
-        raise stop
+        raise RuntimeError("the machine fails")
 
-    save = checkpoints._save
+    save = arrays.save
     with ThreadPoolExecutor(1) as slow_disk:
 
-        def save_late(*args):
-            return slow_disk.submit(lambda: time.sleep(0.3) or save(*args).result())
+        def save_late(*args, **options):
+            return slow_disk.submit(lambda: time.sleep(0.3) or save(*args, **options).result())
 
-        monkeypatch.setattr(loop, "FIRST_SAVE", 1e6)  # no state is saved before step 15
-        monkeypatch.setattr(checkpoints, "_save", save_late)
+        monkeypatch.setattr(block, "FIRST_SAVE", 1e6)  # no state is saved before step 15
+        monkeypatch.setattr(arrays, "save", save_late)
         monkeypatch.setattr(checkpoints.Writer, "save_state", fail)
         with pytest.raises(RuntimeError, match="the machine fails"):
-            run(tiny_sweep(), tmp_path)
+            train(tiny_sweep(), tmp_path)
         sweep = grokjax.open_sweep(tmp_path)
         assert sweep.steps == (0, 10)  # what was in flight is on disk
     monkeypatch.undo()
-    measures = sweep.measures()
-    assert measures.sizes["step"] == 2
+    assert sweep.measures().sizes["step"] == 2
     assert not measures_path(tmp_path).exists()
-    run(tiny_sweep(), tmp_path)
-    assert_same_bits(contents(tmp_path), contents(finished[0]))
+    train(tiny_sweep(), tmp_path)
+    assert_same(contents(tmp_path), whole)
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_a_run_that_diverges_is_marked_and_the_others_go_on(tmp_path):
-    runs = [RunConfig(**{**TINY, "modulus": 7, "learning_rate": rate}) for rate in (1e-3, 1e30)]
-    said = run(SweepConfig(tuple(runs), eval_every=5, checkpoint_every=10), tmp_path)
+# --- Runs that end at different steps -------------------------------------------------------------
+
+
+def test_diverged_run_is_marked_and_the_others_continue(tmp_path):
+    text = train(of_runs({"learning_rate": 1e-3}, {"learning_rate": 1e30}), tmp_path)
     measures = grokjax.open_sweep(tmp_path).measures()
     assert np.isnan(measures["diverged_at"][0]) and 1 <= measures["diverged_at"][1] < 10
     assert np.isfinite(measures["test_loss"].sel(run=0)).all()
-    assert "diverged" in said
+    assert "diverged" in text
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_runs_of_unequal_length_end_at_their_own_step(tmp_path):
-    runs = [RunConfig(**{**TINY, "modulus": 7, "steps": steps}) for steps in (12, 40)]
-    run(SweepConfig(tuple(runs), eval_every=5, checkpoint_every=10), tmp_path)
+    train(of_runs({"steps": 12}, {"steps": 40}), tmp_path)
     measures = grokjax.open_sweep(tmp_path).measures()
     assert list(measures["step"]) == [0, 10, 12, 20, 30, 40]
-    finite = measures["train_loss"].notnull().sum("step")
-    assert list(finite) == [3, 6]
+    assert list(measures["train_loss"].notnull().sum("step")) == [3, 6]
 
-
-# --- Runs that end early --------------------------------------------------------------------------
 
 FALLING = {**TINY, "modulus": 7, "steps": 60, "learning_rate": 1e-2, "train_fraction": 0.9}
 LOW = {"stop": "low_test_loss", "low_test_loss.below": 2.15, "low_test_loss.evaluations": 2}
 
 
 def falling_sweep(**fields):
-    runs = tuple(RunConfig(**FALLING, seed=seed, **fields) for seed in (0, 1, 2))
-    return SweepConfig(runs, eval_every=2, checkpoint_every=4)
+    seeds = ({**FALLING, "seed": seed, **fields} for seed in (0, 1, 2))
+    return of_runs(*seeds, eval_every=2, checkpoint_every=4)
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_a_run_that_its_rule_ends_leaves_the_others_and_itself_up_to_there_as_they_were(tmp_path):
-    run(falling_sweep(), tmp_path / "whole")
-    run(falling_sweep(**LOW), tmp_path / "stopped")
-    whole, stopped = (grokjax.open_sweep(tmp_path / name) for name in ("whole", "stopped"))
+@pytest.fixture(scope="module")
+def stopped_by_rule(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rule") / "stopped"
+    train(falling_sweep(**LOW), folder)
+    return folder
+
+
+def test_rule_ends_a_run_and_changes_nothing_else(stopped_by_rule, tmp_path):
+    train(falling_sweep(), tmp_path)
+    whole, stopped = grokjax.open_sweep(tmp_path), grokjax.open_sweep(stopped_by_rule)
     losses = whole.curves()["test_loss"].values  # at every second step, checkpoints at every fourth
     twice = (losses[:, 1:] < 2.15) & (losses[:, :-1] < 2.15)
     expected = [4 + 4 * int(np.argmax(row[1::2])) if row[1::2].any() else 60 for row in twice]
@@ -285,117 +251,105 @@ def test_a_run_that_its_rule_ends_leaves_the_others_and_itself_up_to_there_as_th
     assert set(ended["ended_by"]) == {"low_test_loss"}
     for number, end in enumerate(expected):
         for step in range(0, end + 1, 4):
-            same = jax.tree.map(
-                np.array_equal, whole.params(number, step), stopped.params(number, step)
-            )
-            assert all(jax.tree.leaves(same))
+            pair = (x.params(number, step) for x in (whole, stopped))
+            jax.tree.map(np.testing.assert_array_equal, *pair)
         curve = stopped.curves()["test_loss"].sel(run=number)
         assert curve.notnull().sum() == end // 2 + 1
         assert stopped.measures()["test_loss"].sel(run=number).notnull().sum() == end // 4 + 1
     assert stopped.steps[-1] == max(expected)
     ended_at = [at if at < 60 else np.nan for at in expected]
     np.testing.assert_array_equal(stopped.measures()["ended_at"], ended_at)
-    assert "is finished" in run(falling_sweep(**LOW), tmp_path / "stopped")
+    assert "is finished" in train(falling_sweep(**LOW), stopped_by_rule)
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_a_sweep_with_a_rule_resumes_after_runs_have_ended(tmp_path, monkeypatch):
-    run(falling_sweep(**LOW), tmp_path / "at_once")
-    write, sent = loop._Training.write, []
-
-    def stop_once(self):
-        write(self)
-        if self.last and not sent:  # a second signal would end the process
-            sent.append(True)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(loop._Training, "write", stop_once)
+@pytest.mark.parametrize("keep", ["params", "measures"])
+def test_sweep_with_a_rule_resumes_after_runs_have_ended(
+    stopped_by_rule, tmp_path, monkeypatch, keep
+):
+    sweep, at_once = falling_sweep(**LOW).replace(keep=keep), stopped_by_rule
+    if keep == "measures":
+        train(sweep, at_once := tmp_path / "at_once")
+    has_ended = lambda x: any(end <= x.ledger.step for end, _ in x.ledger.ended.values())  # noqa: E731
+    kill_once(monkeypatch, loop.Training, "write", has_ended)
     with pytest.raises(runner.Interrupted):
-        run(falling_sweep(**LOW), tmp_path / "stopped")
+        train(sweep, tmp_path / "resumed")
     monkeypatch.undo()
-    monkeypatch.setattr(runner.plots, "save_all", lambda *args, **kwargs: [])
-    assert 0 < len(grokjax.open_sweep(tmp_path / "stopped").ended()) < 3
-    run(falling_sweep(**LOW), tmp_path / "stopped")
-    assert_same_bits(contents(tmp_path / "stopped"), contents(tmp_path / "at_once"))
+    assert 0 < len(grokjax.open_sweep(tmp_path / "resumed").ended()) < 3
+    train(sweep, tmp_path / "resumed")
+    assert_same(contents(tmp_path / "resumed"), contents(at_once))
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_a_rule_that_asks_for_what_is_not_recorded_says_so(tmp_path, registry):
+def test_rule_that_reads_what_is_not_recorded_raises_config_error(tmp_path, registry):
     @parts.stop
     def by_validation(run):
         "Low validation loss."
         return run["validation_loss"][-1] < 1
 
-    sweep = SweepConfig((RunConfig(**FALLING, stop="by_validation"),), checkpoint_every=20)
     with pytest.raises(ConfigError, match="validation_loss.*not recorded.*test_loss"):
-        run(sweep, tmp_path)
+        train(of_runs({**FALLING, "stop": "by_validation"}, checkpoint_every=20), tmp_path)
 
 
 # --- Bits -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("without_figures")
-def test_the_bits_of_a_run_depend_on_its_own_configuration_alone(tmp_path, monkeypatch):
-    """Alone, and among others of other sizes at two places, where it is resumed."""
+def test_bits_of_a_run_depend_on_its_own_configuration_alone(tmp_path, monkeypatch):
+    """Alone, and with others of other sizes on two devices."""
     monkeypatch.setattr(devices, "num_cores", lambda: 2)
     wide = dict(d_model=48, num_heads=4, d_mlp=96, steps=30, train_fraction=0.6)
     own = RunConfig(**wide, modulus=11, seed=3)
     others = [RunConfig(**wide, modulus=p, seed=0) for p in (12, 11, 9, 13)]
 
-    def train(runs, folder, **fields):
-        sweep = SweepConfig(tuple(runs), checkpoint_every=10, cores_per_run=1, **fields)
-        run(sweep, tmp_path / folder)
+    def trained(runs, folder):
+        train(SweepConfig(tuple(runs), checkpoint_every=10, cores_per_run=1), tmp_path / folder)
         opened = grokjax.open_sweep(tmp_path / folder)
         number = opened.config.runs.index(own)
         measures = opened.measures().sel(run=number, frequency=slice(1, 5))
         return opened.params(number, 30), measures.drop_vars("run"), opened.curves().sel(run=number)
 
-    alone = train([own], "alone")
+    alone = trained([own], "alone")
     for count in (2, 4):
-        among = train([*others[:2], own, *others[2:count]], f"{count} others")
-        jax.tree.map(np.testing.assert_array_equal, among[0], alone[0])
+        together = trained([*others[:2], own, *others[2:count]], f"{count} others")
+        jax.tree.map(np.testing.assert_array_equal, together[0], alone[0])
         for name in ("restricted_loss", "excluded_loss_by_frequency", "gini_embedding"):
-            np.testing.assert_array_equal(among[1][name], alone[1][name])
-        np.testing.assert_array_equal(among[2]["test_loss"], alone[2]["test_loss"])
+            np.testing.assert_array_equal(together[1][name], alone[1][name])
+        np.testing.assert_array_equal(together[2]["test_loss"], alone[2]["test_loss"])
 
 
 # --- Measures alone -------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_measures_taken_while_training_are_those_of_the_checkpoints(finished, tmp_path):
-    run(tiny_sweep().replace(keep="measures"), tmp_path)
+    train(tiny_sweep().replace(keep="measures"), tmp_path)
     kept, whole = grokjax.open_sweep(tmp_path), grokjax.open_sweep(finished[0])
     assert kept.steps == whole.steps and kept.steps_of(0) == (0, 40)
-    found, expected = kept.measures(), whole.measures()
-    assert set(found.data_vars) == set(expected.data_vars)
+    measures, expected = kept.measures(), whole.measures()
+    assert set(measures.data_vars) == set(expected.data_vars)
     for name in ("test_loss", "gini_embedding", "cos_coefficient", "excluded_loss_by_frequency"):
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(found["key_frequency"], expected["key_frequency"])
+        np.testing.assert_allclose(measures[name], expected[name], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(measures["key_frequency"], expected["key_frequency"])
     for number in range(4):
         own = progress_measures(whole.params(number, 20), whole.data(number))
-        at_20 = found["restricted_loss"].sel(run=number, step=20)
+        at_20 = measures["restricted_loss"].sel(run=number, step=20)
         np.testing.assert_allclose(at_20, own.restricted_loss, rtol=1e-5)
     assert kept.params(3, 40)["unembed"]["W_U"].shape == (8, 9)
     with pytest.raises(ValueError, match="no checkpoint of step 20; it holds 2 from 0 to 40"):
         kept.params(0, 20)
 
 
-# --- What lies on disk ----------------------------------------------------------------------------
+# --- Files ----------------------------------------------------------------------------------------
 
 
-def test_what_is_recorded_can_be_followed_line_by_line(finished):
-    folder = grokjax.open_sweep(finished[0]).directory(0)
-    lines = [json.loads(line) for line in metrics_log.path_of(folder).read_text().splitlines()]
+def test_records_can_be_followed_line_by_line(finished):
+    opened = grokjax.open_sweep(finished[0])
+    text = metrics_log.path_of(opened.directory(0)).read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
     assert [line["step"] for line in lines] == list(range(0, 41, 5))
-    curves = grokjax.open_sweep(finished[0]).curves()
+    curves = opened.curves()["test_loss"]
     for line in lines:
-        np.testing.assert_array_equal(
-            np.float32(line["test_loss"]), curves["test_loss"].sel(step=line["step"])
-        )
+        np.testing.assert_array_equal(np.float32(line["test_loss"]), curves.sel(step=line["step"]))
 
 
-def test_what_a_sweep_was_made_with_is_on_disk(finished):
+def test_config_on_disk_has_the_sweep_versions_device_and_blocks(finished):
     saved = json.loads(config_path(finished[0]).read_text())
     assert saved["sweep"]["cores_per_run"] >= 1
     as_planned = tiny_sweep().replace(cores_per_run=saved["sweep"]["cores_per_run"])
