@@ -1,8 +1,7 @@
-"""A bucket on the loopback: gcp-storage-emulator, which comes from the package index.
+"""An emulated bucket on the loopback address: gcp-storage-emulator, with two additions.
 
-It knows nothing of what the real store promises about generations, nor of lists from one name to
-another; both are added here, in front of it. One request is served at a time, so that what depends
-on a generation is decided at once for all.
+The package lacks conditional writes and lists between two names. Requests are served one at a time,
+so that of several conditional writes one succeeds.
 """
 
 import json
@@ -22,14 +21,13 @@ from gcp_storage_emulator.handlers import buckets
 
 BUCKET = "sweeps-of-tests"
 
-
 logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
 read_data = server._read_data
 server._read_data = lambda *request: read_data(*request) or b""  # an object may be empty
 
 
 class Storage(storage.Storage):
-    """In memory, and with lists from one name to another."""
+    """A store in memory that lists the names in `span`."""
 
     span = ("", "")
 
@@ -40,17 +38,17 @@ class Storage(storage.Storage):
         pass
 
     def get_file_list(self, *args, **kwargs):
-        (found, *others), (first, last) = super().get_file_list(*args, **kwargs), self.span
-        inside = [x for x in found if first <= x["name"] and (not last or x["name"] < last)]
+        (objects, *others), (first, last) = super().get_file_list(*args, **kwargs), self.span
+        inside = [x for x in objects if first <= x["name"] and (not last or x["name"] < last)]
         return (inside, *others)
 
     def generation(self, name):
-        """0 where there is no such object, as the real store has it."""
+        """The generation of an object; 0 if it does not exist, as in the real store."""
         return int(self.objects.get(BUCKET, {}).get(name, {}).get("generation", 0))
 
 
 class Handler(server.RequestHandler):
-    """What the emulator does, if the generation is the one that was asked for."""
+    """Answers of the emulator, if the generation is the expected one."""
 
     protocol_version = "HTTP/1.1"
     wbufsize, disable_nagle_algorithm = -1, True  # answers go out whole and at once
@@ -109,9 +107,13 @@ class Handler(server.RequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Attributes: asked, of every request its method and the name of its object, "" of a list;
-    refusing, names that may not be read or written; losing, names of which one write is done and
-    not answered."""
+    """A server on a free port.
+
+    Attributes:
+        asked: the method and object name of every request; "" for a list.
+        refusing: names that may not be read or written.
+        losing: names whose next write is done, but answered with an error.
+    """
 
     daemon_threads, bucket = True, BUCKET
 
@@ -128,33 +130,32 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def kept(self):
-        """All that is there, for `restore`."""
-        known = self.storage
-        return dict(known._store._files), {x: dict(y) for x, y in known.objects.items()}
+        """A copy of all objects, for `restore`."""
+        store = self.storage
+        return dict(store._store._files), {x: dict(y) for x, y in store.objects.items()}
 
     def restore(self, kept):
         self.clear()
         with Handler.lock:
-            known, (contents, objects) = self.storage, kept
-            known._store._files.update(contents)
-            known.objects.update({x: dict(y) for x, y in objects.items()})
+            contents, objects = kept
+            self.storage._store._files.update(contents)
+            self.storage.objects.update({x: dict(y) for x, y in objects.items()})
 
     @property
     def names(self):
-        """Of all objects."""
+        """The names of all objects."""
         return list(self.storage.objects.get(BUCKET, {}))
 
     def clear(self):
         with Handler.lock:
             self.storage.wipe(keep_buckets=True)
-            for known in (self.asked, self.refusing, self.losing):
-                known.clear()
+            for names in (self.asked, self.refusing, self.losing):
+                names.clear()
 
 
 @cache
 def running() -> Server:
-    """The emulator of this process, which is all that TensorStore knows of Google from here on, in
-    the processes that are started too."""
+    """The emulator of this process. TensorStore uses it from here on, in child processes too."""
     emulator = Server()
     threading.Thread(target=emulator.serve_forever, daemon=True).start()
     os.environ["TENSORSTORE_GCS_HTTP_URL"] = emulator.url

@@ -6,13 +6,13 @@ A new figure is a function with `figure` as its decorator in a module of this fo
     def ranks_figure(ds_run): ...       # drawn for each run as ranks_run_0000.png
 """
 
+import io
 import itertools
 import logging
 import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import xarray as xr
@@ -20,8 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from grokjax.core.errors import ConfigError
-from grokjax.plots.look import STYLE
-from grokjax.results.view import cells_of, column, meaningful, spread_over, swept, with_runs
+from grokjax.plots import style
+from grokjax.results import view
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 
@@ -84,7 +84,7 @@ def all_figures(
 
 def everything(ds: xr.Dataset, limit: int = 50, curves: xr.Dataset | None = None) -> list[Named]:
     """The figures of `all_figures`, not yet drawn."""
-    ds = meaningful(with_runs(ds))
+    ds = view.meaningful(view.with_runs(ds))
     cells, runs = _cells(ds), ds.sizes["run"]
     figures = list(_of_sweep(ds, curves))
     for i in _some(len(cells), limit, "groups of seeds"):
@@ -96,12 +96,12 @@ def everything(ds: xr.Dataset, limit: int = 50, curves: xr.Dataset | None = None
 
 def overview(ds: xr.Dataset, curves: xr.Dataset | None = None) -> list[Named]:
     """A dozen figures, not yet drawn: of the sweep, of three cells, of three runs."""
-    ds = meaningful(with_runs(ds))
+    ds = view.meaningful(view.with_runs(ds))
     cells = _cells(ds)
     figures = list(_of_sweep(ds, curves))[: OVERVIEW - 4]
-    for i in spread_over(len(cells), 3):
+    for i in view.spread_over(len(cells), 3):
         figures += _of_cell(ds, i, *cells[i])
-    runs = [list(_of_run(ds, i)) for i in spread_over(ds.sizes["run"], 3)]
+    runs = [list(_of_run(ds, i)) for i in view.spread_over(ds.sizes["run"], 3)]
     kinds = itertools.zip_longest(*runs)  # the first kind of every run, then the second
     figures += [one for kind in kinds for one in kind if one is not None]
     return figures[:OVERVIEW]
@@ -117,20 +117,20 @@ def _of_sweep(ds: xr.Dataset, curves: xr.Dataset | None) -> Iterator[Named]:
         for source in [source for source in sources if kind.shows(source)][:1]:
             yield kind.stem, partial(kind.draw, source)
     for kind in _shown("axis", ds):
-        for axis in swept(ds):
+        for axis in view.swept(ds):
             yield f"{kind.stem}_{axis}", partial(kind.draw, ds, axis)
     for kind in _shown("pair", ds):
-        for x, y in itertools.combinations(swept(ds), 2):
+        for x, y in itertools.combinations(view.swept(ds), 2):
             yield f"{kind.stem}_{x}_{y}", partial(kind.draw, ds, x, y)
 
 
 def _cells(ds: xr.Dataset) -> list[tuple[tuple, list[int]]]:
     """The cells with several seeds."""
-    return [(cell, runs) for cell, runs in cells_of(ds).items() if len(runs) > 1]
+    return [(cell, runs) for cell, runs in view.cells_of(ds).items() if len(runs) > 1]
 
 
 def _of_cell(ds: xr.Dataset, i: int, cell: tuple, runs: list[int]) -> Iterator[Named]:
-    values = [(axis, x) for axis, x in zip(swept(ds), cell, strict=True) if x is not None]
+    values = [(axis, x) for axis, x in zip(view.swept(ds), cell, strict=True) if x is not None]
     ds_cell = ds.isel(run=runs)
     for kind in _shown("seeds", ds_cell):
         stem = "_".join([kind.stem, f"{i:03d}", *(f"{axis}_{value}" for axis, value in values)])
@@ -138,7 +138,7 @@ def _of_cell(ds: xr.Dataset, i: int, cell: tuple, runs: list[int]) -> Iterator[N
 
 
 def _of_run(ds: xr.Dataset, i: int) -> Iterator[Named]:
-    ds_run, number = ds.isel(run=[i]), column(ds, "run")[i]
+    ds_run, number = ds.isel(run=[i]), view.column(ds, "run")[i]
     for kind in _shown("run", ds_run):
         yield f"{kind.stem}_run_{number:04d}", partial(kind.draw, ds_run)
 
@@ -146,7 +146,7 @@ def _of_run(ds: xr.Dataset, i: int) -> Iterator[Named]:
 def _some(count: int, limit: int, what: str) -> list[int]:
     if count > limit:
         logger.warning("figures of %d of the %d %s only; raise limit for all", limit, count, what)
-    return spread_over(count, limit)
+    return view.spread_over(count, limit)
 
 
 def save_all(
@@ -176,23 +176,17 @@ def save_all(
         return []
     directory = files.path(directory)
     figures = overview(ds, curves) if which == "overview" else everything(ds, limit, curves)
-    with directory.written_here() as here:
-        for done, named in enumerate(figures, 1):
-            _save(named, here)
-            tell(done, len(figures))
-            check()
+    directory.mkdir(parents=True, exist_ok=True)
+    for done, (stem, draw) in enumerate(figures, 1):
+        (directory / f"{stem}.png").write(_png(draw()))
+        tell(done, len(figures))
+        check()
     return [directory / f"{stem}.png" for stem, _ in figures]
 
 
-def _save(named: Named, directory: Path) -> None:
-    """Draw and write one figure."""
-    stem, draw = named
-    path, unfinished = directory / f"{stem}.png", directory / f".{stem}.{os.getpid()}.tmp"
-    drawn = draw()
-    drawn.dpi = STYLE["dpi"]
-    try:
-        FigureCanvasAgg(drawn).print_png(unfinished)  # savefig draws everything twice
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-        drawn.clear()
+def _png(drawn: Figure) -> bytes:
+    drawn.dpi = style.STYLE["dpi"]
+    content = io.BytesIO()
+    FigureCanvasAgg(drawn).print_png(content)  # savefig draws everything twice
+    drawn.clear()
+    return content.getvalue()

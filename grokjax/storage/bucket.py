@@ -161,12 +161,6 @@ class BucketPath(PurePosixPath):
     def free(self) -> float:
         return float("inf")
 
-    @contextmanager
-    def written_here(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="grokjax-") as folder:
-            yield Path(folder)
-            self._upload(Path(folder))
-
     def kvstore(self) -> dict[str, Any]:
         return {**_spec(self.bucket), "path": self.key + "/"}
 
@@ -185,7 +179,9 @@ class BucketPath(PurePosixPath):
         def upload() -> None:
             with temporary:
                 saving.result()
-                self._upload(Path(temporary.name) / self.name)
+                folder = Path(temporary.name) / self.name
+                files = [x for x in folder.rglob("*") if x.is_file() and x.name != COMMIT]
+                self._write_all({x.relative_to(folder).as_posix(): x.read_bytes() for x in files})
                 (self / COMMIT).write(b"")
 
         return _uploads().submit(upload)
@@ -198,11 +194,6 @@ class BucketPath(PurePosixPath):
     def remove_unfinished(self) -> None:
         for name in set(self.names()) - set(self.whole_folders()):
             (self / name).remove()
-
-    def _upload(self, folder: Path) -> None:
-        """Copy a folder from a disk to here, without a mark that it is whole."""
-        files = [x for x in folder.rglob("*") if x.is_file() and x.name != COMMIT]
-        self._write_all({x.relative_to(folder).as_posix(): x.read_bytes() for x in files})
 
     def _write_all(self, contents: Mapping[str, bytes | None]) -> None:
         """Write objects below this path together; None removes one, "" is the path itself."""

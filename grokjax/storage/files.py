@@ -6,8 +6,7 @@ methods of `pathlib.Path` for one file, and the methods of `DiskPath` below.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,12 @@ class DiskPath(type(Path())):
 
     def write(self, content: str | bytes) -> None:
         """Write a file. Readers see the old content or the new content, nothing between."""
-        part = self.with_name(f".{self.name}.part")
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(self)
+        part = self.with_name(f".{self.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+            part.replace(self)
+        finally:
+            part.unlink(missing_ok=True)
 
     def append(self, text: str) -> None:
         with self.open("a") as file:
@@ -60,12 +62,6 @@ class DiskPath(type(Path())):
         folder = self.absolute()
         existing = next(x for x in (folder, *folder.parents) if x.exists())
         return float(shutil.disk_usage(existing).free)
-
-    @contextmanager
-    def written_here(self) -> Iterator[Path]:
-        """A local folder for libraries that write to a disk; a bucket receives it at the end."""
-        self.mkdir(parents=True, exist_ok=True)
-        yield self
 
     def kvstore(self) -> dict[str, Any]:
         """TensorStore's specification of this folder."""

@@ -21,7 +21,7 @@ def stems(ds, **options):
 @pytest.fixture
 def quick(monkeypatch):
     """Figures are files of one byte."""
-    monkeypatch.setattr(FigureCanvasAgg, "print_png", lambda self, path: path.write_bytes(b"x"))
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", lambda self, file: file.write(b"x"))
 
 
 def test_length_of_training_is_not_an_axis_to_compare():
@@ -80,8 +80,8 @@ def test_only_complete_files_remain(tmp_path, monkeypatch):
     assert sorted(paths) == sorted((tmp_path / "figures").iterdir())
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
-    def fail(self, path):
-        path.write_bytes(b"half a file")
+    def fail(self, file):
+        file.write(b"half a file")
         raise OSError("disk full")
 
     monkeypatch.setattr(FigureCanvasAgg, "print_png", fail)

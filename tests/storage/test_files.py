@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,20 @@ def test_written_content_is_read_back(folder):
     for use in (path.read_bytes, path.read_text, path.unlink, lambda: path.read_from(0)):
         with pytest.raises(FileNotFoundError, match="x.txt"):
             use()
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
+    def fail(path, content):
+        Path(path).write_bytes(b"ha")
+        raise OSError("disk full")
+
+    path = files.path(tmp_path) / "x"
+    path.write("old")
+    for method in ("write_bytes", "replace"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+            patch.setattr(files.DiskPath, method, fail)
+            path.write("new")
+        assert path.read_text() == "old" and path.parent.names() == ["x"]
 
 
 def test_folders_list_rename_and_differ_from_files(folder):
@@ -83,15 +98,6 @@ def test_appended_lines_are_there_after_a_flush(folder):
     new.append("x")
     new.flush()
     assert (folder / "new").read_text() == "x"
-
-
-def test_a_library_writes_to_a_local_folder(folder):
-    with (folder / "figures").written_here() as here:
-        (here / "a.png").write_bytes(b"\x89")
-        assert here.is_dir()
-    assert (folder / "figures/a.png").read_bytes() == b"\x89"
-    assert (folder / "figures").names() == ["a.png"]
-    assert bool(folder.bucket) != here.exists()
 
 
 class Saving:
