@@ -44,9 +44,9 @@ package: $(VENV)/ready-dev
 torture: $(VENV)/ready-dev
 	$(BIN)/python -m tests.torture $(ARGS)
 
-# Compares with PyTorch where it is installed: pip install ".[torch]" modelbatch
+# Compares with PyTorch where it is installed: pip install ".[torch]"
 bench: $(VENV)/ready
-	$(BIN)/python -m experiments.throughput --out $(or $(OUT),throughput.json) $(ARGS)
+	$(BIN)/python -m experiments.benchmarks --out $(or $(OUT),benchmarks.json) $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f'grokjax needs Python 3.11 or newer; this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...')"

@@ -1,26 +1,25 @@
 """Synergy and redundancy of an MLP's neurons while it groks (Clauw et al. 2024): five phases?
 
-Their network and data: a + b mod 97, 40 % of the pairs, 250 ReLU neurons on one-hots, AdamW at a
-rate of 0.03. Published for decay 0.1: feature learning, emergence (synergy up, redundancy down),
-divergence (both down), delayed emergence (both up), decoupling (synergy down, redundancy up), drawn
-by eye; for decay 2 emergence passes straight into decoupling; an early peak of synergy where a run
-will grok, none for decay 10 and 50, nor at constant norm for initial scales 1 and 50, but for 8.
+Their network and data: a + b mod 97, 40 % of the pairs, 250 ReLU neurons on one-hots, AdamW with a
+learning rate of 0.03. Published for decay 0.1, read from figures by eye: feature learning,
+emergence (synergy up, redundancy down), divergence (both down), delayed emergence (both up),
+decoupling (synergy down, redundancy up). With decay 2 emergence passes directly into decoupling.
+Synergy peaks early where a run will grok. It does not for decays 10 and 50, nor at constant norm
+for initial scales 1 and 50, but does for scale 8.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from ml_collections import ConfigDict
 
-from experiments import lab
-from grokjax.config import axis, default, product
+from experiments import lab, options
+from grokjax import Sweep
+from grokjax.config import ConfigDict, axis, default, product
 from grokjax.measures.field import information_phases
 from grokjax.measures.field.crossings import first_above
-from grokjax.results.sweep import Sweep
 from grokjax.training import blocks
 
 MEASURES = ("synergy", "redundancy", "synergy_size", "redundancy_size", "o_information")
@@ -28,14 +27,14 @@ ORDER = {
     "decay 0.1": ("emergence", "divergence", "delayed_emergence", "decoupling"),
     "decay 2": ("emergence", "decoupling"),
 }
-"""Published phases after feature learning, in their order."""
+"""Published phases after feature learning, in order."""
 
 EARLY = 0.5
-"""An early peak of synergy stands before this share of the step at which a run groks, or of a run
-that does not grok, of its steps."""
+"""A peak of synergy is early before this fraction of the step at which the run groks, or of all its
+steps if it does not grok."""
 
 PEAK = 0.1
-"""It rises by this share of the range of synergy over the run, and falls again by as much."""
+"""A peak rises by this fraction of the range of synergy over the run, and falls by as much."""
 
 
 def arms() -> list[dict[str, Any]]:
@@ -77,11 +76,11 @@ def name_of(run: Any) -> str:
     return f"decay {float(run['weight_decay']):g}"
 
 
-# --- What is read off -----------------------------------------------------------------------------
+# --- Phases and peaks -----------------------------------------------------------------------------
 
 
 def phase_order(phases: np.ndarray) -> list[str]:
-    """The phases that a run passes through, each where it first begins; without the first."""
+    """The phases of a run after feature learning, in the order in which they first begin."""
     starts: dict[str, int] = {}
     for i, phase in enumerate(phases):
         starts.setdefault(information_phases.PHASES[phase], i)
@@ -90,8 +89,10 @@ def phase_order(phases: np.ndarray) -> list[str]:
 
 
 def early_peak(steps: np.ndarray, synergy: np.ndarray, end: float) -> float:
-    """The step of the highest synergy (as published: minus the least O-information) before `end`
-    from which it falls again by `PEAK` of its range; NaN where there is none."""
+    """The step of the highest peak of synergy before `end`; NaN if there is none.
+
+    Synergy is minus the least O-information, as published. See `PEAK`.
+    """
     inside = steps <= end
     x, spread = synergy[inside], np.ptp(synergy)
     for i in np.argsort(-x):
@@ -102,16 +103,17 @@ def early_peak(steps: np.ndarray, synergy: np.ndarray, end: float) -> float:
 
 
 def of_run(run: xr.Dataset, curve: xr.Dataset) -> dict[str, Any]:
+    """Phases, peak and series of one run."""
     known = np.isfinite(run["synergy"].values) & np.isfinite(run["redundancy"].values)
     steps = run["step"].values[known]
     synergy, redundancy = (run[x].values[known].astype(float) for x in ("synergy", "redundancy"))
     grokked = first_above(curve["step"].values, curve["test_accuracy"].values, 0.98)
     memorized = first_above(curve["step"].values, curve["train_accuracy"].values, 0.98)
-    row = {"run": name_of(run), "seed": int(run["seed"]), "published_phases": None}
-    row["published_phases"] = ORDER.get(row["run"])
+    name = name_of(run)
+    row = {"run": name, "seed": int(run["seed"]), "published_phases": ORDER.get(name)}
     for weight in (information_phases.WEIGHT, 0.5, 1.0):
-        found = information_phases.phases(synergy, redundancy, weight)
-        row[f"phases_smoothed_by_{weight:g}"] = phase_order(found)
+        phases = information_phases.phases(synergy, redundancy, weight)
+        row[f"phases_smoothed_by_{weight:g}"] = phase_order(phases)
     end = EARLY * (grokked if np.isfinite(grokked) else float(steps[-1]))
     row |= {
         "memorized_at": memorized,
@@ -131,12 +133,12 @@ def of_run(run: xr.Dataset, curve: xr.Dataset) -> dict[str, Any]:
 
 
 def subnetworks(sweep: Sweep) -> list[dict[str, Any]]:
-    """Runs of AdamW that grok, trained again from the same start with a part of the neurons.
+    """Runs of AdamW that grok, trained again from the same start with some of the neurons.
 
-    The neurons of the union with the greatest synergy of the run, or the others alone. A neuron all
-    of whose weights are 0 stays so, its bias too, which the authors' code does not mask.
+    These are the neurons of the set with the greatest synergy of the run, or all others. A neuron
+    whose weights are all 0 stays so. Its bias does too, which the authors' code does not mask.
     """
-    found, measures = [], sweep.measures("synergy", "synergy_set")
+    rows, measures = [], sweep.measures("synergy", "synergy_set")
     for number, run in enumerate(sweep.config.runs):
         if run.optimizer != "adamw" or not np.isfinite(measures["steps_to_grok"][number]):
             continue
@@ -146,12 +148,12 @@ def subnetworks(sweep: Sweep) -> list[dict[str, Any]]:
         row["set_of_step"] = int(measures["step"][at])
         for name, chosen in (("synergistic", kept), ("others", ~kept), ("all", kept | ~kept)):
             row[name] = retrained(sweep, number, chosen)
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def without(params: dict[str, Any], kept: np.ndarray) -> dict[str, Any]:
-    """A perceptron with the other neurons' weights and biases at 0; leading axes are kept."""
+    """Set the weights and biases of all other neurons of a perceptron to 0; any leading axes."""
     kept = kept.astype(np.float32)
     return params | {
         "W_in": params["W_in"] * kept,
@@ -161,17 +163,10 @@ def without(params: dict[str, Any], kept: np.ndarray) -> dict[str, Any]:
 
 
 def retrained(sweep: Sweep, number: int, kept: np.ndarray) -> dict[str, float]:
-    """When a run with these neurons alone memorizes and groks (above 0.98), and where it ends."""
+    """When a run with only these neurons memorizes and groks (above 0.98), and where it ends."""
     block = blocks.block_of(sweep.config.runs, (number,))
-    trainer, data = blocks.trainer(block, sweep.config.precision), blocks.block_data(block)
-    state = blocks.initial_states(block)
-    state = state._replace(params=without(state.params, kept))
-    every, total = sweep.config.eval_every, sweep.config.runs[number].steps
-    steps, scores = np.arange(0, total + 1, every), []
-    for step in steps:
-        state = trainer.train(state, data, np.int32(step)) if step else state
-        scores.append(jax.device_get(trainer.scores(state.params, data)))
-    series = {x: np.array([one[x][0] for one in scores]) for x in scores[0]}
+    trainer, change = blocks.trainer(block, sweep.config.precision), lambda x: without(x, kept)
+    steps, series = lab.train_one(block, trainer, sweep.config.eval_every, change)
     return {
         "memorized_at": first_above(steps, series["train_accuracy"], 0.98),
         "grokked_at": first_above(steps, series["test_accuracy"], 0.98),
@@ -188,8 +183,8 @@ def table(measures: xr.Dataset, curves: xr.Dataset) -> list[dict[str, Any]]:
     return [of_run(measures.sel(run=run), curves.sel(run=run)) for run in runs]
 
 
-def series(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
-    """A column a run: accuracies; synergy and redundancy in nats; sizes of their sets."""
+def losses(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
+    """A column for each run: accuracies; synergy and redundancy in nats; sizes of their sets."""
     rows = table(measures, curves)
     figure = Figure(figsize=(2.9 * len(rows), 6), layout="constrained")
     axes = figure.subplots(3, len(rows), sharex="col", squeeze=False)
@@ -198,10 +193,9 @@ def series(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
         for split, color in (("train", "0.5"), ("test", "k")):
             at = np.maximum(curve["step"].values, 1)
             top.plot(at, curve[f"{split}_accuracy"], color=color, label=f"{split} accuracy")
-        middle.plot(steps, row["synergy"], color="#0072B2", label="synergy")
-        middle.plot(steps, row["redundancy"], color="#D55E00", label="redundancy")
-        bottom.plot(steps, row["synergy_size"], color="#0072B2")
-        bottom.plot(steps, row["redundancy_size"], color="#D55E00")
+        for name, color in (("synergy", "#0072B2"), ("redundancy", "#D55E00")):
+            middle.plot(steps, row[name], color=color, label=name)
+            bottom.plot(steps, row[f"{name}_size"], color=color)
         middle.axvline(row["early_peak_of_synergy_at"], color="#0072B2", linestyle=":")
         top.set_title(row["run"], fontsize=10)
         bottom.set_xlabel("step")
@@ -217,7 +211,7 @@ def series(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
 
 
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
-    """The paper's last figure: synergy against redundancy, from light to dark as a run goes on."""
+    """The paper's last figure: redundancy against synergy, darker as a run goes on."""
     rows = table(measures, curves)
     figure = Figure(figsize=(2.9 * len(rows), 3), layout="constrained")
     for ax, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
@@ -230,7 +224,10 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
     yield "synergy_against_redundancy", figure
 
 
+PRESETS = {"paper": paper, "laptop": laptop}
+main = lab.experiment(
+    "clauw", __doc__, PRESETS, draw, measure, 0, table=table, losses=losses, drawn_from=None
+)
+
 if __name__ == "__main__":
-    presets = {"paper": paper, "laptop": laptop}
-    options = dict(limit=0, table=table, losses=series, drawn_from=None)
-    lab.run("clauw", __doc__, presets, draw, measure, **options)
+    options.start(main)

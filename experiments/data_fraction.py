@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from ml_collections import ConfigDict
 
-from experiments import evidence, lab
-from grokjax.config import axis, default, product, zipped
-from grokjax.results.sweep import Sweep
+from experiments import evidence, lab, options
+from grokjax import Sweep
+from grokjax.config import ConfigDict, axis, default, product, zipped
 
 
 def paper() -> ConfigDict:
@@ -41,9 +40,6 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
     fractions = tuple(n / 10 for n in range(3, 10))
     steps = (10_000, 5_000, 2_500, 1_500, 1_200, 1_000, 1_000)
     return config, zipped(axis("train_fraction", fractions), axis("steps", steps))
-
-
-PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
 
 
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
@@ -80,5 +76,8 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
     yield "steps_to_loss", figure
 
 
+PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
+main = lab.experiment("data_fraction", __doc__, PRESETS, draw, mechanism=evidence.at_the_end)
+
 if __name__ == "__main__":
-    lab.run("data_fraction", __doc__, PRESETS, draw, mechanism=evidence.at_the_end)
+    options.start(main)

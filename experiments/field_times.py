@@ -1,52 +1,45 @@
-"""What measures cost: `sweep.measures("field")` in one call, and each measure by itself.
+"""Measure what measures cost: whole families in one call, and each measure alone.
 
     python -m experiments.field_times [--workdir runs/quickstart] [--out DIR]
 
-The sweep is one that is finished, with its checkpoints. By itself a measure pays for all that it
-shares with others, such as the forward pass, so the times add up to more than the family takes.
+The workdir holds a finished sweep with its checkpoints. A measure alone pays for everything that it
+shares with others, such as the forward pass. So the times add up to more than the family takes.
 """
 
-import shlex
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from experiments.options import parser as command_parser
-from experiments.throughput import machine
-from experiments.written import save_json
-from grokjax.cli.arguments import run_main
+import grokjax
+from experiments import options
+from experiments.benchmarks.timing import clocked, describe_machine
+from experiments.written import command, save_json
 from grokjax.core import parts
 from grokjax.core.parts import Part
 from grokjax.measures.select import applies
-from grokjax.results.measuring import at_every_checkpoint, passes
-from grokjax.results.several import open_sweep
-from grokjax.results.sweep import Sweep, evaluate
-from grokjax.runner import run as runner
+from grokjax.results.passes import at_every_checkpoint, passes
+from grokjax.runner.run import set_up_jax
 from grokjax.storage import checkpoints
 from grokjax.tasks.data import data_of
 from grokjax.training import devices
 
 CHECKPOINTS = 5
-"""Of the first run, of which the median is taken."""
+"""Number of checkpoints of the first run whose median is reported."""
 
 
-def family(sweep: Sweep, name: str) -> dict[str, Any]:
-    """Seconds of the whole call, twice: the first compiles, or reads what was compiled before."""
+def family(sweep: grokjax.Sweep, name: str) -> dict[str, Any]:
+    """Seconds of the whole call, twice: the first one compiles or reads compiled programs."""
     seconds = []
     for _ in range(2):
-        clock = time.monotonic()
-        ds = evaluate(sweep, (name,))
-        seconds.append(time.monotonic() - clock)
+        began = time.monotonic()
+        ds = sweep.measures(name)
+        seconds.append(time.monotonic() - began)
     networks = len(sweep.config.runs) * len(sweep.steps)
-    measures = sum(part.name in ds for part in parts.all_of("measure"))
     return {
         "family": name,
-        "measures": measures,
+        "measures": sum(part.name in ds for part in parts.all_of("measure")),
         "networks": networks,
         "seconds_first": seconds[0],
         "seconds": seconds[1],
@@ -54,44 +47,37 @@ def family(sweep: Sweep, name: str) -> dict[str, Any]:
     }
 
 
-def alone(sweep: Sweep, part: Part) -> float:
-    """Median seconds for one network at one place, compiled before."""
-    block, directory = sweep.blocks[0], sweep.directory(0)
+def alone(sweep: grokjax.Sweep, part: Part) -> float:
+    """Median seconds of one compiled measure of one network."""
+    directory, steps = sweep.directory(0), sweep.steps_of(0)
     initial = checkpoints.read(directory, 0)
-    one = passes(block, at_every_checkpoint([part]), initial)[0]
-    steps = sweep.steps_of(0)
+    one = passes(sweep.blocks[0], at_every_checkpoint([part]), initial)[0]
     chosen = [steps[i] for i in np.linspace(0, len(steps) - 1, CHECKPOINTS).astype(int)]
-    read = {step: checkpoints.read(directory, step) for step in chosen}
-    place = devices.places()[0]
-    with devices.at(place):
-        one(read[chosen[0]], chosen[0], place)
-        return float(np.median([_seconds(lambda s=s: one(read[s], s, place)) for s in chosen]))
+    device = devices.places()[0]  # on a CPU, one core
+    arguments = [(checkpoints.read(directory, step), step, device) for step in chosen]
+    with devices.at(device):
+        one(*arguments[0])
+        return float(np.median([clocked(one, *x) for x in arguments]))
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    clock = time.monotonic()
-    jax.block_until_ready(call())
-    return time.monotonic() - clock
-
-
-def measures_of(sweep: Sweep) -> list[Part]:
-    """Of the paper and of the field, those that mean something for the first run."""
-    block = sweep.blocks[0]
-    splits = data_of(block.runs[0]).splits
-    found = {}
-    for part in parts.all_of("measure"):
-        if {"paper", "field"} & set(part.families) and applies(part, block.program, splits):
-            found[part.name] = parts.get("measure", part.name, block.program.task.name)
-    return list(found.values())
+def measures_of(sweep: grokjax.Sweep) -> list[Part]:
+    """The paper's and the field's measures that apply to the first run."""
+    program, splits = sweep.blocks[0].program, data_of(sweep.blocks[0].runs[0]).splits
+    names = {
+        part.name: None
+        for part in parts.all_of("measure")
+        if {"paper", "field"} & set(part.families) and applies(part, program, splits)
+    }
+    return [parts.get("measure", name, program.task.name) for name in names]
 
 
 def main(argv: list[str]) -> int:
-    parser = command_parser("field_times", __doc__)
+    parser = options.parser("field_times", __doc__)
     parser.add_argument("--workdir", default="runs/quickstart", help="a finished sweep")
     parser.add_argument("--out", default="experiments/results")
-    options = parser.parse_args(argv)
-    runner.set_up_jax()
-    sweep = open_sweep(options.workdir)
+    chosen = parser.parse_args(argv)
+    set_up_jax()
+    sweep = grokjax.open_sweep(chosen.workdir)
     families = [family(sweep, name) for name in ("paper", "field")]
     for row in families:
         print(
@@ -100,18 +86,18 @@ def main(argv: list[str]) -> int:
         )
     rows = []
     for part in measures_of(sweep):
-        cost = part.options.get("cost", "every")
+        cost, milliseconds = part.options.get("cost", "every"), 1000 * alone(sweep, part)
         row = {"measure": part.name, "families": part.families, "cost": cost}
-        rows.append(row | {"milliseconds": 1000 * alone(sweep, part)})
-        print(f"{part.name:32} {cost:7} {rows[-1]['milliseconds']:10.2f} ms", flush=True)
+        rows.append(row | {"milliseconds": milliseconds})
+        print(f"{part.name:32} {cost:7} {milliseconds:10.2f} ms", flush=True)
     report = {
-        "command": ("python -m experiments.field_times " + shlex.join(argv)).strip(),
-        "machine": machine.describe(),
+        "command": command("field_times", argv),
+        "machine": describe_machine(),
         "made_with": sweep.made_with,
         "families": families,
         "measures": rows,
     }
-    path = Path(options.out) / "field_times.json"
+    path = Path(chosen.out) / "field_times.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_json(report, path)
     print(f"results  {path}")
@@ -119,4 +105,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    options.start(main)

@@ -1,6 +1,6 @@
 """Five-digit addition on fresh data and on 700 sums (paper D.3, Figures 29, 30)."""
 
-from experiments import lab, sequence_lab
+from experiments import options, sequence_lab
 
 
 def paper():
@@ -14,9 +14,8 @@ def laptop():
 
 
 losses = sequence_lab.losses
-
 PRESETS = {"paper": paper, "laptop": laptop}
+main = sequence_lab.experiment("five_digit_addition", __doc__, PRESETS)
 
 if __name__ == "__main__":
-    options = dict(table=sequence_lab.rows, losses=losses, limit=1, drawn_from=())
-    lab.run("five_digit_addition", __doc__, PRESETS, **options)
+    options.start(main)

@@ -4,10 +4,8 @@ At 30 % of the pairs it generalizes at once, whatever the weight decay; with dec
 good at 5 % and 10 %, and generalizes at once at 20 %.
 """
 
-from ml_collections import ConfigDict
-
-from experiments import evidence, lab
-from grokjax.config import axis, chain, default, product
+from experiments import evidence, lab, options
+from grokjax.config import ConfigDict, axis, chain, default, product
 
 
 def paper() -> tuple[ConfigDict, list[dict]]:
@@ -30,7 +28,7 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
 
 
 PRESETS = {"paper": paper, "laptop": laptop}
-
+main = lab.experiment("large_modulus", __doc__, PRESETS, mechanism=evidence.in_short)
 
 if __name__ == "__main__":
-    lab.run("large_modulus", __doc__, PRESETS, mechanism=evidence.in_short)
+    options.start(main)

@@ -1,9 +1,7 @@
 """A log-softmax in float32 induces slingshots, the exact loss does not (paper D.2)."""
 
-from ml_collections import ConfigDict
-
-from experiments import evidence, lab
-from grokjax.config.sweep import default
+from experiments import evidence, lab, options
+from grokjax.config import ConfigDict, default
 
 
 def paper() -> ConfigDict:
@@ -35,7 +33,7 @@ def laptop() -> ConfigDict:
 
 
 PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
-
+main = lab.experiment("low_precision", __doc__, PRESETS, mechanism=evidence.at_the_end)
 
 if __name__ == "__main__":
-    lab.run("low_precision", __doc__, PRESETS, mechanism=evidence.at_the_end)
+    options.start(main)

@@ -6,13 +6,12 @@ from typing import Any
 import jax
 import xarray as xr
 from matplotlib.figure import Figure
-from ml_collections import ConfigDict
 
 import grokjax
-from experiments import evidence, lab, paper_figures
-from grokjax.config.sweep import default
+from experiments import evidence, lab, options, paper_figures
+from grokjax import Sweep
+from grokjax.config import ConfigDict, default
 from grokjax.results import dataset
-from grokjax.results.sweep import Sweep
 
 
 def paper() -> ConfigDict:
@@ -29,24 +28,26 @@ def laptop() -> ConfigDict:
     return config
 
 
-PRESETS = {"paper": paper, "laptop": laptop}
-
-
 def measure(sweep: Sweep) -> dict[str, Any]:
-    """How much of the logits the key frequencies' cosines explain over training."""
-    found = sweep.measures("logit_fve")["logit_fve"]
-    return {"logit_fve_over_training": {"step": found["step"].values, "by_run": found.values}}
+    """The share of the logits that the key frequencies' cosines explain, over training."""
+    fve = sweep.measures("logit_fve")["logit_fve"]
+    return {"logit_fve_over_training": {"step": fve["step"].values, "by_run": fve.values}}
 
 
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
-    """The figures of one network, of the first run at its end."""
+    """The figures of the first run's last network."""
     config = sweep.config.runs[0]
     step = int(dataset.at_end(measures)["step"].sel(run=0))
     params, data = sweep.params(0, step), sweep.data(0)
-    found = jax.device_get(grokjax.mechanism(params, data, variants=True))
+    mechanism = jax.device_get(grokjax.mechanism(params, data, variants=True))
     title = f"p = {config.modulus}, seed {config.seed}, step {step:,}"
-    yield from paper_figures.figures(params, data, sweep.program(0), found, title)
+    yield from paper_figures.figures(params, data, sweep.program(0), mechanism, title)
 
+
+PRESETS = {"paper": paper, "laptop": laptop}
+main = lab.experiment(
+    "mainline", __doc__, PRESETS, draw, measure, limit=5, mechanism=evidence.at_the_end
+)
 
 if __name__ == "__main__":
-    lab.run("mainline", __doc__, PRESETS, draw, measure, limit=5, mechanism=evidence.at_the_end)
+    options.start(main)

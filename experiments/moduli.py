@@ -1,9 +1,7 @@
 """Moduli 53 and 109 (paper C.2, Figure 24): p = 53 needs weight decay 5 to grok."""
 
-from ml_collections import ConfigDict
-
-from experiments import evidence, lab
-from grokjax.config import axis, chain, default, product
+from experiments import evidence, lab, options
+from grokjax.config import ConfigDict, axis, chain, default, product
 
 
 def paper() -> tuple[ConfigDict, list[dict]]:
@@ -35,7 +33,7 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
 
 
 PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
-
+main = lab.experiment("moduli", __doc__, PRESETS, mechanism=evidence.at_the_end)
 
 if __name__ == "__main__":
-    lab.run("moduli", __doc__, PRESETS, mechanism=evidence.at_the_end)
+    options.start(main)

@@ -1,9 +1,7 @@
 """Dropout groks, an L1 penalty does not (paper D.1, Figure 28); both without weight decay."""
 
-from ml_collections import ConfigDict
-
-from experiments import evidence, lab
-from grokjax.config import axis, chain, default, product
+from experiments import evidence, lab, options
+from grokjax.config import ConfigDict, axis, chain, default, product
 
 
 def paper() -> tuple[ConfigDict, list[dict]]:
@@ -37,7 +35,7 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
 
 
 PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
-
+main = lab.experiment("regularizers", __doc__, PRESETS, mechanism=evidence.at_the_end)
 
 if __name__ == "__main__":
-    lab.run("regularizers", __doc__, PRESETS, mechanism=evidence.at_the_end)
+    options.start(main)

@@ -4,7 +4,7 @@ Each with the network as the paper describes it, and as the authors' code has it
 the residual stream to itself once more.
 """
 
-from experiments import lab, sequence_lab
+from experiments import options, sequence_lab
 
 DOUBLED = "induction_transformer.doubled_residual"
 
@@ -25,9 +25,8 @@ def laptop():
 
 
 losses = sequence_lab.losses
-
 PRESETS = {"paper": paper, "laptop": laptop}
+main = sequence_lab.experiment("repeated_subsequence", __doc__, PRESETS)
 
 if __name__ == "__main__":
-    options = dict(table=sequence_lab.rows, losses=losses, limit=1, drawn_from=())
-    lab.run("repeated_subsequence", __doc__, PRESETS, **options)
+    options.start(main)

@@ -1,6 +1,6 @@
-"""What other devices' products round, emulated where products are in float32.
+"""The rounding of other devices' products, emulated where products are in float32.
 
-with products.computed_by(rounding.CONTRACTS["tensorfloat32"]):
+with matmul.computed_by(rounding.CONTRACTS["tensorfloat32"]):
     ...  # trace and compile a training program
 """
 
@@ -12,13 +12,13 @@ from grokjax.networks.matmul import contract
 
 
 def _rounded(mantissa_bits: int, x, y, axes: tuple[int, int]):
-    """Both operands rounded to nearest with so many bits of mantissa, summed in float32."""
+    """Round both operands to the nearest number of so many mantissa bits; sum in float32."""
     keep = lambda z: jax.lax.reduce_precision(z, 8, mantissa_bits)  # noqa: E731
     return contract(keep(x), keep(y), axes)
 
 
 def _in_three(x, y, axes: tuple[int, int]):
-    """Each operand as a sum of two bfloat16, of the four products the three largest."""
+    """Split each operand into a sum of two bfloat16; add the three largest of four products."""
     high = lambda z: jax.lax.reduce_precision(z, 8, 7)  # noqa: E731
     low = lambda z: high(z - high(z))  # noqa: E731
     small = contract(high(x), low(y), axes) + contract(low(x), high(y), axes)
@@ -26,9 +26,9 @@ def _in_three(x, y, axes: tuple[int, int]):
 
 
 CONTRACTS = {
-    "control": partial(_rounded, 22),  # a single bit less than float32: what chaos alone does
+    "control": partial(_rounded, 22),  # one bit less than float32: the effect of chaos alone
     "tensorfloat32": partial(_rounded, 10),
     "bfloat16_3x": _in_three,
     "bfloat16": partial(_rounded, 7),
 }
-"""By precision, how products over examples are made."""
+"""By precision, the function that computes products over examples."""

@@ -1,6 +1,6 @@
 """The skip trigram on fresh data and on finite sets (paper D.3, Figures 33, 34)."""
 
-from experiments import lab, sequence_lab
+from experiments import options, sequence_lab
 
 
 def paper():
@@ -17,9 +17,8 @@ def laptop():
 
 
 losses = sequence_lab.losses
-
 PRESETS = {"paper": paper, "laptop": laptop}
+main = sequence_lab.experiment("skip_trigram", __doc__, PRESETS)
 
 if __name__ == "__main__":
-    options = dict(table=sequence_lab.rows, losses=losses, limit=1, drawn_from=())
-    lab.run("skip_trigram", __doc__, PRESETS, **options)
+    options.start(main)

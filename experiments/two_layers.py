@@ -1,9 +1,7 @@
 """Two layers: some grok, with slingshots, by the same algorithm (paper C.2, Figures 22, 23)."""
 
-from ml_collections import ConfigDict
-
-from experiments import evidence, lab
-from grokjax.config.sweep import default
+from experiments import evidence, lab, options
+from grokjax.config import ConfigDict, default
 
 
 def paper() -> ConfigDict:
@@ -33,7 +31,7 @@ def laptop() -> ConfigDict:
 
 
 PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
-
+main = lab.experiment("two_layers", __doc__, PRESETS, mechanism=evidence.at_the_end)
 
 if __name__ == "__main__":
-    lab.run("two_layers", __doc__, PRESETS, mechanism=evidence.at_the_end)
+    options.start(main)

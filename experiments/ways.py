@@ -1,7 +1,7 @@
-"""Ways to train that papers compare: time to grok with each and without it, p = 59, three seeds.
+"""Ways to train that papers compare: steps to grok with each and without, p = 59, three seeds.
 
-Each way is set against the run that differs from it in that alone, so that a claim is not mixed
-with the decay or the learning rate that a paper changed beside it.
+Each way is compared with the run that differs from it in that alone. So a claim does not depend on
+the decay or the learning rate that a paper changed with it.
 """
 
 from collections.abc import Iterable
@@ -10,24 +10,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from ml_collections import ConfigDict
 
-from experiments import lab
+from experiments import lab, options
 from experiments.losses import losses_figure
+from grokjax import Sweep
+from grokjax.config import ConfigDict, axis, chain, default, product
 from grokjax.config.runs import run_settings
-from grokjax.config import axis, chain, default, product
-from grokjax.results.sweep import Sweep
 
 SEEDS = (0, 1, 2)
 
 
 class Way(NamedTuple):
-    """A way to train; `against` names the one that it is compared with, "" for a baseline."""
+    """A way to train; `against` names the way it is compared with, "" for a baseline."""
 
     name: str
     fields: dict[str, Any]
     against: str = ""
-    claim: str = ""  # what is published, by whom
+    claim: str = ""  # published, by whom
 
 
 BASE = "AdamW, decay 3"
@@ -40,7 +39,7 @@ UPDATES = 4_000
 
 
 def ways(budget: float = 1.0) -> list[Way]:
-    """All of them; `budget` multiplies the updates."""
+    """All ways; `budget` multiplies the updates."""
     steps = int(budget * UPDATES)
     decay = lambda value: {"modulus": 59, "weight_decay": value, "steps": steps}  # noqa: E731
     usual, slow, free = decay(3.0), decay(1.0), decay(0.0)
@@ -56,7 +55,7 @@ def ways(budget: float = 1.0) -> list[Way]:
         Way(FREE, free),
         Way(PLAIN, plain),
         Way(FEW, usual | {"train_fraction": 0.35}),
-        # Optimisers. SGD's rate and decay are other ones: its steps shrink with the gradient.
+        # Optimisers. SGD has its own rate and decay, for its steps shrink with the gradient.
         of_base("SGD", optimizer="sgd", learning_rate=0.1, weight_decay=0.01),
         of_base("Adam, coupled decay", optimizer="adam", weight_decay=0.001),
         of_base(
@@ -90,7 +89,7 @@ def ways(budget: float = 1.0) -> list[Way]:
         of_base("constant attention", "pizza, groks too (Zhong et al. 2023)", attention_rate=0.0),
         of_base("quadratic activation", "groks (Gromov 2023)", activation="quadratic"),
         of_base("2 layers", num_layers=2),
-        # Operations: the fewer pairs, the larger what separates them.
+        # Operations, with fewer pairs, which makes the differences larger.
         *(
             Way(name, usual | {"train_fraction": 0.35, "operation": name}, FEW)
             for name in ("subtract", "multiply", "divide", "x2_y2", "x2_xy_y2", "x3_xy_y3")
@@ -101,7 +100,7 @@ def ways(budget: float = 1.0) -> list[Way]:
 
 
 def rows(which: Iterable[Way], seeds=SEEDS) -> list[dict[str, Any]]:
-    """The runs of all ways, one dict of fields each."""
+    """The fields of each run of these ways."""
     return chain(*(product([way.fields], axis("seed", seeds)) for way in which))
 
 
@@ -124,79 +123,75 @@ def paper() -> tuple[ConfigDict, list[dict]]:
 # --- The table ------------------------------------------------------------------------------------
 
 
-def places(sweep_runs: Iterable[Any], way: Way, every: Iterable[Way]) -> list[int]:
-    """Which runs of a sweep are of a way: its fields, and for what other ways set the base's."""
+def runs_of(runs: Iterable[Any], way: Way, every: Iterable[Way]) -> list[int]:
+    """The numbers of a way's runs: they have its fields, and the base's where other ways differ."""
     declared, base = run_settings(), {"train_fraction": 0.5}
-    names = {name for one in every for name in one.fields}
-    unset = {name: base.get(name, declared[name].default) for name in names}
-    wanted = unset | way.fields
     value = lambda run, name: run[name] if name in run else declared[name].default  # noqa: E731
+    names = {name for one in every for name in one.fields}
+    wanted = {name: base.get(name, declared[name].default) for name in names} | way.fields
     return [
-        i
-        for i, run in enumerate(sweep_runs)
-        if all(value(run, name) == x for name, x in wanted.items())
+        i for i, run in enumerate(runs) if all(value(run, name) == x for name, x in wanted.items())
     ]
 
 
-def table(sweep_runs: Iterable[Any], measures: xr.Dataset, every: list[Way]) -> list[dict]:
-    """One row a way: steps to grok of every seed, None where one did not, and beside its baseline.
+def table(runs: Iterable[Any], measures: xr.Dataset, every: list[Way]) -> list[dict]:
+    """One row a way: steps to grok of every seed, None if it did not, and those of its baseline.
 
-    A median is of all seeds, those that did not grok taken as later than any other; the ratio is of
-    two medians that are numbers.
+    In the median, seeds that did not grok are later than all others. The ratio is NaN unless both
+    medians are finite.
     """
-    sweep_runs = list(sweep_runs)
-    of_runs = {name: measures[name].values for name in ("steps_to_memorize", "steps_to_grok")}
-    found = {}
+    runs = list(runs)
+    rows = {}
     for way in every:
-        chosen = places(sweep_runs, way, every)
-        grokked = of_runs["steps_to_grok"][chosen]
-        found[way.name] = {
+        chosen = runs_of(runs, way, every)
+        memorized, grokked = (
+            measures[name].values[chosen] for name in ("steps_to_memorize", "steps_to_grok")
+        )
+        rows[way.name] = {
             "way": way.name,
             "against": way.against or None,
             "claim": way.claim or None,
             "updates": way.fields["steps"],
             "seeds": len(chosen),
             "grokked": int(np.isfinite(grokked).sum()),
-            "steps_to_memorize": of_runs["steps_to_memorize"][chosen].tolist(),
+            "steps_to_memorize": memorized.tolist(),
             "steps_to_grok": grokked.tolist(),
             "median": median(grokked),
         }
-    for row in found.values():
-        other = found.get(row["against"], {"median": np.nan})["median"]
+    for row in rows.values():
+        other = rows.get(row["against"], {"median": np.nan})["median"]
         row["median_without"], row["ratio"] = other, row["median"] / other
-    return list(found.values())
+    return list(rows.values())
 
 
 def median(steps: np.ndarray) -> float:
-    """Of all runs; NaN where it falls on one that did not grok."""
+    """The median of all runs; NaN if it falls on one that did not grok."""
     middle = np.median(np.where(np.isfinite(steps), steps, np.inf)) if len(steps) else np.inf
     return float(middle) if np.isfinite(middle) else float("nan")
 
 
-def runs_of(measures: xr.Dataset) -> list[dict[str, Any]]:
-    """The fields of each run of a dataset; without those that it has not."""
-    fields = [name for name, x in measures.coords.items() if x.dims == ("run",) and name != "run"]
-    rows = (
-        {name: measures[name].sel(run=run).item() for name in fields} for run in measures["run"]
-    )
+def fields_of(measures: xr.Dataset) -> list[dict[str, Any]]:
+    """The fields of each run of a dataset, without those that it does not have."""
+    names = [name for name, x in measures.coords.items() if x.dims == ("run",) and name != "run"]
+    columns = {name: measures[name].values.tolist() for name in names}
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     return [{name: x for name, x in row.items() if x == x and x != ""} for row in rows]
 
 
 def losses(measures: xr.Dataset, curves: xr.Dataset) -> Figure:
-    """A panel a way, its seeds together."""
-    every, found = _with_budget(measures["steps"].values), runs_of(measures)
-    panels = {way.name: places(found, way, every) for way in every}
+    """A panel for each way, its seeds together."""
+    every, runs = _with_budget(measures["steps"].values), fields_of(measures)
+    panels = {way.name: runs_of(runs, way, every) for way in every}
     return losses_figure(measures, curves, {name: x for name, x in panels.items() if x})
 
 
-def measure(sweep: Sweep, budget: float = 1.0) -> dict[str, Any]:
-    every = of_sweep(sweep)
-    return {"ways": table(sweep.config.runs, sweep.measures(), every)}
+def measure(sweep: Sweep) -> dict[str, Any]:
+    return {"ways": table_of(sweep, sweep.measures())}
 
 
-def of_sweep(sweep: Sweep) -> list[Way]:
-    """The ways with the budget that the sweep was trained with."""
-    return _with_budget(sweep.config.column("steps"))
+def table_of(sweep: Sweep, measures: xr.Dataset) -> list[dict]:
+    """The table of a sweep, with the budget of updates that it was trained with."""
+    return table(sweep.config.runs, measures, _with_budget(sweep.config.column("steps")))
 
 
 def _with_budget(steps: Iterable[int]) -> list[Way]:
@@ -204,30 +199,27 @@ def _with_budget(steps: Iterable[int]) -> list[Way]:
 
 
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset):
-    """One line a way: its seeds, and its baseline's."""
-    found = table(sweep.config.runs, measures, of_sweep(sweep))
-    by_name = {row["way"]: row for row in found}
-    figure = Figure(figsize=(9, 1.2 + 0.26 * len(found)), layout="constrained")
+    """One line a way: its seeds, and those of its baseline."""
+    rows = table_of(sweep, measures)[::-1]
+    by_name = {row["way"]: row["steps_to_grok"] for row in rows}
+    figure = Figure(figsize=(9, 1.2 + 0.26 * len(rows)), layout="constrained")
     ax = figure.subplots()
-    for y, row in enumerate(reversed(found)):
-        others = by_name.get(row["against"], {"steps_to_grok": []})["steps_to_grok"]
-        for values, style in ((others, dict(color="0.75", s=26)), (row["steps_to_grok"], {})):
-            ax.scatter(values, [y] * len(values), **{"color": "#0072B2", "s": 14, **style})
+    for y, row in enumerate(rows):
+        others, mine = by_name.get(row["against"], []), row["steps_to_grok"]
+        ax.scatter(others, [y] * len(others), color="0.75", s=26)
+        ax.scatter(mine, [y] * len(mine), color="#0072B2", s=14)
         ax.plot(row["updates"], y, "|", color="#D55E00")
-        ax.annotate(
-            f"{row['grokked']}/{row['seeds']}",
-            (1.01, y),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=8,
-        )
-    ax.set_yticks(range(len(found)), [row["way"] for row in reversed(found)], fontsize=8)
+        look = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
+        ax.annotate(f"{row['grokked']}/{row['seeds']}", (1.01, y), **look)
+    ax.set_yticks(range(len(rows)), [row["way"] for row in rows], fontsize=8)
     ax.set_xscale("log")
     ax.set_xlabel("steps to 99 % test accuracy (grey: without; red: end of the runs)")
     ax.grid(color="0.9", linewidth=0.6)
     yield "steps_to_grok_by_way", figure
 
 
+PRESETS = {"paper": paper, "laptop": laptop}
+main = lab.experiment("ways", __doc__, PRESETS, draw, measure, limit=0, losses=losses)
+
 if __name__ == "__main__":
-    presets = {"paper": paper, "laptop": laptop}
-    lab.run("ways", __doc__, presets, draw, measure, limit=0, losses=losses)
+    options.start(main)

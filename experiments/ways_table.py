@@ -1,40 +1,33 @@
-"""The table of ways to train, from what `python -m experiments.ways` measured.
+"""The table of ways to train, from the results of `python -m experiments.ways`.
 
     python -m experiments.ways_table [--results experiments/results/ways.json]
 
-Writes table.md beside the figures. Nothing is trained. Where a word is put to a comparison, all
-seeds of one side lie on one side of all seeds of the other; with three seeds on each side chance
-does that, one way or the other, once in ten comparisons.
+Writes table.md next to the figures and trains nothing. A comparison gets a word if all seeds of one
+side lie on one side of all seeds of the other. With three seeds each, chance does that once in ten
+comparisons, in either direction.
 """
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from math import comb, inf
 from pathlib import Path
 from typing import Any
 
-from experiments.options import parser as command_parser
-from grokjax.cli.arguments import run_main
+from experiments import options
 from grokjax.core.errors import ConfigError
 
+Row = Mapping[str, Any]
+
 HEAD = (
-    "way",
-    "steps to grok, median [range]",
-    "n",
-    "memorize",
-    "without it",
-    "n",
-    "ratio",
-    "apart",
-    "published",
+    *("way", "steps to grok, median [range]", "n", "memorize"),
+    *("without it", "n", "ratio", "apart", "published"),
 )
 
 
 def separated(steps: Sequence[float | None], others: Sequence[float | None]) -> str:
-    """ "earlier" or "later" where all of one side are before all of the other; else nothing.
+    """ "earlier" or "later" if all of one side are before all of the other, else "".
 
-    A run that did not grok (None) is later than any that did, and no later than another.
+    A run that did not grok (None) is later than any that did, and not later than another such run.
     """
     a, b = ([inf if x is None else x for x in side] for side in (steps, others))
     if not a or not b:
@@ -43,12 +36,12 @@ def separated(steps: Sequence[float | None], others: Sequence[float | None]) -> 
 
 
 def by_chance(n: int, m: int) -> float:
-    """How often sides of n and m equal runs are apart, one way or the other."""
+    """The probability that n and m equal runs are apart, in either direction."""
     return 2 / comb(n + m, n)
 
 
-def said(steps: Sequence[float | None], updates: int) -> str:
-    """Median and range; runs that did not grok take more than the updates they had."""
+def range_text(steps: Sequence[float | None], updates: int) -> str:
+    """Median and range; a run that did not grok takes more than its updates."""
     ordered = sorted(inf if x is None else x for x in steps)
     text = lambda x: f"> {updates:,}" if x == inf else f"{x:,.0f}"  # noqa: E731
     if not ordered:
@@ -60,8 +53,10 @@ def said(steps: Sequence[float | None], updates: int) -> str:
 
 
 def markdown(report: Mapping[str, Any]) -> str:
+    """The page: the table, then a sentence for each way that its seeds set apart."""
     rows = report["ways"]
     by_name = {row["way"]: row for row in rows}
+    pairs = [(row, by_name.get(row["against"])) for row in rows]
     lines = [
         "# Ways to train: steps to grok with each and without",
         "",
@@ -73,54 +68,49 @@ def markdown(report: Mapping[str, Any]) -> str:
         "",
         f"| {' | '.join(HEAD)} |",
         "|" + "---|" * len(HEAD),
-        *(_line(row, by_name.get(row["against"])) for row in rows),
+        *(_line(row, other) for row, other in pairs),
         "",
-        *(f"- {sentence}" for sentence in sentences(rows)),
+        *(f"- {_sentence(row, other)}" for row, other in pairs if _apart(row, other)),
         "",
     ]
     return "\n".join(lines)
 
 
-def _line(row: Mapping[str, Any], other: Mapping[str, Any] | None) -> str:
-    mine = said(row["steps_to_grok"], row["updates"])
+def _steps(row: Row) -> str:
+    return range_text(row["steps_to_grok"], row["updates"])
+
+
+def _apart(row: Row, other: Row | None) -> str:
+    return separated(row["steps_to_grok"], other["steps_to_grok"]) if other else ""
+
+
+def _line(row: Row, other: Row | None) -> str:
     memorized = sum(x is not None for x in row["steps_to_memorize"])
-    cells = [row["way"], mine, *(f"{n}/{row['seeds']}" for n in (row["grokked"], memorized))]
+    cells = [row["way"], _steps(row), *(f"{n}/{row['seeds']}" for n in (row["grokked"], memorized))]
     if other is None:
-        return f"| {' | '.join([*cells, '', '', '', '', ''])} |"
-    ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-    cells += [f"{said(other['steps_to_grok'], other['updates'])} *{other['way']}*"]
-    cells += [f"{other['grokked']}/{other['seeds']}", ratio]
-    cells += [separated(row["steps_to_grok"], other["steps_to_grok"]), row["claim"] or ""]
+        cells += [""] * 5
+    else:
+        cells += [f"{_steps(other)} *{other['way']}*", f"{other['grokked']}/{other['seeds']}"]
+        cells += ["" if row["ratio"] is None else f"{row['ratio']:.2f}"]
+        cells += [_apart(row, other), row["claim"] or ""]
     return f"| {' | '.join(cells)} |"
 
 
-def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One for each way that its seeds set apart from its baseline."""
-    by_name = {row["way"]: row for row in rows}
-    text = []
-    for row in rows:
-        other = by_name.get(row["against"])
-        how = separated(row["steps_to_grok"], other["steps_to_grok"]) if other else ""
-        if not how:
-            continue
-        mine, theirs = (said(x["steps_to_grok"], x["updates"]) for x in (row, other))
-        n = " and ".join(f"{x['grokked']} of {x['seeds']}" for x in (row, other)) + " seeds grok"
-        if not any(x is not None for x in row["steps_to_memorize"]):
-            n += "; it does not memorize by then either"
-        text.append(
-            f"{row['way']}: {how} than {other['way']}, {mine} against {theirs} steps ({n})."
-        )
-    return text
+def _sentence(row: Row, other: Row) -> str:
+    n = " and ".join(f"{x['grokked']} of {x['seeds']}" for x in (row, other)) + " seeds grok"
+    if all(x is None for x in row["steps_to_memorize"]):
+        n += "; it does not memorize by then either"
+    steps = f"{_steps(row)} against {_steps(other)} steps"
+    return f"{row['way']}: {_apart(row, other)} than {other['way']}, {steps} ({n})."
 
 
 def main(argv: list[str]) -> int:
-    parser = command_parser("ways_table", __doc__)
+    parser = options.parser("ways_table", __doc__)
     parser.add_argument("--results", default="experiments/results/ways.json")
     path = Path(parser.parse_args(argv).results)
     if not path.exists():
-        raise ConfigError(f"{path} is not there: run python -m experiments.ways, or name --results")
-    text = markdown(json.loads(path.read_text()))
-    out = path.with_suffix("") / "table.md"
+        raise ConfigError(f"{path} does not exist: run python -m experiments.ways first")
+    text, out = markdown(json.loads(path.read_text())), path.with_suffix("") / "table.md"
     out.parent.mkdir(exist_ok=True)
     out.write_text(text)
     print(f"{text}\ntable    {out}")
@@ -128,4 +118,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    options.start(main)

@@ -4,10 +4,8 @@ The paper's text gives 0.3: 3k, 1: 5-10k, 3: 20k steps to grok beside the senten
 is slower; these numbers are almost certainly in the wrong order (paper notes, 7).
 """
 
-from ml_collections import ConfigDict
-
-from experiments import evidence, lab
-from grokjax.config import axis, default, product, zipped
+from experiments import evidence, lab, options
+from grokjax.config import ConfigDict, axis, default, product, zipped
 
 
 def paper() -> ConfigDict:
@@ -39,7 +37,7 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
 
 
 PRESETS = {"paper": paper, "three_seeds": three_seeds, "laptop": laptop}
-
+main = lab.experiment("weight_decay", __doc__, PRESETS, mechanism=evidence.at_the_end)
 
 if __name__ == "__main__":
-    lab.run("weight_decay", __doc__, PRESETS, mechanism=evidence.at_the_end)
+    options.start(main)

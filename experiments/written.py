@@ -1,8 +1,9 @@
-"""What an experiment leaves behind: numbers as JSON has them, figures, and what stands on them."""
+"""What an experiment writes: JSON, figures, and a record of the text on each figure."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,19 @@ import numpy as np
 
 from grokjax.core.errors import ConfigError
 
-if TYPE_CHECKING:  # what writes JSON alone need not wait for it
+if TYPE_CHECKING:  # scripts that write only JSON start faster without it
     from matplotlib.figure import Figure
 
 
-def plain(value: Any, digits: int | None = None) -> Any:
-    """The same without NumPy, and None where there is no number, as JSON wants it.
+def command(name: str, argv: Sequence[str]) -> str:
+    """The command of an experiment, as its results record it."""
+    return f"python -m experiments.{name} {shlex.join(argv)}".strip()
 
-    With `digits`, numbers to so many significant ones.
+
+def plain(value: Any, digits: int | None = None) -> Any:
+    """A value of JSON's types: no NumPy, and None for numbers that are not finite.
+
+    With `digits`, floats are rounded to so many significant digits.
     """
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
@@ -33,7 +39,7 @@ def plain(value: Any, digits: int | None = None) -> Any:
 
 
 def save_json(report: Mapping[str, Any], path: Path) -> None:
-    """Plain, one entry a line, in a folder that is there.
+    """Write a report, one entry a line, into a folder that exists.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -45,9 +51,9 @@ def save_json(report: Mapping[str, Any], path: Path) -> None:
 
 
 def save_figures(figures: "Iterable[tuple[str, Figure]]", directory: Path) -> dict[str, Any]:
-    """Small PNGs, in all their colours: of fewer, thin lines lose theirs first.
+    """Save small PNGs in full colour (with a palette thin lines lose theirs).
 
-    Returns what is written on each figure, by its stem, and the beginning of its file's hash.
+    Returns the text on each figure, by its stem, and the beginning of its file's hash.
     """
     directory.mkdir(parents=True, exist_ok=True)
     saved = {}
@@ -63,7 +69,7 @@ def digest(path: Path) -> str:
 
 
 def labels(figure: "Figure") -> dict[str, Any]:
-    """Title, legend, and of each axes its title and what stands along x and y."""
+    """The title, the legend, and of each axes its title, x label and y label."""
     legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes)]
     return {
         "title": figure.get_suptitle(),

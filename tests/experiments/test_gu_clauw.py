@@ -9,7 +9,7 @@ from grokjax.training import blocks
 
 
 @pytest.mark.parametrize(("kind", "size"), [("random", 0), ("square", 9), ("strip", 6)])
-def test_what_lies_outside_of_a_region_is_counted(kind, size):
+def test_share_outside_of_a_region_is_that_of_the_data(kind, size):
     data = modular(17, 0.4, held_out=kind, held_out_size=size)
     a, b = np.indices((17, 17))
     inside = {"random": a < 0, "square": (a < size) & (b < size), "strip": a < size}[kind]
@@ -18,13 +18,13 @@ def test_what_lies_outside_of_a_region_is_counted(kind, size):
     assert gu.outside(17, kind, size, 0.4) == pytest.approx(expected)
 
 
-def test_published_regions_leave_pairs_to_train_on_or_not():
-    # Of the widest strip fewer pairs are left than 30 %: nothing of the rest is tested.
+def test_share_outside_of_published_regions():
+    # Less than 30 % of the pairs lie outside of the widest strip, so none of them is tested.
     assert gu.outside(97, "strip", 68, 0.3) == 0
     assert gu.outside(97, "square", 61, 0.3) == pytest.approx(1 - 61**2 / (9409 - 2822))
 
 
-def test_every_region_of_the_laptops_preset_is_a_published_one():
+def test_laptop_regions_are_published_ones():
     _, rows = gu.laptop()
     config, whole = gu.paper()
     for row in rows:
@@ -40,7 +40,7 @@ def test_every_region_of_the_laptops_preset_is_a_published_one():
 STEPS = np.arange(0, 60, 2)
 
 
-def test_an_early_peak_rises_and_falls_again_before_the_end():
+def test_early_peak_rises_and_falls_before_the_end():
     bump = np.exp(-(((STEPS - 20) / 5) ** 2)) + np.linspace(0, 3, 30) * (STEPS > 40)
     assert clauw.early_peak(STEPS, bump, 40.0) == 20
     assert np.isnan(clauw.early_peak(STEPS, bump, 12.0))  # it has not fallen again
@@ -48,7 +48,7 @@ def test_an_early_peak_rises_and_falls_again_before_the_end():
     assert np.isnan(clauw.early_peak(STEPS, -STEPS * 1.0, 40.0))
 
 
-def test_the_published_orders_are_of_phases_that_there_are():
+def test_published_orders_use_known_phases():
     for order in clauw.ORDER.values():
         assert set(order) <= set(information_phases.PHASES)
     names = [information_phases.PHASES.index(x) for x in ("emergence", "decoupling", "finalising")]
@@ -56,21 +56,20 @@ def test_the_published_orders_are_of_phases_that_there_are():
     assert clauw.phase_order(phases) == ["emergence", "decoupling", "finalising"]
 
 
-def test_their_network_is_theirs():
+def test_paper_preset_is_the_published_network():
     config, rows = clauw.paper()
     assert (config.network, config.modulus, config.d_mlp) == ("mlp", 97, 250)
     assert len(rows) == 7 * 5
     assert {clauw.name_of({"optimizer": "adamw"} | row) for row in rows} >= set(clauw.ORDER)
 
 
-def test_neurons_that_are_left_out_stay_out_while_the_others_train(tmp_path):
+def test_removed_neurons_stay_out_while_others_train(tmp_path):
     config, _ = clauw.paper()
     config.modulus, config.d_mlp, config.steps = 7, 12, 40
     config.train_fraction, config.measures = 0.6, ("train_loss", "synergy", "synergy_set")
     config.eval_every = config.checkpoint_every = 20
     config.weight_decay = 0.1
-    lab.runner.run_sweep(resolve(config), tmp_path, say=lambda text: None, figures="none")
-    sweep = lab.open_sweep(tmp_path)
+    sweep = lab.trained(resolve(config), tmp_path)
     whole = clauw.retrained(sweep, 0, np.ones(12, bool))
     last = sweep.curves()["test_accuracy"].values[0, -1]
     assert whole["last_test_accuracy"] == pytest.approx(last, abs=1e-6)

@@ -18,17 +18,17 @@ from grokjax.config.axes import resolve
         ("repeated_subsequence", 512, 285_820, 6_000),
     ],
 )
-def test_the_presets_are_the_papers_runs(task, count, steps, fresh):
+def test_presets_are_the_papers_runs(task, count, steps, fresh):
     config, table = sequence_lab.both(task, (count,), steps)
     runs = resolve(config, lambda config: table).runs
-    found = [(run[f"{task}.num_sequences"], run.steps, run.seed) for run in runs]
+    rows = [(run[f"{task}.num_sequences"], run.steps, run.seed) for run in runs]
     wanted = ((0, fresh), (count, steps))
-    assert found == [(n, length, seed) for n, length in wanted for seed in range(3)]
+    assert rows == [(n, length, seed) for n, length in wanted for seed in range(3)]
     short = resolve(sequence_lab.fresh(task, 100)).runs
     assert [(run.seed, run.steps) for run in short] == [(0, 100), (1, 100), (2, 100)]
 
 
-def test_rows_say_when_the_losses_fell_and_what_changed(tmp_path):
+def test_rows_have_first_crossings_and_measures_over_training(tmp_path):
     steps = np.arange(0, 60, 10)
     ds = xr.Dataset(
         {

@@ -14,7 +14,7 @@ def sweep():
     return resolve(config, lambda config: rows)
 
 
-def test_every_way_is_set_against_one_that_is_there_and_differs_in_itself_alone():
+def test_every_way_differs_from_its_baseline_in_itself_alone():
     by_name = {way.name: way for way in EVERY}
     assert len(by_name) == len(EVERY)
     for way in EVERY:
@@ -26,38 +26,38 @@ def test_every_way_is_set_against_one_that_is_there_and_differs_in_itself_alone(
             assert differing <= {"weight_decay", "loss"} and way.fields != other.fields
 
 
-def test_three_seeds_of_each_and_no_run_of_two_ways(sweep):
-    chosen = [ways.places(sweep.runs, way, EVERY) for way in EVERY]
+def test_every_run_is_of_one_way_with_three_seeds(sweep):
+    chosen = [ways.runs_of(sweep.runs, way, EVERY) for way in EVERY]
     assert all(len(x) == 3 for x in chosen)
     assert sorted(sum(chosen, [])) == list(range(len(sweep.runs)))
-    for way, places in zip(EVERY, chosen, strict=True):
-        assert {sweep.runs[i].seed for i in places} == {0, 1, 2}
-        assert all(sweep.runs[i][name] == x for i in places for name, x in way.fields.items())
+    for way, numbers in zip(EVERY, chosen, strict=True):
+        assert {sweep.runs[i].seed for i in numbers} == {0, 1, 2}
+        assert all(sweep.runs[i][name] == x for i in numbers for name, x in way.fields.items())
 
 
-def test_the_table_counts_what_grokked_and_divides_by_the_baseline(sweep):
+def test_table_counts_runs_that_grok_and_divides_by_the_baseline(sweep):
     steps = np.full(len(sweep.runs), np.nan)
-    by_name = {way.name: ways.places(sweep.runs, way, EVERY) for way in EVERY}
+    by_name = {way.name: ways.runs_of(sweep.runs, way, EVERY) for way in EVERY}
     steps[by_name[ways.BASE]] = [600, 500, 700]
     steps[by_name["Muon"]] = [300, np.nan, 200]
     steps[by_name["LayerNorm"]] = [900, np.nan, np.nan]
     steps[by_name["StableMax"]] = [4000, 5000, 6000]
     measures = xr.Dataset({name: ("run", steps) for name in ("steps_to_memorize", "steps_to_grok")})
-    found = {row["way"]: row for row in ways.table(sweep.runs, measures, EVERY)}
-    assert (found["Muon"]["grokked"], found["Muon"]["seeds"]) == (2, 3)
-    assert (found["Muon"]["median"], found["Muon"]["median_without"]) == (300, 600)
-    assert found["Muon"]["ratio"] == 0.5
-    assert found["LayerNorm"]["grokked"] == 1 and np.isnan(found["LayerNorm"]["ratio"])
-    assert found["StableMax"]["median"] == 5000 and np.isnan(found["StableMax"]["ratio"])
-    assert found[ways.BASE]["against"] is None
+    rows = {row["way"]: row for row in ways.table(sweep.runs, measures, EVERY)}
+    assert (rows["Muon"]["grokked"], rows["Muon"]["seeds"]) == (2, 3)
+    assert (rows["Muon"]["median"], rows["Muon"]["median_without"]) == (300, 600)
+    assert rows["Muon"]["ratio"] == 0.5
+    assert rows["LayerNorm"]["grokked"] == 1 and np.isnan(rows["LayerNorm"]["ratio"])
+    assert rows["StableMax"]["median"] == 5000 and np.isnan(rows["StableMax"]["ratio"])
+    assert rows[ways.BASE]["against"] is None
 
 
-def test_a_smaller_budget_is_the_same_ways_in_fewer_updates():
+def test_smaller_budget_has_the_same_ways_with_fewer_updates():
     for whole, half in zip(EVERY, ways.ways(0.5), strict=True):
         assert half == whole._replace(fields=whole.fields | {"steps": whole.fields["steps"] // 2})
 
 
-def test_the_losses_have_a_panel_a_way_with_its_seeds(sweep):
+def test_losses_have_a_panel_for_each_way_with_its_seeds(sweep):
     runs = np.arange(len(sweep.runs))
     fields = sorted({name for run in sweep.runs for name in run})
     coords = {}
@@ -80,7 +80,7 @@ def test_the_losses_have_a_panel_a_way_with_its_seeds(sweep):
     assert max(figure.get_size_inches()) < 15
 
 
-# --- The table as a person reads it ---------------------------------------------------------------
+# --- The page -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_the_losses_have_a_panel_a_way_with_its_seeds(sweep):
         ([None] * 3, [None] * 3, ""),
     ],
 )
-def test_a_word_is_put_only_where_all_seeds_lie_apart(steps, others, how):
+def test_comparison_has_a_word_only_if_all_seeds_lie_apart(steps, others, how):
     assert ways_table.separated(steps, others) == how
 
 
-def test_how_often_chance_sets_equal_runs_apart():
+def test_probability_of_equal_runs_apart_by_chance():
     rng = np.random.default_rng(0)
     apart = [
         bool(ways_table.separated(*np.split(rng.permutation(6).astype(float), 2)))
@@ -107,16 +107,16 @@ def test_how_often_chance_sets_equal_runs_apart():
     assert np.mean(apart) == pytest.approx(ways_table.by_chance(3, 3), abs=0.02)
 
 
-def test_steps_are_said_with_their_range_and_those_of_runs_that_did_not_grok():
-    assert ways_table.said([300, 100, 200], 1_500) == "200 [100, 300]"
-    assert ways_table.said([300, None, 200], 1_500) == "300 [200, > 1,500]"
-    assert ways_table.said([None, None, 200], 1_500) == "> 1,500 [200, > 1,500]"
-    assert ways_table.said([None] * 3, 4_000) == "> 4,000"
-    assert ways_table.said([100, 200], 4_000) == "150 [100, 200]"
-    assert ways_table.said([100, None], 4_000) == "> 4,000 [100, > 4,000]"
+def test_range_text_shows_runs_that_did_not_grok():
+    assert ways_table.range_text([300, 100, 200], 1_500) == "200 [100, 300]"
+    assert ways_table.range_text([300, None, 200], 1_500) == "300 [200, > 1,500]"
+    assert ways_table.range_text([None, None, 200], 1_500) == "> 1,500 [200, > 1,500]"
+    assert ways_table.range_text([None] * 3, 4_000) == "> 4,000"
+    assert ways_table.range_text([100, 200], 4_000) == "150 [100, 200]"
+    assert ways_table.range_text([100, None], 4_000) == "> 4,000 [100, > 4,000]"
 
 
-def test_the_written_table_says_only_what_lies_apart():
+def test_page_has_a_sentence_only_for_ways_that_lie_apart():
     row = lambda way, against, steps, claim=None, memorized=(100, 100, None): {  # noqa: E731
         "way": way,
         "against": against,

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.chips import __main__ as bench
-from experiments.chips import account, hlo, programs, report, targets
+from experiments.benchmarks import chips, hlo, programs
 from grokjax.cli.arguments import run_main
 from grokjax.core.errors import ConfigError
 
-RESULTS = Path(bench.__file__).parents[1] / "results"
+RESULTS = Path(chips.__file__).parents[1] / "results"
 
 GPU = """HloModule jit_train, is_scheduled=true
 
@@ -54,25 +53,25 @@ ENTRY %main (m: (f32[8,4,10], f32[8,4,6])) -> (f32[8,4,10], f32[8,4,6]) {
 """
 
 
-def test_a_step_is_counted_by_hand_from_the_text_of_a_program():
+def test_costs_of_a_step_are_those_counted_by_hand():
     """Eight runs; after the product a kernel reads 4 of 6 rows, and of the same array 4 of 20."""
-    found = report.of_text(GPU, targets.CHIPS["h100"], runs=8, steps=5)
+    costs = chips.costs_of(hlo.step_kernels(GPU), chips.CHIPS["h100"], runs=8, steps=5)
     array = 4 * 4 * 10  # bytes of a run
-    assert found["operations"] == 2 * 4 * 6 * 10
+    assert costs["operations"] == 2 * 4 * 6 * 10
     product, after = array + 4 * 4 * 6 + 4 * 6 * 10, 3 * array
-    assert found["bytes"] == product + after
-    assert found["kernels"] == 2 and found["transfers"] == 0
-    assert found["precisions"] == {"bf16_bf16_f32_x3": 1}
-    arrays = {one["array"]: (one["read"], one["written"]) for one in found["arrays"]}
-    assert arrays["f32[8,4,10]"] == (5, 5) and arrays["f32[8,6,10]"] == (10, 5)
-    peak = 480 / targets.CHIPS["h100"].peaks["bfloat16_3x"]
+    assert costs["bytes"] == product + after
+    assert costs["bytes_of_whole_arrays"] == product + 2 * 4 * 6 * 10 + array
+    assert costs["kernels"] == 2 and costs["transfers"] == 0
+    assert costs["precisions"] == {"bf16_bf16_f32_x3": 1}
+    assert [x["kernel"] for x in costs["largest_kernels"]] == ["product", "next"]
+    peak = 480 / chips.CHIPS["h100"].peaks["bfloat16_3x"]
     memory = [size / 3.35e12 for size in (product, after)]
     expected = 1e6 * (max(peak, memory[0]) + memory[1])
-    assert found["roofline"]["at_peak_us"] == pytest.approx(expected)
+    assert costs["roofline"]["at_peak_us"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("text", "size", "near"),
+    ("text", "size", "on_chip"),
     [
         ("f32[8,114,3830]{2,1,0:T(8,128)}", 8 * 120 * 3840 * 4, False),
         ("f32[8,114,3830]{1,2,0:T(8,128)S(1)}", 8 * 3832 * 128 * 4, True),
@@ -80,9 +79,9 @@ def test_a_step_is_counted_by_hand_from_the_text_of_a_program():
         ("bf16[]", 2, False),
     ],
 )
-def test_arrays_take_whole_tiles_of_a_tpu(text, size, near):
-    (found,) = hlo.buffers(text)
-    assert found.bytes == size and found.near == near
+def test_arrays_are_padded_to_tiles_of_a_tpu(text, size, on_chip):
+    (array,) = hlo.arrays(text)
+    assert array.bytes == size and array.on_chip == on_chip
 
 
 @pytest.mark.parametrize(
@@ -94,15 +93,14 @@ def test_arrays_take_whole_tiles_of_a_tpu(text, size, near):
         ("dim_labels=bf_io->bf", 512),
     ],
 )
-def test_products_that_a_tpu_writes_as_convolutions_are_counted(attributes, summed):
-    second = hlo.buffers("f32[8,128,114]" if "0io" in attributes else "f32[512,114]")[0]
+def test_convolutions_of_a_tpu_count_as_products(attributes, summed):
+    second = hlo.arrays("f32[8,128,114]" if "0io" in attributes else "f32[512,114]")[0]
     if "01io" in attributes:
-        second = hlo.buffers("f32[8,2,2,114]")[0]
-    product = hlo.Instruction("c", "convolution", (), (), attributes)
-    assert account._convolution(product, second, second) == summed
+        second = hlo.arrays("f32[8,2,2,114]")[0]
+    assert hlo.convolution_terms(attributes, second) == summed
 
 
-def test_a_program_compiled_here_has_its_products_counted():
+def test_products_of_a_program_compiled_here_are_counted():
     """A CPU's compiler prints the same language."""
 
     def three(x, y):
@@ -110,17 +108,18 @@ def test_a_program_compiled_here_has_its_products_counted():
 
     x, y = jnp.ones((64, 96)), jnp.ones((96, 80))
     compiled = jax.jit(three).lower(x, y).compile()
-    module = hlo.parse(compiled.as_text())
-    found = list(account.kernels(module, module.entry))
-    assert sum(x.operations for x in found) == 2 * 2 * 64 * 96 * 80
-    assert sum(x.bytes for x in found) >= 4 * (2 * 64 * 96 + 2 * 96 * 80)
+    kernels = list(hlo.kernels(*hlo.parse(compiled.as_text())))
+    operations = sum(one.operations for x in kernels for one in x.products)
+    assert operations == 2 * 2 * 64 * 96 * 80
+    assert sum(x.bytes for x in kernels) >= 4 * (2 * 64 * 96 + 2 * 96 * 80)
 
 
-def test_the_programs_are_those_of_a_block_and_trace():
-    block = programs.mainline(2, modulus=7, train_fraction=0.5, d_model=8, num_heads=2, d_mlp=16)
-    for name, work in programs.work(block, inner=2).items():
-        out = jax.eval_shape(work.function, *work.arguments)
-        assert jax.tree.leaves(out)[0].shape[0] == 2, name
+def test_training_program_keeps_the_shapes_of_the_states():
+    fields = dict(modulus=7, train_fraction=0.5, d_model=8, num_heads=2, d_mlp=16)
+    function, arguments = programs.training_program(programs.mainline(2, **fields), inner=2)
+    result = jax.eval_shape(function, *arguments)
+    shapes = lambda tree: [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]  # noqa: E731
+    assert shapes(result) == shapes(arguments[0])
 
 
 @pytest.mark.parametrize(
@@ -128,42 +127,43 @@ def test_the_programs_are_those_of_a_block_and_trace():
     [
         ([], "--chip"),
         (["--chip", "h100", "--runs", "0"], "--runs"),
-        (["--chip", "v5e", "--programs", "trainign"], "training, scoring, measures"),
+        (["--chip", "v5e", "--layers", "0"], "--layers"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(arguments, words, capsys):
-    assert run_main(bench.main, arguments) == 2
+def test_invalid_argument_is_one_line(arguments, words, capsys):
+    assert run_main(chips.main, arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and words in error
 
 
 @pytest.mark.parametrize("chip", ["h100", "v5e", "v6e"])
-def test_a_chip_whose_compiler_is_not_installed_is_refused(chip, monkeypatch, capsys):
-    monkeypatch.setattr(targets, "missing", lambda chip: list(chip.packages))
-    targets.device.cache_clear()
-    assert run_main(bench.main, ["--chip", chip]) == 2
+def test_missing_compiler_is_an_error(chip, monkeypatch, capsys):
+    monkeypatch.setattr(chips, "missing", lambda chip: list(chip.packages))
+    chips.device.cache_clear()
+    assert run_main(chips.main, ["--chip", chip]) == 2
     assert "grokjax[chips]" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chip", ["h100", "v5e"])
 def test_programs_cost_what_was_recorded(chip):
     """Bytes, kernels and memory of eight runs, to a tenth, by the compilers recorded with them."""
-    if targets.missing(targets.CHIPS[chip]):
+    if chips.missing(chips.CHIPS[chip]):
         pytest.skip("the extra chips is not installed")
     recorded = json.loads((RESULTS / f"chips_{chip}_8.json").read_text())
-    command = [sys.executable, "-m", "experiments.chips", "--chip", chip, "--programs", "training"]
+    command = [sys.executable, "-m", "experiments.benchmarks.chips", "--chip", chip]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     now = json.loads(done.stdout.splitlines()[-1])
     for name in ("bytes", "kernels", "temporary_bytes"):
-        found, known = (x["programs"]["training"][name] for x in (now, recorded))
-        assert found == pytest.approx(known, rel=0.1), name
+        cost, expected = (x["programs"]["training"][name] for x in (now, recorded))
+        assert cost == pytest.approx(expected, rel=0.1), name
 
 
-def test_a_program_that_jaxlib_cannot_read_gets_one_line(monkeypatch):
+def test_program_that_jaxlib_cannot_read_is_a_config_error(monkeypatch):
     class Compiled:
         def as_text(self):
             raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure\nand more")
 
-    monkeypatch.setattr(report, "version", lambda package: "1.2")
-    with pytest.raises(ConfigError, match=r"cannot read .* libtpu 1\.2 has made.*RET_CHECK"):
-        report.text_of(Compiled(), targets.CHIPS["v6e"])
+    monkeypatch.setattr(chips, "version", lambda package: "1.2")
+    with pytest.raises(ConfigError, match=r"cannot read .* libtpu 1\.2: install.*RET_CHECK"):
+        chips.text_of(Compiled(), chips.CHIPS["v6e"])

@@ -1,0 +1,138 @@
+"""Measure how fast grokjax is on this machine, and PyTorch's loops next to it.
+
+    python -m experiments.benchmarks --out FILE.json [--quick]
+    python -m experiments.benchmarks --out FILE.json --blocks 1,8,128 --precisions float32
+
+The network is the paper's mainline run: p = 113, 30 % of the pairs. A run-step is one update of one
+run. Numbers are quartiles over repeats; calls that are compared take turns. Each section runs in a
+process of its own, and the file is written after each. Let nothing else run meanwhile. The PyTorch
+loops need torch.
+"""
+
+import argparse
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments import options as command_line
+from experiments.benchmarks import programs, timing
+from experiments.benchmarks.sections import SECTIONS
+from experiments.written import command, save_json
+from grokjax.config import sweep as config_lib
+from grokjax.core.errors import ConfigError, suggest
+
+
+def section(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The numbers of a section, or its error."""
+    if name in ("torch", "processes") and not timing.installed("torch"):
+        return {"skipped": "torch is not installed"}
+    try:
+        return timing.in_own_process(SECTIONS[name], options)
+    except Exception as error:
+        return {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+
+
+def summary(results: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Ratios of medians; None where a number is missing."""
+    median = lambda *path: find(results, *path, "median")  # noqa: E731
+    blocks = find(results, "training", "blocks", options.precisions[0]) or {}
+    ours = find(blocks, str(max(options.blocks)), "ms_per_run_step", "median")
+    products = (find(results, "training", "product") or {}).values()
+    peak = max((x["max"] for x in products), default=None)
+    beside = median("torch", "grokjax, beside them", "ms_per_run_step") or ours
+    others = {x: median("torch", x, "ms_per_run_step") for x in results.get("torch", {})}
+    return {
+        "peak_gflops": peak,
+        "fraction_of_peak": {n: ratio(x["gflops"]["median"], peak) for n, x in blocks.items()},
+        "mixed_fraction_of_peak": ratio(median("training", "mixed", "gflops"), peak),
+        "evaluation_in_training_steps": ratio(median("training", "evaluation"), ours),
+        "times_others": {name: ratio(x, beside) for name, x in others.items() if x},
+    }
+
+
+def ratio(x: float | None, y: float | None) -> float | None:
+    return None if x is None or not y else float(f"{x / y:.4g}")
+
+
+def find(results: Any, *path: str) -> Any:
+    for key in path:
+        results = results.get(key) if isinstance(results, Mapping) else None
+    return results
+
+
+def lines(name: str, value: Any) -> Iterator[str]:
+    """Results as text, a line each: medians with quartiles."""
+    if isinstance(value, Mapping) and "median" in value:
+        quartiles = f"[{value['lower_quartile']:g} to {value['upper_quartile']:g}]"
+        yield f"{name:<70} {value['median']:g} {quartiles}"
+    elif isinstance(value, Mapping):
+        for key, x in value.items():
+            yield from lines(f"{name}, {key}", x)
+    elif not isinstance(value, list | tuple):
+        yield f"{name:<70} {value}"
+
+
+def main(argv: list[str]) -> int:
+    options = _options(argv)
+    out, chosen = Path(options.out), options.sections
+    results: dict[str, Any] = {
+        "command": command("benchmarks", argv),
+        "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "settings": vars(options),
+    }
+    save_json(results, out)  # an error here costs no time
+    results["machine"] = timing.in_own_process(timing.describe_machine)
+    for number, name in enumerate(chosen):
+        timing.say(f"[{number + 1}/{len(chosen)}] {name}")
+        results[name] = section(name, options)
+        results["summary"] = summary(results, options)
+        save_json(results, out)
+        print(*lines(name, results[name]), sep="\n", flush=True)
+    print(*lines("summary", results["summary"]), f"written to {out}", sep="\n")
+    loops = list(results.get("torch", {}).values())
+    loops += find(results, "processes", "processes") or []
+    differ = any(find(loop, "same_losses") is False for loop in loops)
+    return int(differ or any("error" in results[name] for name in chosen))
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = command_line.parser("benchmarks", __doc__)
+    names = lambda text: tuple(text.split(","))  # noqa: E731
+    parser.add_argument("--out", metavar="FILE", required=True, help="JSON file to write")
+    parser.add_argument("--quick", action="store_true", help="a tiny network: does it work?")
+    for name, default in (("blocks", (1, 2, 4, 8, 16, 32)), ("products", (1024, 2048, 4096))):
+        text = {"blocks": "numbers of runs", "products": "sizes of square matrices"}[name]
+        parser.add_argument(f"--{name}", type=_numbers, metavar="N,N", default=default, help=text)
+    parser.add_argument("--precisions", type=names, metavar="NAME,NAME", default=("float32",))
+    parser.add_argument("--repeats", type=int, default=7, metavar="N")
+    parser.add_argument("--seconds", type=float, default=1.0, help="that a timed call lasts")
+    sections = ", ".join(SECTIONS)
+    parser.add_argument(
+        "--sections", type=names, metavar="NAME,NAME", default=tuple(SECTIONS), help=sections
+    )
+    options = parser.parse_args(argv)
+    for name in options.precisions:
+        config_lib.check("precision", name)
+    for name in options.sections:
+        if name not in SECTIONS:
+            raise ConfigError(f"--sections: {suggest(name, SECTIONS)}")
+    sizes = dict(fields={}, moduli=programs.MIXED_MODULI, torch_runs=8, measured=16, starts=3)
+    sizes |= dict(sweep_steps=300, checked=20)
+    if options.quick:
+        fields = dict(modulus=11, train_fraction=0.5, d_model=16, num_heads=2, d_mlp=32)
+        sizes |= dict(fields=fields, moduli=(10, 11), torch_runs=2, measured=2, starts=1)
+        sizes |= dict(sweep_steps=6, checked=6, blocks=(1, 2), products=(64, 128))
+        sizes |= dict(repeats=2, seconds=0.01)
+    return argparse.Namespace(**vars(options) | sizes)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,8,128")
+    return tuple(sorted({int(x) for x in text.split(",")}))
+
+
+if __name__ == "__main__":
+    command_line.start(main)

@@ -1,1 +1,0 @@
-"""How fast grokjax is on this machine: `python -m experiments.throughput --help`."""
