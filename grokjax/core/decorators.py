@@ -16,7 +16,7 @@ class Show(NamedTuple):
         panel: the title of the panel that it shares with measures of the same title.
         axis: the label of that panel's y axis.
         with_losses: also draw the loss of every split in that panel, on a logarithmic axis.
-        line: the number of its line style in `grokjax.plots.look.LINES`.
+        line: the number of its line style in `grokjax.plots.style.LINES`.
         phase: the phase of training that a summary's step ends, marked by a vertical line.
         otherwise: the label of that line for a run that did not grok.
     """

@@ -15,9 +15,9 @@ from grokjax.plots.frequencies import (
     frequencies_figure,
     spectra_figure,
 )
-from grokjax.plots.look import STYLE, Levels
 from grokjax.plots.run import draw_measures, draw_phase_ends, progress_band_figure, progress_figure
 from grokjax.plots.saving import WHICH, all_figures, figure, overview, save_all
+from grokjax.plots.style import STYLE, Levels
 from grokjax.plots.sweep import (
     draw_phase_diagram,
     draw_steps_to_grok,

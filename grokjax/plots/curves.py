@@ -9,44 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from grokjax.plots.look import (
-    BLACK,
-    STYLE,
-    UNIT_RANGE,
-    Levels,
-    entitle,
-    finish,
-    markevery,
-    new_figure,
-    proxy,
-    split_dashes,
-    step_limits,
-)
+from grokjax.plots import style
 from grokjax.plots.run import loss_label
 from grokjax.plots.saving import figure
 from grokjax.plots.titles import prefix
-from grokjax.results.view import (
-    KINDS,
-    column,
-    distinct,
-    index_among_others,
-    matrix,
-    splits,
-    spread_over,
-    steps_of,
-    swept,
-    text,
-    varied,
-    with_runs,
-    words,
-)
+from grokjax.results import view
 
 _MAX_CURVES = 400
 _MAX_COLUMNS = 6
 _CURVES = {"loss": "losses", "accuracy": "accuracies"}
 
 
-@figure("sweep", shows=splits, recorded=True)
+@figure("sweep", shows=view.splits, recorded=True)
 def curves_figure(ds: xr.Dataset) -> Figure:
     """Losses and accuracies of all runs, coloured by the first swept axis that is not the seed.
 
@@ -57,32 +31,32 @@ def curves_figure(ds: xr.Dataset) -> Figure:
 
     The title says what is left out.
     """
-    ds = with_runs(ds)
-    axes = swept(ds)
+    ds = view.with_runs(ds)
+    axes = view.swept(ds)
     hue = (*axes, "seed" if "seed" in ds.coords else "run")[0]
-    kinds = [kind for kind in KINDS if splits(ds, kind)] or ["loss"]
-    drawn = ds.isel(run=spread_over(ds.sizes["run"], _MAX_CURVES))
-    levels = Levels(ds, hue)
+    kinds = [kind for kind in view.KINDS if view.splits(ds, kind)] or ["loss"]
+    drawn = ds.isel(run=view.spread_over(ds.sizes["run"], _MAX_CURVES))
+    levels = style.Levels(ds, hue)
     panels = list(_columns(drawn, axes[1] if len(axes) > 1 else None))
-    height = STYLE["height"] if len(kinds) == 2 else 4.6
-    width = max(STYLE["width"], 2.2 + 3.2 * len(panels))
-    figure, grid = new_figure(len(kinds), len(panels), True, width, height, sharey="row")
+    height = style.STYLE["height"] if len(kinds) == 2 else 4.6
+    width = max(style.STYLE["width"], 2.2 + 3.2 * len(panels))
+    figure, grid = style.new_figure(len(kinds), len(panels), True, width, height, sharey="row")
     for i, (title, ds_column) in enumerate(panels):
         for ax, kind in zip(grid[:, i], kinds, strict=True):
             draw_curves(ds_column, ax, kind, levels, bands=len(axes) > 2)
-            step_limits(ds, ax)
+            style.step_limits(ds, ax)
             if len(panels) > 2:
                 ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
             if i:
                 ax.set_ylabel("")
-        grid[0, i].set_title(title, fontsize=STYLE["title"])
-        grid[-1, i].set_xlabel("step", fontsize=STYLE["label"])
+        grid[0, i].set_title(title, fontsize=style.STYLE["title"])
+        grid[-1, i].set_xlabel("step", fontsize=style.STYLE["label"])
     names = {split: dashes for kind in kinds for split, dashes in _dashes(ds, kind).items()}
-    handles = [proxy(words(split), linestyle=dashes) for split, dashes in names.items()]
-    if np.isfinite(steps_of(ds, "diverged_at")).any():
-        handles.append(proxy("diverged", marker="x"))
+    handles = [style.proxy(view.words(split), linestyle=dashes) for split, dashes in names.items()]
+    if np.isfinite(view.steps_of(ds, "diverged_at")).any():
+        handles.append(style.proxy("diverged", marker="x"))
     levels.explain(figure, grid, handles)
-    return entitle(figure, _title(ds, kinds, drawn.sizes["run"], hue, panels), width)
+    return style.entitle(figure, _title(ds, kinds, drawn.sizes["run"], hue, panels), width)
 
 
 def _columns(ds: xr.Dataset, facet: str | None) -> Iterator[tuple[str, xr.Dataset]]:
@@ -90,41 +64,41 @@ def _columns(ds: xr.Dataset, facet: str | None) -> Iterator[tuple[str, xr.Datase
     if facet is None:
         yield "", ds
         return
-    values = column(ds, facet)
-    levels = distinct(values)
-    for i in spread_over(len(levels), _MAX_COLUMNS):
+    values = view.column(ds, facet)
+    levels = view.distinct(values)
+    for i in view.spread_over(len(levels), _MAX_COLUMNS):
         runs = [run for run, value in enumerate(values) if value == levels[i]]
-        yield f"{words(facet)} {text(levels[i])}", ds.isel(run=runs)
+        yield f"{view.words(facet)} {view.text(levels[i])}", ds.isel(run=runs)
 
 
 def _title(ds: xr.Dataset, kinds: list[str], count: int, hue: str, panels: list) -> list[str]:
-    total, axes = ds.sizes["run"], swept(ds)
+    total, axes = ds.sizes["run"], view.swept(ds)
     shown = f"{total} run{'s' * (total > 1)}"
     shown = shown if count == total else f"{count} of the {shown}"
     facet = axes[1] if len(axes) > 1 else None
-    others = ", ".join(words(x) for x in varied(ds) if x not in (hue, facet))
+    others = ", ".join(view.words(x) for x in view.varied(ds) if x not in (hue, facet))
     note = f"Runs of one colour differ in: {others}" if others else ""
     if len(axes) > 2:
         note = f"Lines: medians. Bands: lowest to highest over {others}"
-    levels = len(distinct(column(ds, facet))) if facet else 0
+    levels = len(view.distinct(view.column(ds, facet))) if facet else 0
     if levels > len(panels):
-        note += f". Shown: {len(panels)} of {levels} values of {words(facet)}"
+        note += f". Shown: {len(panels)} of {levels} values of {view.words(facet)}"
     subject = " and ".join(_CURVES[kind] for kind in kinds)
     return [f"{prefix(ds)}{subject} of {shown}", note]
 
 
 def draw_curves(
-    ds: xr.Dataset, ax: Axes, kind: str, levels: Levels | None = None, bands: bool = False
+    ds: xr.Dataset, ax: Axes, kind: str, levels: style.Levels | None = None, bands: bool = False
 ) -> Axes:
     """Draw "loss" or "accuracy" of every run: train dashed, test solid, other splits dotted.
 
     A cross marks the last finite point of a diverged run. With `bands`, the median of the runs of a
     level and a band from their lowest to their highest replace the runs.
     """
-    ds = with_runs(ds)
-    levels = levels or Levels(ds, "seed")
+    ds = view.with_runs(ds)
+    levels = levels or style.Levels(ds, "seed")
     dashes = _dashes(ds, kind)
-    tables = {split: matrix(ds, f"{split}_{kind}") for split in dashes}
+    tables = {split: view.matrix(ds, f"{split}_{kind}") for split in dashes}
     marked = "test" if "test" in dashes else next(iter(dashes), "")
     for split, table in tables.items():
         # Train lies on top: its dashes let the other lines show through.
@@ -137,10 +111,10 @@ def draw_curves(
     if kind == "loss" and (numbers > 0).any() and not (numbers < 0).any():
         ax.set_yscale("log")
     if kind == "accuracy":
-        ax.set_ylim(*UNIT_RANGE)
-    step_limits(ds, ax)
+        ax.set_ylim(*style.UNIT_RANGE)
+    style.step_limits(ds, ax)
     ax.set_ylabel(loss_label(ds) if kind == "loss" else "accuracy (share correct)")
-    return finish(ax, has_data=bool(ax.lines))
+    return style.finish(ax, has_data=bool(ax.lines))
 
 
 def _draw_runs(
@@ -148,43 +122,45 @@ def _draw_runs(
     ax: Axes,
     split: str,
     table: np.ndarray,
-    levels: Levels,
+    levels: style.Levels,
     look: dict,
     marked: bool,
 ) -> None:
-    diverged = steps_of(ds, "diverged_at")
-    thin = {"linewidth": 1.2, "alpha": 0.85, "markersize": STYLE["marker"], **look}
+    diverged = view.steps_of(ds, "diverged_at")
+    thin = {"linewidth": 1.2, "alpha": 0.85, "markersize": style.STYLE["marker"], **look}
     for i, (value, row) in enumerate(zip(levels.of(ds), table, strict=False)):
         seen = np.isfinite(row)
         if not seen.any():
             continue
         steps, row = ds["step"].values[seen], row[seen]
-        every = markevery(len(steps), 5, offset=i)
+        every = style.markevery(len(steps), 5, offset=i)
         marker = levels.marker(value) if marked or len(row) == 1 else None
         own = {"color": levels.colour(value), "marker": marker, "markevery": every}
         ax.plot(steps, row, label=f"{split} {i}", **own, **thin)
         if np.isfinite(diverged[i]):
-            look = {"color": BLACK, "markersize": 7, "zorder": 4, "clip_on": False}
+            look = {"color": style.BLACK, "markersize": 7, "zorder": 4, "clip_on": False}
             ax.plot(steps[-1], row[-1], "x", **look)
 
 
 def _draw_bands(
-    ds: xr.Dataset, ax: Axes, split: str, table: np.ndarray, levels: Levels, look: dict
+    ds: xr.Dataset, ax: Axes, split: str, table: np.ndarray, levels: style.Levels, look: dict
 ) -> None:
     values = levels.of(ds)
-    for value in distinct(values):
+    for value in view.distinct(values):
         rows = table[[i for i, x in enumerate(values) if x == value]]
         seen = np.isfinite(rows).any(axis=0)
         if not seen.any():
             continue
         steps, rows, colour = ds["step"].values[seen], rows[:, seen], levels.colour(value)
-        own = {"color": colour, "marker": levels.marker(value), "markersize": STYLE["marker"]}
-        own["markevery"] = markevery(len(steps), 5, offset=levels.distinct.index(value))
-        ax.plot(steps, np.nanmedian(rows, axis=0), label=f"{split} {text(value)}", **own, **look)
+        own = {"color": colour, "marker": levels.marker(value), "markersize": style.STYLE["marker"]}
+        own["markevery"] = style.markevery(len(steps), 5, offset=levels.distinct.index(value))
+        ax.plot(
+            steps, np.nanmedian(rows, axis=0), label=f"{split} {view.text(value)}", **own, **look
+        )
         ends = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
         ax.fill_between(steps, *ends, color=colour, alpha=0.13, linewidth=0)
 
 
 def _dashes(ds: xr.Dataset, kind: str) -> dict[str, Any]:
     """The dashes of each split's lines."""
-    return {x: split_dashes(x, index_among_others(ds, x)) for x in splits(ds, kind)}
+    return {x: style.split_dashes(x, view.index_among_others(ds, x)) for x in view.splits(ds, kind)}

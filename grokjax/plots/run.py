@@ -9,21 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax.plots.look import (
-    STYLE,
-    UNIT_RANGE,
-    Look,
-    entitle,
-    finish,
-    handles_of,
-    legend_below,
-    look_of,
-    look_of_entry,
-    markevery,
-    new_figure,
-    plain_numbers,
-    step_limits,
-)
+from grokjax.plots import style
 from grokjax.plots.saving import figure
 from grokjax.plots.titles import (
     describe,
@@ -33,23 +19,7 @@ from grokjax.plots.titles import (
     phases,
     unreached,
 )
-from grokjax.results.view import (
-    MAX_ENTRIES,
-    entries,
-    has_data,
-    listed,
-    long_name,
-    matrix,
-    meaningful,
-    median_step,
-    over_steps,
-    show,
-    splits,
-    steps_of,
-    units,
-    with_runs,
-    words,
-)
+from grokjax.results import view
 
 MAX_OTHERS = 8
 """Panels for measures that declare none."""
@@ -73,11 +43,11 @@ class Panel(NamedTuple):
 
 def drawable(ds: xr.Dataset) -> list[str]:
     """The measures over steps without a further axis, or with a short one: a line an entry."""
-    axes = {name: entries(ds, name) for name in over_steps(ds)}
+    axes = {name: view.entries(ds, name) for name in view.over_steps(ds)}
     return [
         name
         for name, axis in axes.items()
-        if ds[name].ndim == 2 or (axis and ds.sizes[axis] <= MAX_ENTRIES)
+        if ds[name].ndim == 2 or (axis and ds.sizes[axis] <= view.MAX_ENTRIES)
     ]
 
 
@@ -88,7 +58,7 @@ def progress_figure(ds_run: xr.Dataset) -> Figure:
     A task without these measures has panels for its losses, accuracies and weights instead. Every
     other measure has its own panel.
     """
-    ds_run = meaningful(with_runs(ds_run))
+    ds_run = view.meaningful(view.with_runs(ds_run))
     return _progress(ds_run, heading(ds_run))
 
 
@@ -99,7 +69,7 @@ def progress_band_figure(ds_group: xr.Dataset) -> Figure:
     Lines are medians and bands reach from the lowest to the highest value, over the runs with a
     finite value at that step.
     """
-    ds_group = meaningful(with_runs(ds_group))
+    ds_group = view.meaningful(view.with_runs(ds_group))
     band = f"Lines: medians of {ds_group.sizes['run']} runs. Bands: lowest to highest."
     return _progress(ds_group, [describe(ds_group), band + numbers_of_keys(ds_group)])
 
@@ -108,26 +78,28 @@ def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
     panels, without_panel = panels_of(ds)
     columns = min(2 if len(panels) < 5 else 3, len(panels))
     rows = -(-len(panels) // columns)
-    width = max(STYLE["width"] / 2 * columns, 6.5)
-    figure, axes = new_figure(rows, columns, True, width, STYLE["height"] / 2 * rows)
+    width = max(style.STYLE["width"] / 2 * columns, 6.5)
+    figure, axes = style.new_figure(rows, columns, True, width, style.STYLE["height"] / 2 * rows)
     phased = any(np.isfinite(_median_of(ds, name)) for name in phases(ds))
     for i, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
         draw_measures(ds, ax, panel.names, panel.log)
-        step_limits(ds, ax)
+        style.step_limits(ds, ax)
         draw_phase_ends(ds, ax, labels=i < columns)
-        ax.set_title(panel.title, fontsize=STYLE["title"], pad=42 if i < columns and phased else 6)
-        ax.set_ylabel(panel.ylabel, fontsize=STYLE["label"])
+        ax.set_title(
+            panel.title, fontsize=style.STYLE["title"], pad=42 if i < columns and phased else 6
+        )
+        ax.set_ylabel(panel.ylabel, fontsize=style.STYLE["label"])
         if panel.unit_range:
-            ax.set_ylim(*UNIT_RANGE)
+            ax.set_ylim(*style.UNIT_RANGE)
         if ax.get_yscale() == "linear":
-            plain_numbers(ax.yaxis)
-        ax.set_xlabel("step", fontsize=STYLE["label"])
+            style.plain_numbers(ax.yaxis)
+        ax.set_xlabel("step", fontsize=style.STYLE["label"])
         if panel.legend and ax.lines:
-            legend_below(ax, *handles_of([ax]))
+            style.legend_below(ax, *style.handles_of([ax]))
     for ax in axes.flat[len(panels) :]:
         ax.remove()
-    more = f"No panel for: {listed(map(words, without_panel))}" if without_panel else ""
-    return entitle(figure, [*title, unreached(ds), divergence(ds), more], width)
+    more = f"No panel for: {view.listed(map(view.words, without_panel))}" if without_panel else ""
+    return style.entitle(figure, [*title, unreached(ds), divergence(ds), more], width)
 
 
 # --- Panels ---------------------------------------------------------------------------------------
@@ -140,21 +112,21 @@ def panels_of(ds: xr.Dataset) -> tuple[list[Panel], list[str]]:
     losses and accuracies have panels of their own.
     """
     names = drawable(ds)
-    names = [name for name in names if has_data(ds, name).any()] or names
+    names = [name for name in names if view.has_data(ds, name).any()] or names
     losses, accuracies = (
-        tuple(f"{split}_{kind}" for split in splits(ds, kind)) for kind in ("loss", "accuracy")
+        tuple(f"{split}_{kind}" for split in view.splits(ds, kind)) for kind in ("loss", "accuracy")
     )
     declared: dict[str, list[str]] = {}
-    for name in (name for name in names if show(name).panel and not entries(ds, name)):
-        declared.setdefault(show(name).panel, []).append(name)
+    for name in (name for name in names if view.show(name).panel and not view.entries(ds, name)):
+        declared.setdefault(view.show(name).panel, []).append(name)
     panels = []
     for title, members in sorted(declared.items()):
-        first = show(members[0])
+        first = view.show(members[0])
         beside = losses if first.with_losses else ()
         panels.append(Panel(title, first.axis, (*members, *beside), log=first.with_losses))
-    if any(show(name).with_losses for panel in panels for name in panel.names):
+    if any(view.show(name).with_losses for panel in panels for name in panel.names):
         hidden = {name for name in names if name.endswith("_accuracy")}
-        hidden |= {name for name in names if entries(ds, name) in _AXES_ELSEWHERE}
+        hidden |= {name for name in names if view.entries(ds, name) in _AXES_ELSEWHERE}
     else:
         of_splits = [
             Panel("Losses", loss_label(ds), losses, log=True),
@@ -169,17 +141,17 @@ def panels_of(ds: xr.Dataset) -> tuple[list[Panel], list[str]]:
 
 
 def _alone(ds: xr.Dataset, name: str) -> Panel:
-    title = long_name(ds, name)
+    title = view.long_name(ds, name)
     title = textwrap.fill(title[:1].upper() + title[1:], 44)
-    unit = units(ds, name)
-    legend = entries(ds, name) is not None
+    unit = view.units(ds, name)
+    legend = view.entries(ds, name) is not None
     return Panel(title, unit or "value", (name,), log=unit == "nats", legend=legend)
 
 
 def loss_label(ds: xr.Dataset) -> str:
     """The label of an axis of losses, with the units of the first."""
-    names = [f"{split}_loss" for split in splits(ds, "loss")]
-    unit = units(ds, names[0]) if names else ""
+    names = [f"{split}_loss" for split in view.splits(ds, "loss")]
+    unit = view.units(ds, names[0]) if names else ""
     return f"loss ({unit})" if unit else "loss"
 
 
@@ -189,7 +161,7 @@ def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = Fa
     A variable with a further axis, such as heads, has a line for each entry. Steps without a finite
     value are left out. A logarithmic axis needs values that are never negative.
     """
-    ds, positive, negative = with_runs(ds), False, False
+    ds, positive, negative = view.with_runs(ds), False, False
     for i, (look, values) in enumerate(_lines(ds, names)):
         seen = np.isfinite(values).any(axis=0)
         if not seen.any():
@@ -201,10 +173,10 @@ def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = Fa
             middle,
             color=look.colour,
             linestyle=look.dashes,
-            linewidth=STYLE["line"],
+            linewidth=style.STYLE["line"],
             marker=look.marker,
-            markersize=STYLE["marker"],
-            markevery=markevery(len(steps), 8, offset=i),
+            markersize=style.STYLE["marker"],
+            markevery=style.markevery(len(steps), 8, offset=i),
             label=look.label,
             zorder=2.9 - min(i, 8) / 10,  # the subject of the panel lies on top
         )
@@ -217,18 +189,18 @@ def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = Fa
         negative |= bool((values < 0).any())
     if log and positive and not negative:
         ax.set_yscale("log")  # a zero visibly drops off the bottom
-    return finish(ax, has_data=bool(ax.lines))
+    return style.finish(ax, has_data=bool(ax.lines))
 
 
-def _lines(ds: xr.Dataset, names: Sequence[str]) -> Iterator[tuple[Look, np.ndarray]]:
+def _lines(ds: xr.Dataset, names: Sequence[str]) -> Iterator[tuple[style.Look, np.ndarray]]:
     """The lines of a panel, each with its values [run, step]."""
     for i, name in enumerate(names):
-        values = matrix(ds, name)
-        if name in ds and (axis := entries(ds, name)):
+        values = view.matrix(ds, name)
+        if name in ds and (axis := view.entries(ds, name)):
             for j, entry in enumerate(ds[axis].values.tolist()):
-                yield look_of_entry(axis, entry, j, ds.sizes[axis]), values[..., j]
+                yield style.look_of_entry(axis, entry, j, ds.sizes[axis]), values[..., j]
         else:
-            yield look_of(ds, name, i), values
+            yield style.look_of(ds, name, i), values
 
 
 # --- Phases ---------------------------------------------------------------------------------------
@@ -240,7 +212,7 @@ def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
     The labels stand above the panel, and its title must leave room for them. Set the limits of the
     x axis first.
     """
-    ds = with_runs(ds)
+    ds = view.with_runs(ds)
     left, right = ax.get_xlim()
     ends = {name: _median_of(ds, name) for name in phases(ds)}
     ends = {name: ends[name] for name in sorted(ends, key=ends.get) if left <= ends[name] <= right}
@@ -249,8 +221,8 @@ def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
         ax.axvline(end, color="0.35", linestyle=(0, (4, 3)), linewidth=1, zorder=1)
     centres = _spread([(end - left) / (right - left) for end in ends.values()], 0.27)
     for (name, end), centre in zip(ends.items(), centres if labels else [], strict=labels):
-        label = f"{show(name).phase}\nends"
-        label = label if grokked else show(name).otherwise or label
+        label = f"{view.show(name).phase}\nends"
+        label = label if grokked else view.show(name).otherwise or label
         ax.annotate(
             f"{label} {end:,.0f}",
             xy=(end, 1),
@@ -259,7 +231,7 @@ def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
             textcoords="axes fraction",
             ha="center",
             va="bottom",
-            fontsize=STYLE["tick"],
+            fontsize=style.STYLE["tick"],
             arrowprops={"arrowstyle": "-", "color": "0.35", "shrinkA": 0, "shrinkB": 0},
         )
     return ax
@@ -267,8 +239,8 @@ def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
 
 def _median_of(ds: xr.Dataset, name: str) -> float:
     """The median of a step over the runs; NaN unless most runs reached it."""
-    steps = steps_of(ds, name)
-    return median_step(np.where(np.isfinite(steps), steps, np.inf))
+    steps = view.steps_of(ds, name)
+    return view.median_step(np.where(np.isfinite(steps), steps, np.inf))
 
 
 def _spread(centres: list[float], gap: float) -> list[float]:

@@ -10,34 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import NullLocator
 
-from grokjax.plots.look import (
-    DASHES,
-    STYLE,
-    Levels,
-    entitle,
-    finish,
-    legend_below,
-    new_figure,
-    norm_of,
-    plain_numbers,
-    proxy,
-)
+from grokjax.plots import style
 from grokjax.plots.saving import figure
 from grokjax.plots.titles import prefix
-from grokjax.results.view import (
-    column,
-    distinct,
-    grokking,
-    later_than_all,
-    median_step,
-    numeric,
-    range_text,
-    swept,
-    text,
-    varied,
-    with_runs,
-    words,
-)
+from grokjax.results import view
 
 _BEYOND = {"never": (1.05, "not grokked"), "unfinished": (1.05, ""), "diverged": (1.11, "diverged")}
 """Heights, as fractions of the panel's, and names of the rows for runs that did not grok."""
@@ -56,38 +32,40 @@ def steps_to_grok_figure(ds: xr.Dataset, axis: str, hue: str | None = None) -> F
         axis: a field of the runs, numbers or names.
         hue: a field for colours and markers; by default another swept axis, if any.
     """
-    ds = with_runs(ds)
-    hue = hue or next((name for name in swept(ds) if name != axis), None)
-    figure, axes = new_figure(1, 1, height=5.6)
-    levels = Levels(ds, hue)
+    ds = view.with_runs(ds)
+    hue = hue or next((name for name in view.swept(ds) if name != axis), None)
+    figure, axes = style.new_figure(1, 1, height=5.6)
+    levels = style.Levels(ds, hue)
     draw_steps_to_grok(ds, axes[0, 0], axis, levels)
     handles = _outcomes(ds)
-    levels.explain(figure, axes, handles, dashes=DASHES)
+    levels.explain(figure, axes, handles, dashes=style.DASHES)
     meaning = ds["steps_to_grok"].attrs.get("definition", "").partition(";")[0]
-    return entitle(figure, [f"{prefix(ds)}steps to grok against {words(axis)}", meaning])
+    return style.entitle(figure, [f"{prefix(ds)}steps to grok against {view.words(axis)}", meaning])
 
 
-def draw_steps_to_grok(ds: xr.Dataset, ax: Axes, axis: str, levels: Levels | None = None) -> Axes:
+def draw_steps_to_grok(
+    ds: xr.Dataset, ax: Axes, axis: str, levels: style.Levels | None = None
+) -> Axes:
     """Draw a dot for each run that grokked; those that did not are above the panel.
 
     The line is the median, for which a run that did not grok counts as later than all others: it
     has a gap where half of the runs or fewer grokked. Names have no order and no line between them.
     Runs that share a value are side by side.
     """
-    ds = with_runs(ds)
-    values = column(ds, axis)
+    ds = view.with_runs(ds)
+    values = view.column(ds, axis)
     exact, jittered = _scale_x(ax, values)
-    levels = levels or Levels(ds, None)
-    heights, outcome = grokking(ds)
-    later = later_than_all(ds)
+    levels = levels or style.Levels(ds, None)
+    heights, outcome = view.grokking(ds)
+    later = view.later_than_all(ds)
     for i, level in enumerate(levels.distinct):
         colour, runs = levels.colour(level), np.array([v == level for v in levels.of(ds)])
         _draw_dots(ax, jittered, heights, np.where(runs, outcome, ""), colour, levels.marker(level))
         groups = [runs & (exact == x) for x in np.unique(exact[runs])]
         at = [np.median(jittered[group]) for group in groups]
-        median = [median_step(later[group]) for group in groups]
-        look = {"linestyle": DASHES[i % 4], "linewidth": 1.2}
-        if not numeric(value for value in values if value is not None):
+        median = [view.median_step(later[group]) for group in groups]
+        look = {"linestyle": style.DASHES[i % 4], "linewidth": 1.2}
+        if not view.numeric(value for value in values if value is not None):
             look = {"linestyle": "", "marker": "_", "markersize": 22, "markeredgewidth": 1.6}
         ax.plot(at, median, color=colour, label="median", **look)
     span = heights[outcome == "grokked"]
@@ -95,10 +73,10 @@ def draw_steps_to_grok(ds: xr.Dataset, ax: Axes, axis: str, levels: Levels | Non
         ax.set_yscale("log")
     elif span.size:
         ax.set_ylim(0, 1.08 * span.max())
-    ax.set_xlabel(words(axis), fontsize=STYLE["label"])
-    ax.set_ylabel("steps to grok (steps)", fontsize=STYLE["label"])
-    finish(ax)
-    plain_numbers(ax.yaxis)
+    ax.set_xlabel(view.words(axis), fontsize=style.STYLE["label"])
+    ax.set_ylabel("steps to grok (steps)", fontsize=style.STYLE["label"])
+    style.finish(ax)
+    style.plain_numbers(ax.yaxis)
     if not span.size:
         ax.set_yticks([])
         ax.text(0.5, 0.5, "no run grokked", transform=ax.transAxes, ha="center", va="center")
@@ -133,13 +111,13 @@ def _draw_dots(
         ax.plot(x[runs], np.full(runs.sum(), height), **look, **beyond)
         if word not in (text.get_text() for text in ax.texts):
             at_left = {"transform": ax.transAxes, "ha": "right", "va": "center"}
-            ax.text(-0.01, height, word, fontsize=STYLE["tick"], **at_left)
+            ax.text(-0.01, height, word, fontsize=style.STYLE["tick"], **at_left)
 
 
 def _scale_x(ax: Axes, values: list) -> tuple[np.ndarray, np.ndarray]:
     """Scale the x axis for the values of a field; return each x, without and with its jitter."""
-    ordered = distinct(values)
-    if numeric(ordered):
+    ordered = view.distinct(values)
+    if view.numeric(ordered):
         exact, ticks = np.array(values, float), np.array(ordered, float)
         positive = ticks[ticks > 0]
         if ticks[0] >= 0 and positive.size and ticks[-1] >= 10 * positive[0]:
@@ -157,7 +135,7 @@ def _scale_x(ax: Axes, values: list) -> tuple[np.ndarray, np.ndarray]:
         same = jittered == centre
         jittered[same] += width * (np.linspace(-0.5, 0.5, same.sum()) if same.sum() > 1 else 0.0)
         fits = centre - last >= 0.065 * span
-        labels.append(text(value, 3) if fits else "")
+        labels.append(view.text(value, 3) if fits else "")
         last = centre if fits else last
     ax.set_xticks(ticks, labels)
     ax.xaxis.set_minor_locator(NullLocator())
@@ -169,15 +147,15 @@ def _scale_x(ax: Axes, values: list) -> tuple[np.ndarray, np.ndarray]:
 @figure("pair", shows=_has_steps)
 def phase_diagram_figure(ds: xr.Dataset, x: str, y: str) -> Figure:
     """Median steps to grok over two swept axes, with the number of runs that grokked."""
-    ds = with_runs(ds)
-    columns, rows = (len(distinct(column(ds, name))) for name in (x, y))
+    ds = view.with_runs(ds)
+    columns, rows = (len(view.distinct(view.column(ds, name))) for name in (x, y))
     width, height = min(max(6.5, 2.6 + 0.8 * columns), 16), min(max(4.6, 2.4 + 0.5 * rows), 14)
-    figure, axes = new_figure(1, 1, width=width, height=height)
+    figure, axes = style.new_figure(1, 1, width=width, height=height)
     draw_phase_diagram(ds, axes[0, 0], x, y)
-    pooled = ", ".join(words(name) for name in varied(ds) if name not in (x, y))
+    pooled = ", ".join(view.words(name) for name in view.varied(ds) if name not in (x, y))
     over = f" (over {pooled})" if pooled else ""
     note = f"Colour: median steps{over}. Numbers: runs that grokked, of all runs."
-    return entitle(figure, [f"{prefix(ds)}steps to grok", note], width)
+    return style.entitle(figure, [f"{prefix(ds)}steps to grok", note], width)
 
 
 def draw_phase_diagram(ds: xr.Dataset, ax: Axes, x: str, y: str) -> Axes:
@@ -185,30 +163,30 @@ def draw_phase_diagram(ds: xr.Dataset, ax: Axes, x: str, y: str) -> Axes:
 
     For the median, a run that did not grok counts as later than all others.
     """
-    ds = with_runs(ds)
-    values = [column(ds, name) for name in (x, y)]
-    columns, rows = map(distinct, values)
-    later = later_than_all(ds)
+    ds = view.with_runs(ds)
+    values = [view.column(ds, name) for name in (x, y)]
+    columns, rows = map(view.distinct, values)
+    later = view.later_than_all(ds)
     cells: dict[tuple[int, int], list[float]] = {}
     for a, b, steps in zip(*values, later, strict=True):
         cells.setdefault((rows.index(b), columns.index(a)), []).append(float(steps))
     medians = np.full((len(rows), len(columns)), np.nan)
     for cell, steps in cells.items():
-        medians[cell] = median_step(np.array(steps))
-    norm = norm_of(medians[np.isfinite(medians)])
-    image = ScalarMappable(norm, matplotlib.colormaps[STYLE["colours"]])
+        medians[cell] = view.median_step(np.array(steps))
+    norm = style.norm_of(medians[np.isfinite(medians)])
+    image = ScalarMappable(norm, matplotlib.colormaps[style.STYLE["colours"]])
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
     for cell in np.ndindex(medians.shape):
         _draw_cell(ax, cell, cells.get(cell, []), medians[cell], image)
     for axis, name, levels in ((ax.xaxis, x, columns), (ax.yaxis, y, rows)):
         stride = -(-len(levels) // 20)
-        axis.set_ticks(range(0, len(levels), stride), [text(v, 3) for v in levels[::stride]])
-        axis.set_label_text(words(name), fontsize=STYLE["label"])
+        axis.set_ticks(range(0, len(levels), stride), [view.text(v, 3) for v in levels[::stride]])
+        axis.set_label_text(view.words(name), fontsize=style.STYLE["label"])
     if np.isfinite(medians).any():
         bar = ax.figure.colorbar(image, ax=ax, label="steps to grok (median)")
-        plain_numbers(bar.ax.yaxis)
-    legend_below(ax.figure, _cell_kinds(cells, medians))
-    return finish(ax, grid=False)
+        style.plain_numbers(bar.ax.yaxis)
+    style.legend_below(ax.figure, _cell_kinds(cells, medians))
+    return style.finish(ax, grid=False)
 
 
 def _draw_cell(
@@ -227,7 +205,7 @@ def _draw_cell(
     if steps:
         dark = most and float(np.dot(image.to_rgba(median)[:3], (0.299, 0.587, 0.114))) < 0.45
         box = None if most else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-        size = max(5, min(STYLE["tick"], 360 / ax.get_xlim()[1]))
+        size = max(5, min(style.STYLE["tick"], 360 / ax.get_xlim()[1]))
         look = {"ha": "center", "va": "center", "fontsize": size, "bbox": box}
         count = f"{grokked}/{len(steps)}" + "…" * unfinished
         ax.text(column, row, count, color="white" if dark else "black", **look)
@@ -235,18 +213,20 @@ def _draw_cell(
 
 def _outcomes(ds: xr.Dataset) -> list[Line2D]:
     """Legend handles for the markers and the line of `draw_steps_to_grok`."""
-    heights, outcome = grokking(ds)
+    heights, outcome = view.grokking(ds)
     handles = []
     if (outcome == "grokked").any():
-        handles.append(proxy("a run that grokked", marker="o"))
-        handles.append(proxy("median (if most grokked)", marker="_", markersize=14))
+        handles.append(style.proxy("a run that grokked", marker="o"))
+        handles.append(style.proxy("median (if most grokked)", marker="_", markersize=14))
     for kind, label, look in (
         ("never", "not within {} steps", {"marker": "^", "markerfacecolor": "none"}),
         ("unfinished", "not yet, at step {} of more", {"marker": "$?$"}),
         ("diverged", "diverged at step {}", {"marker": "x"}),
     ):
         if (outcome == kind).any():
-            handles.append(proxy(label.format(range_text(heights[outcome == kind])), **look))
+            handles.append(
+                style.proxy(label.format(view.range_text(heights[outcome == kind])), **look)
+            )
     return handles
 
 

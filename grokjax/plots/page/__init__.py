@@ -4,7 +4,7 @@ grokjax.page.write("runs/weight_decay", "report.html")
 grokjax.page.write(["runs/mainline", "runs/moduli"], "both.html")   # a tab each
 
 plotly.js, which the page contains, draws the curves from float32 arrays. Compared with Vega (altair
-6.3) for four charts of 20 measures, in Chromium 156 without a GPU on two busy cores:
+6.3) for four charts of 20 measures, in Chromium 156 without a GPU on two busy cores::
 
                              30 runs x 300 steps    300 runs x 100 steps
     size of the page (MB)    plotly 7.9, Vega 6.0   plotly 11.0, Vega 17.7

@@ -7,18 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from grokjax.results.view import (
-    KINDS,
-    diverged,
-    entries,
-    long_name,
-    matrix,
-    over_steps,
-    show,
-    split_of,
-    text,
-    units,
-)
+from grokjax.results import view
 
 MAX_ENTRIES = 12
 """Entries of a further axis, such as heads or matrices, that have curves."""
@@ -56,8 +45,8 @@ def curves(ds: xr.Dataset, recorded: xr.Dataset, span: int, notes: list[str]) ->
             variables.append(
                 {
                     **_about(source, line.name),
-                    "log": units(source, line.name) == "nats" and not (line.values < 0).any(),
-                    "share": split_of(line.name)[1] == KINDS[1],
+                    "log": view.units(source, line.name) == "nats" and not (line.values < 0).any(),
+                    "share": view.split_of(line.name)[1] == view.KINDS[1],
                     "key": f"{line.key} {where}",
                     "label": f"{line.label}, {where}" if line.key in both else line.label,
                     "group": len(groups),
@@ -80,25 +69,29 @@ class _Line(NamedTuple):
 def _lines(ds: xr.Dataset) -> list[_Line]:
     """The curves of a run: one for each variable over steps, or for each entry of a short axis."""
     lines = []
-    for name in over_steps(ds):
-        axis, values, label = entries(ds, name), matrix(ds, name), long_name(ds, name)
+    for name in view.over_steps(ds):
+        axis, values, label = (
+            view.entries(ds, name),
+            view.matrix(ds, name),
+            view.long_name(ds, name),
+        )
         if ds[name].ndim == 2:
             lines.append(_Line(name, label, name, values))
         elif axis in ds.coords and axis != "frequency" and ds.sizes[axis] <= MAX_ENTRIES:
-            for i, entry in enumerate(map(text, ds[axis].values.tolist())):
+            for i, entry in enumerate(map(view.text, ds[axis].values.tolist())):
                 key, of_entry = f"{name} {entry}", f"{label}, {axis} {entry}"
                 lines.append(_Line(key, of_entry, name, values[..., i]))
     return [line for line in lines if np.isfinite(line.values).any()]
 
 
 def _about(ds: xr.Dataset, name: str) -> dict[str, str]:
-    return {"units": units(ds, name), "definition": str(ds[name].attrs.get("definition", ""))}
+    return {"units": view.units(ds, name), "definition": str(ds[name].attrs.get("definition", ""))}
 
 
 def _first_choice(keys: Sequence[str]) -> list[str]:
     """The four curves to begin with: losses and accuracies as far as there are any."""
     names = {key: key.split()[0] for key in keys}
-    special = sorted(x for x in set(names.values()) if show(x).with_losses)
+    special = sorted(x for x in set(names.values()) if view.show(x).with_losses)
     wanted = ("test_loss", "train_loss", "test_accuracy", *special)
     first = [next((key for key in keys if names[key] == name), None) for name in wanted]
     return list(dict.fromkeys([*filter(None, first), *keys]))[:4]
@@ -111,7 +104,7 @@ def spectra(ds: xr.Dataset, span: int, notes: list[str]) -> dict[str, Any]:
     between the lowest and the highest of their run, see `quantised`. Adds to `notes` if steps are
     left out.
     """
-    names = [name for name in over_steps(ds) if "frequency" in ds[name].dims]
+    names = [name for name in view.over_steps(ds) if "frequency" in ds[name].dims]
     tables = {name: by_frequency(ds, name) for name in names}
     tables = {name: x for name, x in tables.items() if x is not None and np.isfinite(x).any()}
     if not tables:
@@ -122,10 +115,12 @@ def spectra(ds: xr.Dataset, span: int, notes: list[str]) -> dict[str, Any]:
     if len(chosen) < len(steps):
         notes.append(f"Spectra: {len(chosen)} of {len(steps)} checkpoints are in this page.")
     variables = []
-    for name, values in sorted(tables.items(), key=lambda item: not show(item[0]).panel):
+    for name, values in sorted(tables.items(), key=lambda item: not view.show(item[0]).panel):
         codes, low, high = quantised(values[:, chosen])
         ends = {"low": low.tolist(), "high": high.tolist(), "values": encoded(codes.astype("<u2"))}
-        variables.append({"key": name, "label": long_name(ds, name), **_about(ds, name), **ends})
+        variables.append(
+            {"key": name, "label": view.long_name(ds, name), **_about(ds, name), **ends}
+        )
     keys = ds["key_frequency"].values.astype(bool) if "key_frequency" in ds else []
     frequencies = ds["frequency"].values
     return {
@@ -142,7 +137,7 @@ def by_frequency(ds: xr.Dataset, name: str) -> np.ndarray | None:
     if others - {"part"}:
         return None
     values = ds[name].transpose("run", "step", ..., "frequency").values.astype(float)
-    values[diverged(ds)] = np.nan
+    values[view.diverged(ds)] = np.nan
     return np.sqrt((values**2).sum(axis=2)) if others else values
 
 

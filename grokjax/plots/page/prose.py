@@ -7,18 +7,7 @@ import numpy as np
 import xarray as xr
 
 from grokjax.plots.titles import describe
-from grokjax.results.view import (
-    axes_of,
-    column,
-    distinct,
-    grokking,
-    last_steps,
-    listed,
-    range_text,
-    steps_of,
-    text,
-    words,
-)
+from grokjax.results import view
 
 _FLAT = 8
 """Key frequencies; more mean a spectrum without peaks."""
@@ -26,9 +15,9 @@ _FLAT = 8
 
 def runs_data(ds: xr.Dataset) -> list[dict[str, Any]]:
     """The data of each run for the charts: its values along the axes and its outcome."""
-    axes, (steps, outcome) = axes_of(ds), grokking(ds)
-    values = {axis: [text(x) for x in column(ds, axis)] for axis in axes}
-    order = {axis: [text(x) for x in distinct(column(ds, axis))] for axis in axes}
+    axes, (steps, outcome) = view.axes_of(ds), view.grokking(ds)
+    values = {axis: [view.text(x) for x in view.column(ds, axis)] for axis in axes}
+    order = {axis: [view.text(x) for x in view.distinct(view.column(ds, axis))] for axis in axes}
     return [
         {
             "run": number,
@@ -38,23 +27,26 @@ def runs_data(ds: xr.Dataset) -> list[dict[str, Any]]:
             "outcome": str(outcome[i]),
             "ranks": {axis: order[axis].index(values[axis][i]) for axis in axes},
         }
-        for i, number in enumerate(column(ds, "run"))
+        for i, number in enumerate(view.column(ds, "run"))
     ]
 
 
 def _name(number: int, values: Mapping[str, str]) -> str:
-    about = ", ".join(f"{words(axis)} {value}" for axis, value in values.items())
+    about = ", ".join(f"{view.words(axis)} {value}" for axis, value in values.items())
     return f"run {number}" + (f": {about}" if about else "")
 
 
 def facts(ds: xr.Dataset) -> list[tuple[str, str]]:
     """What was trained, in a few lines."""
-    last = last_steps(ds)
+    last = view.last_steps(ds)
     return [
         ("trained", describe(ds)),
         ("runs", str(ds.sizes["run"])),
-        *((words(x), listed(text(y) for y in distinct(column(ds, x)))) for x in axes_of(ds)),
-        ("steps", range_text(last) if len(last) else "none"),
+        *(
+            (view.words(x), view.listed(view.text(y) for y in view.distinct(view.column(ds, x))))
+            for x in view.axes_of(ds)
+        ),
+        ("steps", view.range_text(last) if len(last) else "none"),
         ("checkpoints", f"{ds.sizes.get('step', 0)}"),
     ]
 
@@ -63,16 +55,16 @@ def settings(ds: xr.Dataset) -> list[tuple[str, str]]:
     """The settings that all runs share."""
     others = ("run", "ended_at", "ended_by")
     fields = [name for name, x in ds.coords.items() if x.dims == ("run",) and name not in others]
-    values = {field: set(column(ds, field)) for field in fields}
+    values = {field: set(view.column(ds, field)) for field in fields}
     shared = {field: next(iter(x)) for field, x in values.items() if len(x) == 1}
-    return [(words(field), text(x)) for field, x in shared.items() if x is not None]
+    return [(view.words(field), view.text(x)) for field, x in shared.items() if x is not None]
 
 
 def outcome(ds: xr.Dataset) -> str:
     """How many runs grokked, in one sentence."""
     if "steps_to_grok" not in ds:
         return ""
-    steps, outcome = grokking(ds)
+    steps, outcome = view.grokking(ds)
     parts = []
     for kind, phrase in (
         ("grokked", f"{{}} of {ds.sizes['run']} runs grokked, at step {{}}"),
@@ -82,7 +74,7 @@ def outcome(ds: xr.Dataset) -> str:
     ):
         runs = outcome == kind
         if runs.any():
-            parts.append(phrase.format(runs.sum(), range_text(steps[runs])))
+            parts.append(phrase.format(runs.sum(), view.range_text(steps[runs])))
         elif kind == "grokked":
             parts.append(f"0 of {ds.sizes['run']} runs grokked")
     return "; ".join(parts) + "."
@@ -91,24 +83,24 @@ def outcome(ds: xr.Dataset) -> str:
 def warnings(ds: xr.Dataset, made_with: Mapping[str, Any]) -> list[str]:
     """Caveats to show above everything else."""
     lines = [str(x) for x in made_with.get("warnings", ())]
-    last, count = last_steps(ds), ds.sizes["run"]
-    diverged = np.isfinite(steps_of(ds, "diverged_at"))
+    last, count = view.last_steps(ds), ds.sizes["run"]
+    diverged = np.isfinite(view.steps_of(ds, "diverged_at"))
     if "steps" in ds.coords:
-        ended_by = column(ds, "ended_by") if "ended_by" in ds.coords else [None] * count
+        ended_by = view.column(ds, "ended_by") if "ended_by" in ds.coords else [None] * count
         rules = np.array([rule or "" for rule in ended_by])
         ruled = rules != ""
-        for rule in distinct(rules[ruled].tolist()):
+        for rule in view.distinct(rules[ruled].tolist()):
             lines.append(f"{(rules == rule).sum()} of {count} runs ended early by a rule: {rule}.")
-        budget = np.array(column(ds, "steps"), float)
+        budget = np.array(view.column(ds, "steps"), float)
         short = (last < budget) & ~diverged & ~ruled
         if short.any():
             lines.append(
                 f"{short.sum()} of {count} runs are measured up to step "
-                f"{range_text(last[short])} of {range_text(budget[short])}: they were stopped "
-                "early or are still training."
+                f"{view.range_text(last[short])} of {view.range_text(budget[short])}: "
+                "they were stopped early or are still training."
             )
     if diverged.any():
-        which = listed(str(column(ds, "run")[i]) for i in np.flatnonzero(diverged))
+        which = view.listed(str(view.column(ds, "run")[i]) for i in np.flatnonzero(diverged))
         lines.append(f"Diverged, and measured until then: run {which}.")
     if "key_frequency" in ds:
         flat = int((ds["key_frequency"].values.astype(bool).sum(axis=1) > _FLAT).sum())
@@ -123,7 +115,7 @@ def warnings(ds: xr.Dataset, made_with: Mapping[str, Any]) -> list[str]:
 def made_with(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Versions, device and command."""
     return [
-        (words(name), " ".join(value) if isinstance(value, list) else str(value))
+        (view.words(name), " ".join(value) if isinstance(value, list) else str(value))
         for name, value in about.items()
         if name != "warnings"
     ]

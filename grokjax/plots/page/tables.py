@@ -7,26 +7,7 @@ import numpy as np
 import xarray as xr
 
 from grokjax.plots.page.arrays import by_frequency
-from grokjax.results import dataset
-from grokjax.results.view import (
-    axes_of,
-    cells_of,
-    column,
-    distinct,
-    grokking,
-    has_data,
-    last_steps,
-    later_than_all,
-    long_name,
-    matrix,
-    recorded,
-    steps_of,
-    swept,
-    table_columns,
-    text,
-    units,
-    words,
-)
+from grokjax.results import dataset, view
 
 WANTED = 0.95
 """Coverage of the intervals of medians."""
@@ -52,25 +33,25 @@ class Table(NamedTuple):
 
 def runs_table(ds: xr.Dataset, curves: xr.Dataset) -> Table:
     """One row per run: its values along the axes, steps, final losses and key frequencies."""
-    columns = [("run", "its number in runs.csv", [Cell(str(x), x) for x in column(ds, "run")])]
-    for axis in axes_of(ds):
-        order = distinct(column(ds, axis))
-        cells = [Cell(text(x), order.index(x)) for x in column(ds, axis)]
-        columns.append((words(axis), "swept", cells))
-    seen, diverged_at = _evaluated(ds, curves), steps_of(ds, "diverged_at")
+    columns = [("run", "its number in runs.csv", [Cell(str(x), x) for x in view.column(ds, "run")])]
+    for axis in view.axes_of(ds):
+        order = view.distinct(view.column(ds, axis))
+        cells = [Cell(view.text(x), order.index(x)) for x in view.column(ds, axis)]
+        columns.append((view.words(axis), "swept", cells))
+    seen, diverged_at = _evaluated(ds, curves), view.steps_of(ds, "diverged_at")
     for name in _per_run(ds):
-        about, values = _definition(ds, name), matrix(ds, name)
-        if units(ds, name) == "steps":
+        about, values = _definition(ds, name), view.matrix(ds, name)
+        if view.units(ds, name) == "steps":
             crossing = name.startswith("steps_to_")  # the first step with a property
             about += "; in brackets the evaluations between which it lies" * crossing
             cells = [_step(x, seen[i], diverged_at[i], crossing) for i, x in enumerate(values)]
         else:
             cells = [_number(x) for x in values]
-        columns.append((long_name(ds, name), about, cells))
-    for name in table_columns(ds):
+        columns.append((view.long_name(ds, name), about, cells))
+    for name in view.table_columns(ds):
         if ds[name].ndim == 2 and "step" in ds[name].dims:
-            cells = [_number(x) for x in _at_last(matrix(ds, name))]
-            columns.append((f"final {words(name)}", _definition(ds, name), cells))
+            cells = [_number(x) for x in _at_last(view.matrix(ds, name))]
+            columns.append((f"final {view.words(name)}", _definition(ds, name), cells))
     if "key_frequency" in ds and ds["key_frequency"].any():
         columns += _keys(ds)
     headings = [(heading, about) for heading, about, _ in columns]
@@ -86,15 +67,17 @@ def _per_run(ds: xr.Dataset) -> list[str]:
     names = [
         str(name) for name, x in ds.data_vars.items() if x.dims == ("run",) and x.dtype.kind in "if"
     ]
-    names = [x for x in names if x == "steps_to_grok" or has_data(ds, x).any()]
+    names = [x for x in names if x == "steps_to_grok" or view.has_data(ds, x).any()]
     names = [name for name in names if name != "diverged_at"]
-    return sorted(names, key=lambda name: (units(ds, name) != "steps", name == "steps_to_grok"))
+    return sorted(
+        names, key=lambda name: (view.units(ds, name) != "steps", name == "steps_to_grok")
+    )
 
 
 def _evaluated(ds: xr.Dataset, curves: xr.Dataset) -> list[np.ndarray]:
     """The steps at which each run was evaluated."""
     source = curves if "test_loss" in curves and curves.sizes.get("step") else ds
-    return [source["step"].values[row] for row in recorded(source, "test_loss")]
+    return [source["step"].values[row] for row in view.recorded(source, "test_loss")]
 
 
 def _step(step: float, seen: np.ndarray, diverged_at: float, crossing: bool) -> Cell:
@@ -163,21 +146,23 @@ def margin(keys: np.ndarray, norms: np.ndarray) -> tuple[float, float]:
 
 def groups_table(ds: xr.Dataset) -> Table | None:
     """Median steps to grok over the seeds of each cell, with its interval; None without seeds."""
-    axes, cells = swept(ds), cells_of(ds)
+    axes, cells = view.swept(ds), view.cells_of(ds)
     if "steps_to_grok" not in ds or max(map(len, cells.values())) < 2:
         return None
-    later = np.where(np.isnan(later_than_all(ds)), np.inf, later_than_all(ds))
-    last, (_, outcome) = last_steps(ds), grokking(ds)
-    orders = {axis: distinct(column(ds, axis)) for axis in axes}
+    later = np.where(np.isnan(view.later_than_all(ds)), np.inf, view.later_than_all(ds))
+    last, (_, outcome) = view.last_steps(ds), view.grokking(ds)
+    orders = {axis: view.distinct(view.column(ds, axis)) for axis in axes}
     rows = []
     for values, runs in cells.items():
-        row = [Cell(text(x), orders[axis].index(x)) for axis, x in zip(axes, values, strict=True)]
+        row = [
+            Cell(view.text(x), orders[axis].index(x)) for axis, x in zip(axes, values, strict=True)
+        ]
         rows.append(row + _group(later[runs], last[runs], outcome[runs]))
     about = (
         "two values of runs, and the chance that the median of all possible seeds lies between "
         "them; a run that did not grok counts as later than all others"
     )
-    heads = [(words(axis), "swept") for axis in axes]
+    heads = [(view.words(axis), "swept") for axis in axes]
     heads += [("grokked", "runs"), ("median steps to grok", "over the seeds"), ("interval", about)]
     return Table(heads, rows)
 

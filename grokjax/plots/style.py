@@ -26,17 +26,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from grokjax.results.view import (
-    column,
-    distinct,
-    index_among_others,
-    numeric,
-    recorded,
-    show,
-    split_of,
-    text,
-    words,
-)
+from grokjax.results import view
 
 STYLE = {
     "width": 10.0,  # inches
@@ -84,18 +74,18 @@ _SPLITS = {"train": Look("train", BLUE, "--", "o"), "test": Look("test", _ORANGE
 
 def look_of(ds: xr.Dataset, name: str, i: int = 0) -> Look:
     """The look of a variable: that of its split, the declared one, or the `i`-th default."""
-    split, _ = split_of(name)
+    split, _ = view.split_of(name)
     if split:
-        i = index_among_others(ds, split)
+        i = view.index_among_others(ds, split)
         other = Look(
-            words(split),
+            view.words(split),
             (AMBER, BLACK, _GREEN, _PURPLE)[i % 4],
             split_dashes(split, i),
             MARKERS[2 + i % 8],
         )
         return _SPLITS.get(split, other)
-    label = show(name).label or words(name)
-    if (line := show(name).line) is not None:
+    label = view.show(name).label or view.words(name)
+    if (line := view.show(name).line) is not None:
         return Look(label, *LINES[line])
     colour = (BLACK, _PURPLE, _GREEN, AMBER)[i % 4]
     return Look(label, colour, DASHES[i % 4], MARKERS[i % len(MARKERS)])
@@ -110,7 +100,9 @@ def look_of_entry(field: str, value: Any, i: int, count: int) -> Look:
     """The look of the `i`-th of `count` entries of an axis, such as a head."""
     shade = STYLE["brightest"] * i / max(count - 1, 1)
     colour = matplotlib.colormaps[STYLE["colours"]](shade)
-    return Look(f"{words(field)} {text(value)}", colour, DASHES[i % 4], MARKERS[i % len(MARKERS)])
+    return Look(
+        f"{view.words(field)} {view.text(value)}", colour, DASHES[i % 4], MARKERS[i % len(MARKERS)]
+    )
 
 
 class Levels:
@@ -121,14 +113,14 @@ class Levels:
 
     def __init__(self, ds: xr.Dataset, field: str | None):
         self.field = field
-        self.distinct = distinct(self.of(ds))
-        self.continuous = len(self.distinct) > _MAX_LEVELS and numeric(self.distinct)
+        self.distinct = view.distinct(self.of(ds))
+        self.continuous = len(self.distinct) > _MAX_LEVELS and view.numeric(self.distinct)
         self._map = matplotlib.colormaps[STYLE["colours"]].resampled(256)
         self._norm = norm_of(np.array(self.distinct, float)) if self.continuous else None
 
     def of(self, ds: xr.Dataset) -> list:
         """The level of each run of `ds`, which may be a selection of the runs."""
-        return column(ds, self.field) if self.field else [0] * ds.sizes["run"]
+        return view.column(ds, self.field) if self.field else [0] * ds.sizes["run"]
 
     def colour(self, value: Any) -> tuple:
         """The colour of a level: lightness grows with the value, or with its rank if few."""
@@ -148,12 +140,14 @@ class Levels:
         if self.continuous:
             shades = self._map(np.linspace(0, STYLE["brightest"], 256))
             colours = matplotlib.colors.ListedColormap(shades)
-            figure.colorbar(ScalarMappable(self._norm, colours), ax=axes, label=words(self.field))
+            figure.colorbar(
+                ScalarMappable(self._norm, colours), ax=axes, label=view.words(self.field)
+            )
         elif self.field:
             shown = self.distinct[:_MAX_LEVELS]
             for i, value in enumerate(shown):
                 look = {"color": self.colour(value), "marker": self.marker(value)}
-                label = f"{words(self.field)} {text(value)}"
+                label = f"{view.words(self.field)} {view.text(value)}"
                 handles.append(proxy(label, linestyle=dashes[i % len(dashes)], **look))
             if len(self.distinct) > len(shown):
                 handles.append(proxy(f"and {len(self.distinct) - len(shown)} others"))
@@ -233,11 +227,11 @@ def _calm(ax: Axes) -> None:
 def step_limits(ds: xr.Dataset, ax: Axes) -> None:
     """Limit the x axis to the recorded steps; labels of phases rely on these limits."""
     steps = ds["step"].values
-    seen = recorded(ds, "train_loss").any(axis=0)
+    seen = view.recorded(ds, "train_loss").any(axis=0)
     steps = steps[seen] if seen.any() else steps
     low, high = (float(steps.min()), float(steps.max())) if steps.size else (0.0, 0.0)
     if high == low:  # a single step: up to the run's last one
-        high = max([low + 1, *(x for x in column(ds, "steps") if "steps" in ds.coords)])
+        high = max([low + 1, *(x for x in view.column(ds, "steps") if "steps" in ds.coords)])
     margin = 0.02 * (high - low)
     ax.set_xlim(low - margin, high + margin)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
