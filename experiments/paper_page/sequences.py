@@ -1,7 +1,7 @@
-"""Results of the paper's sequence tasks (appendix D.3), in words and a table."""
+"""Results of the paper's sequence tasks (appendix D.3) as Markdown tables, by seed."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from experiments.paper_page.judged import in_short, number, over
 from experiments.paper_page.recorded import Results, Run, grouped
@@ -14,52 +14,59 @@ THEIRS = ((9, 288), (490, 1_818), (1_582, 2_180), (1_542, 2_056), (1_029, 1_963)
 NOT_RUN = "Not run here."
 
 
-def skip_trigram(results: Results) -> str:
-    """When the losses fall, and on fresh data the attention to the key."""
-    lines = []
-    for count, runs in by_size(results, "skip_trigram"):
-        if count:
-            train, test = (_steps(runs, "1.0", split) for split in ("train", "test"))
-            lines.append(
-                f"- on {count} sequences for {_trained(runs)} the training loss is below 1 from "
-                f"step {train}, the test loss from {test}, and {_ends(runs)} at the end"
-            )
-            continue
-        steps, values = at_steps(runs, "attention_to_key", (100, 200))
-        pairs = zip(steps, values, strict=True)
-        first, second = (f"{_list([x[0] for x in heads])} at step {at}" for at, heads in pairs)
-        lines.append(
-            f"- {_fresh(runs, '1.0', '0.1')}; meanwhile the head's attention to the key rises from "
-            f"{first} to {second}"
-        )
-    return "\n".join(lines) or NOT_RUN
+class Measure(NamedTuple):
+    """A measure of heads at some steps, next to the losses on fresh data."""
+
+    name: str
+    words: str
+    steps: tuple[int, ...]
+    of_heads: Callable[[Any], float]
 
 
-def repeated_subsequence(results: Results) -> str:
-    """When the loss falls on fresh data, and the prefix-matching score of the best head."""
-    kinds = {
-        "each layer added to the stream": False,
-        "the stream doubled at each layer, as the authors' code has it": True,
-    }
-    lines = []
-    for words, doubled in kinds.items():
-        runs = fresh(results, "repeated_subsequence")
-        if runs := [run for run in runs if run.fields.get(DOUBLED) == doubled]:
-            steps, scores = at_steps(runs, "prefix_matching_score", (500, 1_000, 2_000))
-            best = ", ".join(
-                f"{_list([max(map(max, layers)) for layers in x])} at step {number(step)}"
-                for step, x in zip(steps, scores, strict=True)
-            )
-            lines.append(
-                f"- {words}: {_fresh(runs, '2.0', '1.0')}; meanwhile the largest prefix-matching "
-                f"score of a head is {best}"
-            )
-    return "\n".join(lines) or NOT_RUN
+TASKS = {
+    "skip_trigram": (
+        ("1.0", "0.1"),
+        Measure("attention_to_key", "the head's attention to the key", (100, 200), lambda x: x[0]),
+    ),
+    "repeated_subsequence": (
+        ("2.0", "1.0"),
+        Measure(
+            "prefix_matching_score",
+            "largest prefix-matching score of a head",
+            (500, 1_000, 2_000),
+            lambda layers: max(map(max, layers)),
+        ),
+    ),
+}
+"""By task: levels of the test loss, and the measure."""
+
+
+def losses_table(task: str) -> Callable[[Results], str]:
+    """A function that makes the table of a task: when its losses fall, with the measure."""
+    levels, measure = TASKS[task]
+
+    def make(results: Results) -> str:
+        below = [f"test loss below {float(level):g}, from step" for level in levels]
+        at = [f"{measure.words} at step {step:,}" for step in measure.steps]
+        head = ("runs", "steps", "training loss below 1, from step", *below, "test loss at the end")
+        rows = []
+        for (count, doubled), runs in _kinds(results, task):
+            words = f"{count} sequences" if count else "fresh data"
+            cells = [words + ", doubled stream" * bool(doubled), _trained(runs)]
+            cells.append(_steps(runs, "train", "1.0") if count else "")
+            cells += [_steps(runs, "test", level) for level in levels]
+            cells.append(_by_seed([run.numbers["last"]["test_loss"] for run in runs]))
+            scores = [_heads_by_seed(runs, measure, step) for step in measure.steps]
+            rows.append(cells + ([""] * len(scores) if count else scores))
+        return table((*head, *at), rows) if rows else NOT_RUN
+
+    return make
 
 
 def five_digit_addition(results: Results) -> str:
     """For each digit, the first checkpoint with a loss below 1 and below 0.1 on fresh data."""
-    runs = fresh(results, "five_digit_addition")
+    kinds = _kinds(results, "five_digit_addition")
+    runs = [run for (count, _), alike in kinds if count == 0 for run in alike]
     if not runs:
         return NOT_RUN
     head = ("digit of the sum", "below 1", "theirs", "below 0.1", "theirs")
@@ -67,39 +74,37 @@ def five_digit_addition(results: Results) -> str:
     notes = {0: " (the carry)", 5: " (units)"}
     rows = []
     for digit, (one, tenth) in enumerate(THEIRS):
-        first = lambda level, which="", digit=digit: _first(  # noqa: E731
-            runs, f"loss_by_digit{which}", digit, level
-        )
-        cells = [f"{digit}{notes.get(digit, '')}", first(1.0), number(one), first(0.1)]
-        cells += [number(tenth), first(0.1, "_with_carry"), first(0.1, "_without_carry")]
-        rows.append(cells)
+        levels = ((1.0, ""), (0.1, ""), (0.1, "_with_carry"), (0.1, "_without_carry"))
+        first = [_first(runs, f"loss_by_digit{which}", digit, x) for x, which in levels]
+        cells = [f"{digit}{notes.get(digit, '')}", first[0], number(one), first[1], number(tenth)]
+        rows.append([*cells, *first[2:]])
     start, second = runs[0].numbers["over_training"]["step"][:2]
+    ends = _by_seed([run.numbers["last"]["test_loss"] for run in runs])
     return (
         f"First checkpoints, of one every {second - start} steps, on fresh data for "
-        f"{_trained(runs)}, median (range); the mean loss of all digits is {_ends(runs)} at the "
-        f"end.\n\n{table(head, rows)}"
+        f"{_trained(runs)}, median (range). The mean loss of all digits is {ends} at the end.\n\n"
+        f"{table(head, rows)}"
     )
 
 
-def by_size(results: Results, task: str) -> list[tuple[int, list[Run]]]:
-    """The runs by the number of their sequences: fresh data (0), then from the largest set."""
+def _kinds(results: Results, task: str) -> list[tuple[tuple[int, bool | None], list[Run]]]:
+    """Runs by the number of sequences and the doubling: fresh data (0), then the largest set."""
     runs = results[task].runs if results[task] else ()
-    groups = grouped(runs, lambda run: run.fields[f"{task}.num_sequences"])
-    return sorted(groups.items(), key=lambda group: (group[0] > 0, -group[0]))
+    kind = lambda run: (run.fields[f"{task}.num_sequences"], run.fields.get(DOUBLED))  # noqa: E731
+    groups = grouped(runs, kind).items()
+    return sorted(groups, key=lambda group: (group[0][0] > 0, -group[0][0], bool(group[0][1])))
 
 
-def fresh(results: Results, task: str) -> list[Run]:
-    return dict(by_size(results, task)).get(0, [])
-
-
-def at_steps(
-    runs: Sequence[Run], name: str, steps: Sequence[int]
-) -> tuple[list[int], list[list[Any]]]:
-    """The checkpoints nearest to some steps, and the measures of all runs at each."""
-    recorded = [run.numbers["over_training"] for run in runs]
-    there = recorded[0]["step"]
-    nearest = [min(range(len(there)), key=lambda i: abs(there[i] - step)) for step in steps]
-    return [there[i] for i in nearest], [[x[name][i] for x in recorded] for i in nearest]
+def _heads_by_seed(runs: Sequence[Run], measure: Measure, step: int) -> str:
+    """The measure of each run at a step; empty if it was not recorded there."""
+    values = []
+    for run in runs:
+        recorded = run.numbers["over_training"]
+        if step not in recorded["step"]:
+            return ""
+        heads = recorded[measure.name][recorded["step"].index(step)]
+        values.append(measure.of_heads(heads))
+    return _by_seed(values)
 
 
 def _first(runs: Sequence[Run], name: str, digit: int, level: float) -> str:
@@ -115,34 +120,16 @@ def _first(runs: Sequence[Run], name: str, digit: int, level: float) -> str:
     return in_short(firsts, [run.numbers["trained"] for run in runs])
 
 
-def _fresh(runs: Sequence[Run], first: str, second: str) -> str:
-    """When the test loss falls below two levels, and its last value, by seed."""
-    return (
-        f"on fresh data for {_trained(runs)} the test loss is below {float(first):g} from step "
-        f"{_steps(runs, first)}, below {float(second):g} from {_steps(runs, second)}, and "
-        f"{_ends(runs)} at the end"
-    )
-
-
-def _steps(runs: Sequence[Run], level: str, split: str = "test") -> str:
+def _steps(runs: Sequence[Run], split: str, level: str) -> str:
     """First recorded steps with a loss below a level, by seed."""
     firsts = [run.numbers[f"steps_to_{split}_loss_below"][level] for run in runs]
     late = [f"> {run.numbers['trained']:,}" for run in runs]
-    return _join([b if a is None else number(a) for a, b in zip(firsts, late, strict=True)])
+    return "; ".join(b if a is None else number(a) for a, b in zip(firsts, late, strict=True))
 
 
 def _trained(runs: Sequence[Run]) -> str:
     return f"{over([run.numbers['trained'] for run in runs])} steps ({len(runs)} seeds)"
 
 
-def _ends(runs: Sequence[Run]) -> str:
-    return _list([run.numbers["last"]["test_loss"] for run in runs])
-
-
-def _list(values: Sequence[float]) -> str:
-    return _join([number(x) for x in values])
-
-
-def _join(texts: Sequence[str]) -> str:
-    *first, last = texts
-    return f"{', '.join(first)} and {last}" if first else last
+def _by_seed(values: Sequence[float]) -> str:
+    return "; ".join(map(number, values))

@@ -284,23 +284,28 @@ def test_first_checkpoints_of_each_digit_stand_next_to_the_authors():
     names = [f"loss_by_digit{x}" for x in ("", "_with_carry", "_without_carry")]
     runs = sequence_runs("five_digit_addition", dict.fromkeys(names, losses.tolist()), {})
     text = sequences.five_digit_addition(runs)
-    assert "for 2,000 steps (3 seeds)" in text and "0.25, 0.25 and 0.25" in text
+    assert "for 2,000 steps (3 seeds)" in text and "0.25; 0.25; 0.25" in text
     lines = [[x.strip() for x in line.split("|")[1:-1]] for line in text.splitlines()[2:]]
     assert lines[2] == ["0 (the carry)", "500", "9", "1,000", "288", "1,000", "1,000"]
     assert lines[4] == ["2", "> 2,000", "1,582", "> 2,000", "2,180", "> 2,000", "> 2,000"]
     assert lines[7] == ["5 (units)", "", "1,635", "", "1,761", "", ""]
 
 
-def test_measures_of_heads_stand_next_to_the_loss():
+def test_measures_of_heads_stand_next_to_the_losses():
     scores = [[[0.1, 0.2], [0.1, x]] for x in (0.1, 0.3, 0.9, 0.8)]
-    below = {"2.0": 700, "1.0": None, "0.1": None}
+    below = {"2.0": 700, "1.0": None, "0.1": 800}
     runs = sequence_runs("repeated_subsequence", {"prefix_matching_score": scores}, below)
-    (text,) = sequences.repeated_subsequence(runs).splitlines()
-    assert "below 2 from step 700, 700 and 700, below 1 from > 2,000, " in text
-    assert "0.3, 0.3 and 0.3 at step 500, 0.9, 0.9 and 0.9 at step 1,000" in text
-    runs = sequence_runs("skip_trigram", {"attention_to_key": [[0.1], [0.2], [0.3], [1.0]]}, below)
-    fresh, finite = sequences.skip_trigram(runs).splitlines()
-    assert "rises from 0.1, 0.1 and 0.1 at step 0" in fresh
-    assert finite.startswith("- on 7 sequences") and "from step 90, the test loss from" in finite
-    for make in (sequences.skip_trigram, sequences.five_digit_addition):
-        assert make({make.__name__: None}) == "Not run here."
+    fresh, finite = sequences.losses_table("repeated_subsequence")(runs).splitlines()[2:]
+    cells = ["fresh data", "2,000 steps (3 seeds)", "", "700; 700; 700"]
+    cells += ["> 2,000; > 2,000; > 2,000", "0.25; 0.25; 0.25"]
+    cells += [f"{x}; {x}; {x}" for x in (0.3, 0.9, 0.8)]
+    assert fresh == f"| {' | '.join(cells)} |"
+    assert finite.startswith("| 7 sequences | 2,000 steps (1 seeds) | 90 | 700 | > 2,000 | 0.25 |")
+    attention = [[0.5, 0.1]] * 4
+    runs = sequence_runs("skip_trigram", {"attention_to_key": attention}, below)
+    for run in runs["skip_trigram"].runs:
+        run.numbers["over_training"]["step"] = [0, 100, 200, 300]
+    text = sequences.losses_table("skip_trigram")(runs)
+    assert "| 800; 800; 800 | 0.25; 0.25; 0.25 | 0.5; 0.5; 0.5 | 0.5; 0.5; 0.5 |" in text
+    for make in (sequences.losses_table("skip_trigram"), sequences.five_digit_addition):
+        assert make(dict.fromkeys(EVERY)) == "Not run here."
