@@ -1,4 +1,4 @@
-"""A network of a run, as measures are handed it, and its parameters as one vector."""
+"""Networks of runs, as arguments of measures, and their Hessians."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ MLP = RunConfig(network="mlp", modulus=7, train_fraction=0.6, steps=10, d_mlp=12
 
 
 def weights(run, scale=1.0, seed=0):
-    """Initial weights, biases too drawn at random."""
+    """Initial weights with noise, so that biases are not zero."""
     rng = np.random.default_rng(seed)
     params = jax.device_get(by_name.init(jax.random.key(seed), program_of(run), scale))
     noise = lambda x: x + 0.1 * scale * rng.normal(size=x.shape).astype(np.float32)  # noqa: E731
@@ -23,7 +23,7 @@ def weights(run, scale=1.0, seed=0):
 
 
 def network(run, params=None, step=3, initial=None):
-    """A network at its own sizes, with the batch that it trains on."""
+    """An unpadded network with its training batch."""
     params = weights(run) if params is None else params
     given = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[0]), tuple(own_data([run])))
     hyper, data, batch = given
@@ -44,7 +44,7 @@ def measured(functions, run, params=None, **given):
 
 
 def in_float64(tree):
-    """Within `jax.enable_x64`: the same in float64."""
+    """Float arrays in float64; needs `jax.enable_x64`."""
     wide = lambda x: np.asarray(x, np.float64) if x.dtype == np.float32 else x  # noqa: E731
     return jax.tree.map(wide, tree)
 

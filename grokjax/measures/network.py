@@ -16,8 +16,7 @@ from grokjax.core.errors import MissingError
 from grokjax.core.types import Array, Batch, Data, Hyper, IntLike, Params, Program, Trace
 from grokjax.measures import spectra
 from grokjax.networks.forward import form
-from grokjax.training import losses
-from grokjax.training import update as training
+from grokjax.training import losses, update
 
 _KEYS = 0x6D65  # so that measures and training draw from different random keys
 
@@ -87,19 +86,19 @@ class Network:
 
     @cached_property
     def logits(self) -> Float[Array, "c ..."]:
-        """Logits of all rows at their scored positions, [c *n q]; without q if it is 1."""
+        """Logits of all rows at their scored positions, `[c *n q]`; without q if it is 1."""
         if self.data.targets.shape[-1] == 1:
             return self.trace.logits
         return form(self.program).scored(self.params, self.data)
 
     @cached_property
     def targets(self) -> Int[Array, "..."]:
-        return training.squeezed(self.data.targets)
+        return update.squeezed(self.data.targets)
 
     @cached_property
     def splits(self) -> dict[str, Bool[Array, "..."]]:
         """Masks over the rows, by name."""
-        return {name: training.squeezed(mask) for name, mask in self.data.splits.items()}
+        return {name: update.squeezed(mask) for name, mask in self.data.splits.items()}
 
     @cached_property
     def answered(self) -> losses.Against:
@@ -112,13 +111,13 @@ class Network:
             return self._batch
         if self.hyper is None:
             raise MissingError("no training batch here: measure a run of a sweep")
-        return training.draw(self.step, self.hyper, self.data, self.program)
+        return update.draw(self.step, self.hyper, self.data, self.program)
 
     def loss(self, params: Params | None = None) -> Float[Array, ""]:
         """The training loss on `batch`, penalties included, of these or other parameters."""
         params = self.params if params is None else params
         prepared = form(self.program).prepare(self.batch.tokens)
-        return training.objective(
+        return update.objective(
             params, self.step, self.hyper, prepared, self.batch, self.data, self.program
         )
 

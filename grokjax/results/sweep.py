@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError, suggest
 from grokjax.core.types import Data, Params, Program
@@ -68,8 +69,8 @@ class Sweep:
         if not self._opened:
             raise ConfigError("no workdir is named: give at least one")
         self._names = [] if one else names_of(self._opened)
-        count = len(self._opened[0].config.runs)
-        self.lacking, self._numbers = ([], [range(count)]) if one else numbers_of(self._opened)
+        numbers = list(range(len(self._opened[0].config.runs)))
+        self.lacking, self._numbers = ([], [numbers]) if one else numbers_of(self._opened)
         paths = [opened.path for opened in self._opened]
         self.workdir = paths[0] if one else files.common(paths)
         self.made_with = merged_made_with(self._opened)
@@ -92,12 +93,12 @@ class Sweep:
         return first.replace(runs=runs, axes=present)
 
     def __repr__(self) -> str:
-        where = ", ".join(self._names) or str(self.workdir)
+        where = ", ".join(map(repr, self._names or [str(self.workdir)]))
         steps, chosen, count = self.steps, len(self._runs), len(self._all._runs)
         runs = f"{count} runs" if chosen == count else f"{chosen} of {count} runs"
         saved = f"{len(steps)} checkpoints to step {steps[-1]}" if steps else "no checkpoint yet"
         lacking = f"; missing shards: {', '.join(map(str, self.lacking))}" * bool(self.lacking)
-        return f"Sweep({where!r}: {runs}, {saved}{lacking})"
+        return f"Sweep({where}: {runs}, {saved}{lacking})"
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -133,29 +134,26 @@ class Sweep:
         Raises:
             ValueError: there is no such run or checkpoint, or it is damaged.
         """
-        block, row = self._find(run)
-        params = checkpoints.read(self.directory(block), step, row)
-        return jax.tree.map(np.asarray, by_name.unpad(params, self.program(run)))
+        program = self.program(run)
+        stored = next(stored for stored in self._stored if run in stored.block.indices)
+        params = checkpoints.read(stored.directory, step, stored.block.indices.index(run))
+        return jax.tree.map(np.asarray, by_name.unpad(params, program))
 
     def data(self, run: int) -> Data:
         """Inputs, answers and splits of one run."""
-        block, row = self._find(run)
-        return data_of(self.blocks[block].runs[row])
+        return data_of(self._run(run))
 
     def program(self, run: int) -> Program:
         """The static settings and sizes of one run."""
-        block, row = self._find(run)
-        return program_of(self.blocks[block].runs[row])
+        return program_of(self._run(run))
 
-    def _find(self, run: int) -> tuple[int, int]:
-        """The block of a run, and its row there."""
-        if run not in self._runs:
-            runs = list(self._runs)
-            consecutive = runs == list(range(runs[0], runs[-1] + 1))
-            there = f"{runs[0]} to {runs[-1]}" if consecutive else runs
-            raise ValueError(f"no run {run}: the sweep has runs {there}")
-        block = next(i for i, block in enumerate(self.blocks) if run in block.indices)
-        return block, self.blocks[block].indices.index(run)
+    def _run(self, run: int) -> RunConfig:
+        if run in self._runs:
+            return self._runs[run]
+        runs = list(self._runs)
+        consecutive = runs == list(range(runs[0], runs[-1] + 1))
+        there = f"{runs[0]} to {runs[-1]}" if consecutive else runs
+        raise ValueError(f"no run {run}: the sweep has runs {there}")
 
     # --- Blocks -----------------------------------------------------------------------------------
 
@@ -195,9 +193,10 @@ class Sweep:
     def _saved(self) -> list[xr.Dataset]:
         """The current measures.nc of the workdirs, by run number."""
         saved = []
-        for opened, numbers in zip(self._opened, self._numbers, strict=True):
+        names = self._names or [self.workdir.name]
+        for opened, name, numbers in zip(self._opened, names, self._numbers, strict=True):
             if (ds := opened.saved_measures()) is not None:
-                saved.append(ds.assign_coords(run=numbers) if self._names else ds)
+                saved.append(ds.assign_coords(run=numbers).assign_attrs(name=name))
         return saved
 
     def curves(self) -> xr.Dataset:

@@ -188,9 +188,9 @@ class StoredBlock(NamedTuple):
     @property
     def ends(self) -> list[int]:
         """The step at which each run has ended, or is to end."""
-        ended = {run: step for run, (step, _) in self.ended.items()}
         runs = zip(self.block.indices, self.block.runs, strict=True)
-        return [ended.get(number, run.steps) for number, run in runs]
+        ended = self.ended
+        return [ended[number][0] if number in ended else run.steps for number, run in runs]
 
 
 class Workdir(NamedTuple):

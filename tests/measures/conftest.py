@@ -21,7 +21,7 @@ from tests.measured import weights
 
 SMALL = {"train_fraction": 0.6, "steps": 10, "d_model": 8, "num_heads": 2, "d_mlp": 12}
 KINDS = {
-    "transformer": RunConfig(modulus=7, **SMALL),
+    "transformer": RunConfig(modulus=8, **SMALL),  # k = p/2 has no sine
     "mlp": RunConfig(network="mlp", modulus=7, train_fraction=0.6, steps=10, d_mlp=12),
     "two layers": RunConfig(modulus=7, num_layers=2, **SMALL),
     "attention only": RunConfig(
@@ -59,7 +59,7 @@ def values_of():
     @cache
     def values(kind: str) -> Values:
         run, measures = KINDS[kind], measures_of_kind(kind)
-        pair = blocks.block_of([run, run.replace(modulus=run["modulus"] + 2)], [0, 1])
+        pair = blocks.block_of([run, run.replace(modulus=run["modulus"] + 3)], [0, 1])
         own, large = blocks.program_of(run), pair.program
         params = [weights(run), weights(run, scale=2.0, seed=1)]
         params.append(jax.tree.map(np.zeros_like, params[0]))

@@ -5,7 +5,6 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from conftest import KINDS, measures_of_kind
 
 from grokjax.core import parts
 from grokjax.measures.compute import compute
@@ -13,6 +12,7 @@ from grokjax.measures.select import labels
 from grokjax.networks import by_name
 from grokjax.results.passes import sizes_of_dims
 from grokjax.training import blocks
+from tests.measures.conftest import KINDS, measures_of_kind
 
 COMPUTED = ("transformer", "mlp")
 each_kind = pytest.mark.parametrize("kind", COMPUTED)

@@ -5,7 +5,7 @@ import pytest
 
 from grokjax.measures import fourier
 
-# Odd and even moduli, alone and inside larger arrays of either parity.
+# Odd and even moduli, alone and in larger arrays of either parity.
 SHAPES = [(3, 3), (13, 13), (7, 13), (12, 13), (12, 12), (7, 12), (8, 12), (59, 64)]
 each_shape = pytest.mark.parametrize(("p", "size"), SHAPES)
 
@@ -55,7 +55,7 @@ def test_basis_equals_cosines_and_sines_computed_in_float64(p):
     np.testing.assert_allclose(basis(p, 997)[:p, :p], explicit_basis(p), rtol=0, atol=1e-7)
 
 
-def test_without_a_size_arrays_are_as_large_as_the_modulus():
+def test_arrays_have_the_size_of_the_modulus_by_default():
     np.testing.assert_allclose(fourier.basis(8), explicit_basis(8), rtol=0, atol=1e-7)
     assert fourier.waves(8).shape == (2, 4, 8)
 

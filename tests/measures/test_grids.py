@@ -24,7 +24,7 @@ def test_terms_are_entries_of_the_2d_transform(p):
 
 
 @pytest.mark.parametrize("p", [7, 12])
-def test_terms_are_undone(p):
+def test_from_terms_inverts_terms(p):
     x = maps(p)
     both = np.zeros((3, p, p), np.float32)
     own = (np.arange(p) + 1) // 2
@@ -45,7 +45,7 @@ def test_terms_are_undone(p):
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("p", [7, 12])
-def test_waves_of_the_sum(p, sign):
+def test_coefficients_on_waves_of_the_sum(p, sign):
     x = maps(p)
     found = grids.terms(x, p)
     along = grids.sum_coefficients(found, p, sign)
@@ -57,7 +57,7 @@ def test_waves_of_the_sum(p, sign):
     np.testing.assert_allclose(part, expected, atol=2e-5)
 
 
-def test_padding_changes_nothing_whatever_it_holds():
+def test_values_in_the_padding_do_not_matter():
     x = maps(12)
     padded = np.pad(x, ((0, 0), (0, 5), (0, 5)), constant_values=1e3)
     np.testing.assert_allclose(grids.terms(padded, 12)[..., :6], grids.terms(x, 12), atol=2e-4)
@@ -68,7 +68,7 @@ def test_padding_changes_nothing_whatever_it_holds():
     assert not centred[:, 12:].any() and not centred[:, :, 12:].any()
 
 
-def test_blocks_of_all_frequencies_and_the_mean_make_up_a_map_of_one_variable():
+def test_all_blocks_and_the_mean_compose_a_map_of_one_variable():
     p = 13
     x = np.broadcast_to(maps(p, 1)[:, :, :1], (1, p, p))
     found = grids.terms(x, p)

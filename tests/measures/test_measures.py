@@ -11,14 +11,13 @@ from programs import initial, network_of, program
 from grokjax.core import parts
 from grokjax.measures import select, spectra
 from grokjax.measures.from_params import measures_of, progress_measures
-from grokjax.measures.network import Network
 from grokjax.measures.paper import progress as paper
 from grokjax.networks import by_name
 from grokjax.tasks.modular import modular
 
 
 def float64_measures(logits, data, keys):
-    """The losses and coefficients from explicit unit directions over the pairs, in float64.
+    """Losses and coefficients from explicit unit directions over the pairs, in float64.
 
     `logits` are [c, a, b] without "=".
     """
@@ -76,20 +75,20 @@ def float64_measures(logits, data, keys):
     }
 
 
-def test_equal_logits_are_no_correct_answer():
+def test_tied_logits_count_as_wrong():
     data = modular(13, 0.4)
     params = jax.tree.map(np.zeros_like, initial(0, program(p=13)))
-    found = measures_of(params, data, "paper", key_frequencies=[2])
-    for name, value in found.items():
+    values = measures_of(params, data, "paper", key_frequencies=[2])
+    for name, value in values.items():
         if name.endswith("accuracy"):
             assert value == 0, name
     tied = waves_of_the_sum(13, {2: 5.0, 5: 4.0})
     unembed = tied["unembed"]["W_U"]
-    unembed[:, 7] = unembed[:, 6]  # two classes with the same logits: neither is ever an answer
-    found = measures_of(tied, data, "paper", key_frequencies=[2, 5])
+    unembed[:, 7] = unembed[:, 6]  # two classes with equal logits: neither is ever right
+    values = measures_of(tied, data, "paper", key_frequencies=[2, 5])
     for name in ("restricted_accuracy", "test_accuracy"):
-        assert 0.8 < found[name] <= 11 / 13 + 0.02, name
-    assert found.restricted_accuracy == pytest.approx(11 / 13)
+        assert 0.8 < values[name] <= 11 / 13 + 0.02, name
+    assert values.restricted_accuracy == pytest.approx(11 / 13)
 
 
 def numpy_gini(x):
@@ -100,7 +99,7 @@ def numpy_gini(x):
 
 @pytest.mark.parametrize("operation", ["add", "subtract", "x2_xy_y2"])
 @pytest.mark.parametrize("p", [13, 12])
-def test_losses_and_coefficients_are_those_of_an_explicit_float64_projection(p, operation):
+def test_losses_and_coefficients_agree_with_a_float64_projection(p, operation):
     params = initial(p, program(p=p), init_scale=2.0)
     data = modular(p, 0.4, seed=1, operation=operation)
     keys = [1, 3, p // 2]
@@ -112,7 +111,7 @@ def test_losses_and_coefficients_are_those_of_an_explicit_float64_projection(p, 
 
 
 @pytest.mark.parametrize("amplitude", [28.0, 45.0])
-def test_a_single_frequency_may_hold_any_share_of_the_logits(amplitude):
+def test_excluded_loss_is_accurate_for_any_amplitude_of_a_frequency(amplitude):
     """Below and above the spread up to which exponentials are multiplied; in nats, 56 and 90."""
     p, keys = 31, {3: amplitude, 7: 4.0, 11: 2.0}
     params, data = waves_of_the_sum(p, keys), modular(p, 0.4)
@@ -123,7 +122,7 @@ def test_a_single_frequency_may_hold_any_share_of_the_logits(amplitude):
     np.testing.assert_allclose(measured.excluded_loss_by_frequency, expected, rtol=2e-4)
 
 
-def test_a_wide_frequency_does_not_change_a_network_beside_it():
+def test_a_wide_frequency_does_not_change_other_networks_of_a_batch():
     p = 13
     several = [waves_of_the_sum(p, {3: amplitude, 5: 4.0}) for amplitude in (2.0, 45.0, 8.0)]
     data = modular(p, 0.4)
@@ -131,32 +130,6 @@ def test_a_wide_frequency_does_not_change_a_network_beside_it():
     together = jax.jit(jax.vmap(measure))(jax.tree.map(lambda *x: jnp.stack(x), *several))
     for i, network in enumerate(several):
         np.testing.assert_allclose(together[i], measure(network), rtol=2e-5)
-
-
-def test_a_padded_network_has_the_measures_of_its_own_size():
-    p, size = 12, 17
-    params = initial(0, program(p=p), init_scale=2.0)
-    data = modular(p, 0.4, seed=1)
-    own = progress_measures(params, data, [2, 6])
-    key = jnp.isin(jnp.arange(1, size // 2 + 1), jnp.array([2, 6]))
-    padded = measured_padded(params, data, size, key, "paper")
-    assert padded.keys() == own.keys()
-    for name, small in own.items():
-        large = padded[name][tuple(map(slice, small.shape))]
-        np.testing.assert_allclose(large, small, rtol=2e-5, atol=2e-5, err_msg=name)
-
-
-def measured_padded(params, data, size, key, *families):
-    """Measures of a network in the arrays of a larger modulus."""
-    large = program(p=size)
-    params, data = by_name.pad(params, large), programs.padded(data, size)
-
-    @jax.jit
-    def measure(params, data):
-        network = Network(params, data, large, given={"key_frequency": key})
-        return {part.name: part.function(network) for part in select.select(families, large)}
-
-    return measure(params, data)
 
 
 @pytest.mark.parametrize("p", [59, 48])
@@ -204,7 +177,7 @@ def test_the_published_network_has_its_published_measures(reference):
 
 
 def _published(arrays):
-    """The authors' layout turned into ours, leaf by leaf."""
+    """Convert the authors' layout to ours."""
     turned = lambda name: np.swapaxes(arrays[name], -1, -2)  # noqa: E731
     attn = {f"W_{x}": turned(f"blocks.0.attn.W_{x}") for x in "QKV"}
     heads, _, width = attn["W_Q"].shape
@@ -230,11 +203,11 @@ def test_leading_axes_are_kept_and_give_each_network_its_own_measures():
         alone = progress_measures(network, data)
         assert alone.keys() == together.keys()
         for name, value in alone.items():
-            found = together[name][i // 3, i % 3]
-            np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
+            values = together[name][i // 3, i % 3]
+            np.testing.assert_allclose(values, value, rtol=1e-5, atol=1e-6)
 
 
-def test_a_wrong_vocabulary_or_frequency_is_refused():
+def test_a_wrong_vocabulary_or_frequency_raises_value_error():
     params = initial(0, program())
     with pytest.raises(ValueError, match="8 tokens.*needs 10"):
         progress_measures(params, modular(9, 0.5))
@@ -253,7 +226,7 @@ def test_gini_is_the_mean_difference(padding):
 
 
 @pytest.mark.parametrize("p", [13, 12])
-def test_key_frequencies_are_recorded_with_their_margin_and_what_they_cover(p):
+def test_key_frequencies_have_a_margin_and_a_share(p):
     params, data = initial(2, program(p=p), init_scale=2.0), modular(p, 0.4)
     W_L = (
         np.float64(params["unembed"]["W_U"]).T @ np.float64(params["blocks"]["0"]["mlp"]["W_out"]).T
@@ -263,15 +236,15 @@ def test_key_frequencies_are_recorded_with_their_margin_and_what_they_cover(p):
         power[-1] /= 2  # k = p/2 stands for itself alone
     norms = np.sqrt(power.sum(1))[1:]
     for keys in ([2, 3, 6], [4]):
-        found = progress_measures(params, data, keys)
+        values = progress_measures(params, data, keys)
         key = np.isin(np.arange(1, p // 2 + 1), keys)
         np.testing.assert_allclose(
-            found.weakest_key_norm, norms[key].min() / norms.max(), rtol=1e-5
+            values.weakest_key_norm, norms[key].min() / norms.max(), rtol=1e-5
         )
         other = norms[~key].max() / norms.max()
-        np.testing.assert_allclose(found.strongest_other_norm, other, rtol=1e-5)
+        np.testing.assert_allclose(values.strongest_other_norm, other, rtol=1e-5)
         share = np.sum(norms[key] ** 2) / np.sum(norms**2)
-        np.testing.assert_allclose(found.key_share_of_neuron_logit_map, share, rtol=1e-5)
+        np.testing.assert_allclose(values.key_share_of_neuron_logit_map, share, rtol=1e-5)
     every = progress_measures(params, data, list(range(1, p // 2 + 1)))
     assert every.strongest_other_norm == 0
     np.testing.assert_allclose(every.key_share_of_neuron_logit_map, 1.0, rtol=1e-6)
@@ -279,10 +252,10 @@ def test_key_frequencies_are_recorded_with_their_margin_and_what_they_cover(p):
 
 def test_the_sine_of_half_the_modulus_does_not_exist():
     for p, missing in ((12, 1), (13, 0)):
-        found = progress_measures(initial(0, program(p=p)), modular(p, 0.4))
+        values = progress_measures(initial(0, program(p=p)), modular(p, 0.4))
         for name in ("embedding_norm", "neuron_logit_map_norm"):
-            np.testing.assert_array_equal(np.isnan(found[name]).sum(0), [0, missing])
-            assert np.isnan(found[name][-1, 1]) == missing
+            np.testing.assert_array_equal(np.isnan(values[name]).sum(0), [0, missing])
+            assert np.isnan(values[name][-1, 1]) == missing
 
 
 def test_component_norms_are_those_of_an_fft():
@@ -298,34 +271,34 @@ def test_component_norms_are_those_of_an_fft():
 
 def test_sums_of_squares_carry_the_names_of_the_leaves():
     params, data = initial(0, program()), modular(7)
-    found = measures_of(params, data, "sum_squared_weights", "total_sum_squared_weights")
-    named = dict(zip(select.matrix_names(params), found.sum_squared_weights, strict=True))
+    values = measures_of(params, data, "sum_squared_weights", "total_sum_squared_weights")
+    named = dict(zip(select.matrix_names(params), values.sum_squared_weights, strict=True))
     assert named["blocks.0.mlp.W_in"] == pytest.approx(
         float(np.sum(np.square(params["blocks"]["0"]["mlp"]["W_in"]))), rel=1e-5
     )
     assert named["blocks.0.mlp.b_in"] == 0 and len(named) == 11
-    np.testing.assert_allclose(found.total_sum_squared_weights, sum(named.values()), rtol=1e-6)
+    np.testing.assert_allclose(values.total_sum_squared_weights, sum(named.values()), rtol=1e-6)
 
 
-def test_measures_are_asked_for_by_name_by_family_and_as_functions():
+def test_measures_are_selected_by_name_family_and_function():
     def largest_weight(network):
         return jnp.max(jnp.abs(network.params["embed"]["W_E"]))
 
     params, data = initial(0, program()), modular(7)
-    found = measures_of(params, data, "gini_embedding", largest_weight, "general")
+    values = measures_of(params, data, "gini_embedding", largest_weight, "general")
     general = {part.name for part in select.select(("general",), program())}
     assert {"test_loss", "sum_squared_weights"} < general
-    assert found.keys() == {"gini_embedding", "largest_weight"} | general
-    assert found.largest_weight == np.max(np.abs(params["embed"]["W_E"]))
+    assert values.keys() == {"gini_embedding", "largest_weight"} | general
+    assert values.largest_weight == np.max(np.abs(params["embed"]["W_E"]))
     whole = progress_measures(params, data)
     assert measures_of(params, data).keys() == whole.keys()  # the task's own family
     for name in general:
-        np.testing.assert_array_equal(found[name], whole[name])
+        np.testing.assert_array_equal(values[name], whole[name])
     with pytest.raises(AttributeError, match="no_such"):
-        found.no_such  # noqa: B018
+        values.no_such  # noqa: B018
 
 
-def test_general_losses_are_those_of_the_task_at_hand():
+def test_general_losses_agree_with_those_of_the_task():
     data, network = modular(7, 0.5), program()
     made = network_of(initial(0, network), data)
     paper_family = progress_measures(made.params, data)
@@ -335,18 +308,8 @@ def test_general_losses_are_those_of_the_task_at_hand():
         assert parts.get("measure", name, "modular") is not parts.get("measure", name)
 
 
-def test_networks_without_mlps_have_the_measures_that_ask_for_none():
+def test_networks_without_mlps_have_the_measures_that_need_none():
     params = initial(0, program(network="attention_only"))
-    found = progress_measures(params, modular(7))
-    assert {"train_loss", "gini_embedding", "excluded_loss_by_frequency"} <= found.keys()
-    assert not {"key_frequency", "restricted_loss", "gini_neuron_logit_map"} & found.keys()
-
-
-def test_every_array_has_the_axes_that_its_measure_names():
-    params, data = initial(0, program()), modular(7)
-    sizes = dict(frequency=3, component=7, part=2, product=2, split=3, matrix=11, neuron=24)
-    sizes |= dict(head=2, other_head=2)
-    for name, value in measures_of(params, data, "paper", "mechanism", "variants").items():
-        part = parts.get("measure", name, "modular")
-        assert value.shape == tuple(sizes[dim] for dim in part.dims), name
-        assert part.definition and part.source and part.padded
+    values = progress_measures(params, modular(7))
+    assert {"train_loss", "gini_embedding", "excluded_loss_by_frequency"} <= values.keys()
+    assert not {"key_frequency", "restricted_loss", "gini_neuron_logit_map"} & values.keys()

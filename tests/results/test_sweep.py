@@ -9,13 +9,12 @@ from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.core.errors import ConfigError
 from grokjax.results.workdir import measures_path
 from grokjax.storage import datasets
-from grokjax.training import blocks
-from grokjax.training import update as training
+from grokjax.training import blocks, update
 from tests.results.conftest import TINY
 from tests.small_sweeps import train
 from tests.training.test_blocks import by_hand
 
-scores = jax.jit(training.scores, static_argnames="program")
+scores = jax.jit(update.scores, static_argnames="program")
 
 
 def scores_of(config, params):
@@ -108,7 +107,9 @@ def test_several_workdirs_have_all_attributes_of_one(folder, copy, sweep):
     assert [block.indices for block in both.blocks] == [(0, 2), (1, 3), (4, 6), (5, 7)]
     assert both.config == sweep.config  # runs that both have appear once
     assert both.made_with == sweep.made_with and both.lacking == [] and len(both.ended()) == 0
-    assert both.steps == sweep.steps and "copy: 8 runs, 3 checkpoints" in repr(both)
+    assert both.steps == sweep.steps and "'interleaved', 'copy': 8 runs, 3 checkpoints" in repr(
+        both
+    )
     assert [both.steps_of(2), both.ends_of(3)] == [sweep.steps_of(0), sweep.ends_of(1)]
     assert both.directory(3) == copy / "blocks" / "1" and both.workdir in copy.parents
     jax.tree.map(np.testing.assert_array_equal, both.params(5, 20), sweep.params(1, 20))
@@ -157,7 +158,7 @@ def test_a_sweep_over_tasks_is_one_dataset(tmp_path):
         RunConfig(modulus=7, train_fraction=0.5, network="mlp", optimizer="sgd", steps=20),
     )
     sweep = SweepConfig(runs, eval_every=10, checkpoint_every=10)
-    assert sweep.axes == ("train_fraction", "task", "optimizer", "d_mlp", "network")
+    assert set(sweep.axes) == {"train_fraction", "task", "optimizer", "d_mlp", "network"}
     printed = train(sweep, tmp_path)
     ds = grokjax.open_sweep(tmp_path).measures()
     assert list(ds["task"].values) == ["modular", "skip_trigram", "modular"]
