@@ -1,16 +1,14 @@
 """The Fourier frequencies of one run: over its steps, and as spectra at its end."""
 
-import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from grokjax.plots import style
+from grokjax.plots import style, titles
 from grokjax.plots.run import draw_measures, draw_phase_ends
 from grokjax.plots.saving import figure
-from grokjax.plots.titles import divergence, heading, unreached
 from grokjax.results import dataset, view
 
 _SPECTRA = ("embedding_norm", "neuron_logit_map_norm")
@@ -36,7 +34,7 @@ def spectra_figure(ds_run: xr.Dataset) -> Figure:
         draw_spectrum(ds_run, ax, name)
     axes[-1, 0].set_xlabel("frequency $k$", fontsize=style.STYLE["label"])
     style.legend_below(figure, *style.handles_of(axes.flat))
-    return style.entitle(figure, [*heading(ds_run), divergence(ds_run)])
+    return style.entitle(figure, [*titles.heading(ds_run), titles.divergence(ds_run)])
 
 
 def draw_spectrum(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
@@ -122,17 +120,16 @@ def frequencies_figure(ds_run: xr.Dataset) -> Figure:
         draw_phase_ends(ds_run, ax, labels=False)
         ax.set_xlabel("step", fontsize=style.STYLE["label"])
     style.legend_below(figure, *style.handles_of(axes.flat))
-    drawn = len(_strongest_keys(ds_run))
-    left_out = f"Drawn: the {drawn} with the largest norms in $W_L$"
-    lines = [left_out if drawn < len(_key_frequencies(ds_run)) else ""]
-    return style.entitle(figure, [*heading(ds_run), *lines, unreached(ds_run), divergence(ds_run)])
+    lines, drawn = titles.heading(ds_run), len(_strongest_keys(ds_run))
+    if drawn < len(_key_frequencies(ds_run)):
+        lines.append(f"Drawn: the {drawn} with the largest norms in $W_L$")
+    return style.entitle(figure, [*lines, titles.unreached(ds_run), titles.divergence(ds_run)])
 
 
 def draw_by_frequency(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
     """Draw a line for each key frequency of one run, of a variable over (step, frequency)."""
     ds_run = view.with_runs(ds_run)
     keys = _strongest_keys(ds_run)
-    colours = matplotlib.colormaps[style.STYLE["colours"]]
     among = np.isin(ds_run["frequency"].values, keys)
     rows = view.matrix(ds_run, name)[0].T[among] if name in ds_run else []
     for i, (k, row) in enumerate(zip(keys, rows, strict=False)):
@@ -140,7 +137,7 @@ def draw_by_frequency(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
         ax.plot(
             ds_run["step"].values[seen],
             row[seen],
-            color=colours(style.STYLE["brightest"] * i / max(len(keys) - 1, 1)),
+            color=style.shade(i, len(keys)),
             marker=style.MARKERS[i % len(style.MARKERS)],
             markersize=style.STYLE["marker"],
             markevery=style.markevery(int(seen.sum()), 6, offset=i),

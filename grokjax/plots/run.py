@@ -9,16 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax.plots import style
+from grokjax.plots import style, titles
 from grokjax.plots.saving import figure
-from grokjax.plots.titles import (
-    describe,
-    divergence,
-    heading,
-    numbers_of_keys,
-    phases,
-    unreached,
-)
 from grokjax.results import view
 
 MAX_OTHERS = 8
@@ -59,7 +51,7 @@ def progress_figure(ds_run: xr.Dataset) -> Figure:
     other measure has its own panel.
     """
     ds_run = view.meaningful(view.with_runs(ds_run))
-    return _progress(ds_run, heading(ds_run))
+    return _progress(ds_run, titles.heading(ds_run))
 
 
 @figure("seeds", shows=drawable)
@@ -71,7 +63,7 @@ def progress_band_figure(ds_group: xr.Dataset) -> Figure:
     """
     ds_group = view.meaningful(view.with_runs(ds_group))
     band = f"Lines: medians of {ds_group.sizes['run']} runs. Bands: lowest to highest."
-    return _progress(ds_group, [describe(ds_group), band + numbers_of_keys(ds_group)])
+    return _progress(ds_group, [titles.describe(ds_group), band + titles.numbers_of_keys(ds_group)])
 
 
 def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
@@ -80,7 +72,7 @@ def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
     rows = -(-len(panels) // columns)
     width = max(style.STYLE["width"] / 2 * columns, 6.5)
     figure, axes = style.new_figure(rows, columns, True, width, style.STYLE["height"] / 2 * rows)
-    phased = any(np.isfinite(_median_of(ds, name)) for name in phases(ds))
+    phased = any(np.isfinite(_median_of(ds, name)) for name in titles.phases(ds))
     for i, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
         draw_measures(ds, ax, panel.names, panel.log)
         style.step_limits(ds, ax)
@@ -99,7 +91,7 @@ def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     more = f"No panel for: {view.listed(map(view.words, without_panel))}" if without_panel else ""
-    return style.entitle(figure, [*title, unreached(ds), divergence(ds), more], width)
+    return style.entitle(figure, [*title, titles.unreached(ds), titles.divergence(ds), more], width)
 
 
 # --- Panels ---------------------------------------------------------------------------------------
@@ -214,7 +206,7 @@ def draw_phase_ends(ds: xr.Dataset, ax: Axes, labels: bool = True) -> Axes:
     """
     ds = view.with_runs(ds)
     left, right = ax.get_xlim()
-    ends = {name: _median_of(ds, name) for name in phases(ds)}
+    ends = {name: _median_of(ds, name) for name in titles.phases(ds)}
     ends = {name: ends[name] for name in sorted(ends, key=ends.get) if left <= ends[name] <= right}
     grokked = "steps_to_grok" not in ds or np.isfinite(_median_of(ds, "steps_to_grok"))
     for end in ends.values():

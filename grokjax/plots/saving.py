@@ -1,6 +1,6 @@
 """The registry of figures, the figures of a dataset, and their PNG files.
 
-A new figure is a function with `figure` as its decorator in a module of this folder:
+A new figure is a function with `figure` as its decorator in a module of this folder::
 
     @figure("run", shows=lambda ds: "effective_rank" in ds)
     def ranks_figure(ds_run): ...       # drawn for each run as ranks_run_0000.png

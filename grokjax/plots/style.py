@@ -11,20 +11,13 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 import xarray as xr
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogFormatterSciNotation,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    NullLocator,
-)
 
 from grokjax.results import view
 
@@ -77,12 +70,8 @@ def look_of(ds: xr.Dataset, name: str, i: int = 0) -> Look:
     split, _ = view.split_of(name)
     if split:
         i = view.index_among_others(ds, split)
-        other = Look(
-            view.words(split),
-            (AMBER, BLACK, _GREEN, _PURPLE)[i % 4],
-            split_dashes(split, i),
-            MARKERS[2 + i % 8],
-        )
+        colour, dashes = (AMBER, BLACK, _GREEN, _PURPLE)[i % 4], split_dashes(split, i)
+        other = Look(view.words(split), colour, dashes, MARKERS[2 + i % 8])
         return _SPLITS.get(split, other)
     label = view.show(name).label or view.words(name)
     if (line := view.show(name).line) is not None:
@@ -98,11 +87,13 @@ def split_dashes(split: str, i: int) -> Any:
 
 def look_of_entry(field: str, value: Any, i: int, count: int) -> Look:
     """The look of the `i`-th of `count` entries of an axis, such as a head."""
-    shade = STYLE["brightest"] * i / max(count - 1, 1)
-    colour = matplotlib.colormaps[STYLE["colours"]](shade)
-    return Look(
-        f"{view.words(field)} {view.text(value)}", colour, DASHES[i % 4], MARKERS[i % len(MARKERS)]
-    )
+    label = f"{view.words(field)} {view.text(value)}"
+    return Look(label, shade(i, count), DASHES[i % 4], MARKERS[i % len(MARKERS)])
+
+
+def shade(i: int, count: int) -> tuple:
+    """The colour of the `i`-th of `count` ordered lines."""
+    return matplotlib.colormaps[STYLE["colours"]](STYLE["brightest"] * i / max(count - 1, 1))
 
 
 class Levels:
@@ -139,10 +130,8 @@ class Levels:
         handles = list(others)
         if self.continuous:
             shades = self._map(np.linspace(0, STYLE["brightest"], 256))
-            colours = matplotlib.colors.ListedColormap(shades)
-            figure.colorbar(
-                ScalarMappable(self._norm, colours), ax=axes, label=view.words(self.field)
-            )
+            mappable = ScalarMappable(self._norm, matplotlib.colors.ListedColormap(shades))
+            figure.colorbar(mappable, ax=axes, label=view.words(self.field))
         elif self.field:
             shown = self.distinct[:_MAX_LEVELS]
             for i, value in enumerate(shown):
@@ -212,16 +201,16 @@ def _calm(ax: Axes) -> None:
     """Use plain numbers, not powers of ten, on a logarithmic axis within one decade."""
     low, high = ax.dataLim.intervaly
     if not 0 < low <= high < 10 * low:
-        if not isinstance(ax.yaxis.get_major_formatter(), FuncFormatter):
+        if not isinstance(ax.yaxis.get_major_formatter(), ticker.FuncFormatter):
             return  # still the default ticks
-        ax.yaxis.set_major_locator(LogLocator())
-        ax.yaxis.set_major_formatter(LogFormatterSciNotation())
+        ax.yaxis.set_major_locator(ticker.LogLocator())
+        ax.yaxis.set_major_formatter(ticker.LogFormatterSciNotation())
         return
     margin = max((high / low) ** 0.08, 1.25 if high < 1.5 * low else 1)
     ax.set_ylim(low / margin, high * margin)
-    ax.yaxis.set_major_locator(MaxNLocator(5, min_n_ticks=2))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.4g}"))
-    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(ticker.MaxNLocator(5, min_n_ticks=2))
+    ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:.4g}"))
+    ax.yaxis.set_minor_locator(ticker.NullLocator())
 
 
 def step_limits(ds: xr.Dataset, ax: Axes) -> None:
@@ -234,15 +223,15 @@ def step_limits(ds: xr.Dataset, ax: Axes) -> None:
         high = max([low + 1, *(x for x in view.column(ds, "steps") if "steps" in ds.coords)])
     margin = 0.02 * (high - low)
     ax.set_xlim(low - margin, high + margin)
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     plain_numbers(ax.xaxis)
 
 
 def plain_numbers(axis: Axis) -> None:
     """Write numbers in full, such as 20,000."""
     if axis.get_scale() == "log":
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_formatter(ticker.NullFormatter())
     axis.set_major_formatter("{x:,.10g}")
 
 

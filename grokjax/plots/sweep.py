@@ -84,12 +84,7 @@ def draw_steps_to_grok(
 
 
 def _draw_dots(
-    ax: Axes,
-    x: np.ndarray,
-    heights: np.ndarray,
-    outcome: np.ndarray,
-    colour: tuple,
-    marker: str,
+    ax: Axes, x: np.ndarray, heights: np.ndarray, outcome: np.ndarray, colour: tuple, marker: str
 ) -> None:
     """Draw the runs of one level by outcome, "" for others, and name the rows above the panel."""
     for kind, face, shape, size in (
@@ -224,9 +219,8 @@ def _outcomes(ds: xr.Dataset) -> list[Line2D]:
         ("diverged", "diverged at step {}", {"marker": "x"}),
     ):
         if (outcome == kind).any():
-            handles.append(
-                style.proxy(label.format(view.range_text(heights[outcome == kind])), **look)
-            )
+            steps = view.range_text(heights[outcome == kind])
+            handles.append(style.proxy(label.format(steps), **look))
     return handles
 
 
