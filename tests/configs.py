@@ -2,8 +2,7 @@
 
 import pytest
 
-from grokjax.config import sweep as config_lib
-from grokjax.config.sweep import RunConfig
+from grokjax.config.sweep import RunConfig, default
 from grokjax.core.errors import ConfigError
 
 SMALL = RunConfig(modulus=7, steps=10)
@@ -11,7 +10,7 @@ SMALL = RunConfig(modulus=7, steps=10)
 
 def config_with(**fields):
     """The default config with some fields, or entries of `axes` given as axes_NAME, replaced."""
-    config = config_lib.default()
+    config = default()
     for name, value in fields.items():
         if name.startswith("axes_"):
             config.axes[name.removeprefix("axes_")] = value

@@ -16,7 +16,7 @@ from grokjax.config.runs import SEEDS, RunConfig, used_settings
 from grokjax.core.types import Array, Batch, Data, Hyper, Params, Program, Sizes
 from grokjax.networks import by_name
 from grokjax.tasks.data import data_of, draws, examples, padded, sizes_of
-from grokjax.training import update as training
+from grokjax.training import update
 from grokjax.training.devices import device_memory, on_cpu, over_runs, places, precision_here
 from grokjax.training.update import State
 
@@ -251,7 +251,7 @@ def _init(own: Program, shared: Program) -> Callable:
 @cache
 def _start(program: Program) -> Callable:
     """Compiled (params, hyper) -> states."""
-    mapped = jax.jit(over_runs(lambda run: training.initial_state(*run, program=program)))
+    mapped = jax.jit(over_runs(lambda run: update.initial_state(*run, program=program)))
     return lambda *runs: mapped(runs)
 
 
@@ -290,12 +290,12 @@ def compiled_trainer(program: Program, precision: str) -> Trainer:
         def one(run, until):
             state, (hyper, data, batch) = run
             steps, inner = until - state.step, 1 if on_cpu() else INNER
-            return training.train(state, hyper, data, batch, steps, program, inner)
+            return update.train(state, hyper, data, batch, steps, program, inner)
 
         return over_runs(one, precision)((state, data), until)
 
     def scores(params: Params, data: BlockData) -> dict[str, Array]:
-        one = lambda run: training.scores(*run, program)  # noqa: E731
+        one = lambda run: update.scores(*run, program)  # noqa: E731
         return over_runs(one, precision)((params, data.hyper, data.data))
 
     return Trainer(jax.jit(train, donate_argnums=0), jax.jit(scores))

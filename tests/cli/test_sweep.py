@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import grokjax
-from tests.runner.test_runner import assert_same_bits, contents
+from tests.small_sweeps import assert_same, contents
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +89,7 @@ def test_a_killed_sweep_ends_with_the_same_bits(folder, finished):
     again = command(folder, "grokjax sweep", "--config", "small.py", "--workdir", "killed")
     code, out, err = output(again)
     assert code == 0 and "continues" in out, err
-    assert_same_bits(contents(folder / "killed"), contents(finished[0]))
+    assert_same(contents(folder / "killed"), contents(finished[0]))
 
 
 def test_analyze_measures_anew(folder, finished):

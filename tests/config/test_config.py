@@ -10,10 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokjax.config import runs
-from grokjax.config import sweep as config_lib
 from grokjax.config.axes import resolve
 from grokjax.config.steps import Steps
-from grokjax.config.sweep import SWEEP_SETTINGS, RunConfig, SweepConfig, run_settings
+from grokjax.config.sweep import (
+    SWEEP_SETTINGS,
+    RunConfig,
+    SweepConfig,
+    checkpoint_steps,
+    default,
+    differing_fields,
+    eval_steps,
+    run_settings,
+)
 from grokjax.core import parts
 from grokjax.core import registry as registry_module
 from grokjax.networks.transformer import width_of_head
@@ -21,7 +29,7 @@ from grokjax.training.blocks import program_of
 
 
 def test_the_default_is_the_papers_mainline_run():
-    sweep = resolve(config_lib.default())
+    sweep = resolve(default())
     assert sweep == SweepConfig(runs=(RunConfig(),))
     (run,) = sweep.runs
     assert (run.modulus, run.operation, run.train_fraction) == (113, "add", 0.3)
@@ -33,7 +41,7 @@ def test_the_default_is_the_papers_mainline_run():
 
 
 def test_every_field_is_in_the_default_config_and_only_run_fields_are_axes():
-    config = config_lib.default()
+    config = default()
     shared = [name for name in run_settings() if "." not in name]
     groups = {name.partition(".")[0] for name in run_settings()} - {*shared}
     assert set(config) == {*shared, *groups, *SWEEP_SETTINGS, "axes"}
@@ -46,11 +54,11 @@ def test_every_field_is_in_the_default_config_and_only_run_fields_are_axes():
 
 
 def test_default_gives_independent_configs_that_can_be_locked():
-    config = config_lib.default().lock()
+    config = default().lock()
     config.axes.seed = (1, 2)
     with pytest.raises(AttributeError):
         config.stpes = 3
-    assert config_lib.default().axes.seed is None
+    assert default().axes.seed is None
 
 
 WRONG_VALUES = [
@@ -184,18 +192,18 @@ def test_plain_fields_of_another_version_have_their_default_or_are_refused():
 
 def test_checkpoint_steps_are_the_first_the_multiples_the_spaced_and_the_last():
     sweep = SweepConfig(runs=(SMALL,), checkpoint_every=4)
-    assert tuple(config_lib.checkpoint_steps(sweep)) == (0, 4, 8, 10)
-    assert tuple(config_lib.checkpoint_steps(sweep.replace(checkpoint_every=99))) == (0, 10)
+    assert tuple(checkpoint_steps(sweep)) == (0, 4, 8, 10)
+    assert tuple(checkpoint_steps(sweep.replace(checkpoint_every=99))) == (0, 10)
     run = SMALL.replace(steps=1000)
     sweep = SweepConfig(runs=(run,), checkpoint_every=5000, checkpoint_log_steps=3)
-    assert tuple(config_lib.checkpoint_steps(sweep)) == (0, 1, 10, 100, 1000)
+    assert tuple(checkpoint_steps(sweep)) == (0, 1, 10, 100, 1000)
 
 
 def test_every_run_keeps_its_last_step():
     runs = tuple(SMALL.replace(steps=steps) for steps in (7, 25))
     sweep = SweepConfig(runs=runs, checkpoint_every=10, eval_every=20)
-    assert tuple(config_lib.checkpoint_steps(sweep)) == (0, 7, 10, 20, 25)
-    assert tuple(config_lib.eval_steps(sweep)) == (0, 7, 10, 20, 25)
+    assert tuple(checkpoint_steps(sweep)) == (0, 7, 10, 20, 25)
+    assert tuple(eval_steps(sweep)) == (0, 7, 10, 20, 25)
 
 
 @settings(max_examples=100, deadline=None)
@@ -212,7 +220,7 @@ def test_steps_are_sorted_unique_and_within_the_run(steps, eval_every, checkpoin
         checkpoint_every=checkpoint_every,
         checkpoint_log_steps=log_steps,
     )
-    lazy = config_lib.checkpoint_steps(sweep), config_lib.eval_steps(sweep)
+    lazy = checkpoint_steps(sweep), eval_steps(sweep)
     saved, recorded = map(tuple, lazy)
     assert [len(x) for x in lazy] == [len(saved), len(recorded)]
     for found, every in ((saved, checkpoint_every), (recorded, eval_every)):
@@ -242,7 +250,7 @@ def test_recurring_steps_are_those_that_a_list_would_hold(every, end, others, up
 def test_a_billion_steps_are_counted_and_not_listed():
     sweep = SweepConfig((SMALL.replace(steps=10**9),), checkpoint_every=60, eval_every=100)
     clock = time.monotonic()
-    kept, scored = config_lib.checkpoint_steps(sweep), config_lib.eval_steps(sweep)
+    kept, scored = checkpoint_steps(sweep), eval_steps(sweep)
     assert len(kept) == 16_666_667 + 1  # the last step is no multiple of 60
     assert len(scored) == 10_000_000 + 16_666_667 - 3_333_334 + 1  # of 300 both have multiples
     assert 10**9 in kept and 10**9 - 40 in kept and 10**9 - 100 in scored
@@ -255,8 +263,8 @@ def test_differing_fields_say_what_changed():
     new = resolve(
         config_with(axes_weight_decay=(0.1, 3.0), steps=5, eval_every=7, axes_seed=(0, 1))
     )
-    assert config_lib.differing_fields(old, old) == ()
-    assert config_lib.differing_fields(old, new) == (
+    assert differing_fields(old, old) == ()
+    assert differing_fields(old, new) == (
         "eval_every: 100 -> 7",
         "number of runs: 2 -> 4",
         "seed: 0 -> (0, 1)",
@@ -271,11 +279,11 @@ def test_differing_fields_see_a_regrouping_but_not_a_relabelling():
 
     a = SweepConfig(runs=runs((0, 1.0), (1, 2.0), (0, 3.0)))
     b = SweepConfig(runs=runs((0, 1.0), (1, 2.0), (1, 3.0)))
-    assert config_lib.differing_fields(a, b) == (
+    assert differing_fields(a, b) == (
         "runs: the same values, combined or ordered differently",
     )
     relabelled = a.replace(axes=("weight_decay", "seed"))
-    assert config_lib.differing_fields(a, relabelled) == ()
+    assert differing_fields(a, relabelled) == ()
 
 
 # --- Settings of the chosen parts -----------------------------------------------------------------
@@ -342,7 +350,7 @@ def sparse_parity(registry):
 
 
 def test_settings_of_a_part_stand_in_a_group_of_its_name(sparse_parity):
-    config = config_lib.default("sparse_parity")
+    config = default("sparse_parity")
     assert config.task == "sparse_parity" and config.sparse_parity.bits == 20
     assert config.axes.sparse_parity.bits is None
     config.sparse_parity.bits = 24
@@ -381,17 +389,17 @@ def test_init_seed_and_split_seed_follow_the_seed_unless_set():
 
 
 def test_the_default_of_another_task_is_what_its_paper_trains():
-    (run,) = resolve(config_lib.default("skip_trigram")).runs
+    (run,) = resolve(default("skip_trigram")).runs
     assert (run.network, run.d_model, run.num_heads, run.d_head) == ("attention_only", 32, 1, 8)
     assert (run.learning_rate, run.weight_decay, run.steps) == (1e-3, 0.1, 3_000)
     assert (run["skip_trigram.noise"], run["skip_trigram.num_sequences"]) == (40, 0)
-    (run,) = resolve(config_lib.default("five_digit_addition")).runs
+    (run,) = resolve(default("five_digit_addition")).runs
     assert (run.d_model, run.num_heads, run.d_mlp, run.steps) == (512, 4, 2048, 3_000)
     assert (run.learning_rate, run.weight_decay, run.betas) == (1e-4, 0.1, (0.9, 0.98))
-    (run,) = resolve(config_lib.default("repeated_subsequence")).runs
+    (run,) = resolve(default("repeated_subsequence")).runs
     assert (run.network, run.d_model, run.num_layers) == ("induction_transformer", 48, 2)
     assert (run.warmup_steps, run.betas, run.weight_decay) == (100, (0.9, 0.999), 1.0)
-    assert "did you mean 'skip_trigram'" in message_of(config_lib.default, "skip_trigrams")
+    assert "did you mean 'skip_trigram'" in message_of(default, "skip_trigrams")
 
 
 def test_a_run_whose_task_is_not_registered_can_be_read(sparse_parity):

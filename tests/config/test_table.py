@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from configs import config_with, message_of
 
-from grokjax.config import sweep as config_lib
 from grokjax.config.axes import axis, check_axis, product, resolve
+from grokjax.config.sweep import default
 
 
 def test_axes_multiply_in_field_order_with_the_seed_fastest():
@@ -50,7 +50,7 @@ def test_sweep_cannot_change_the_config_it_is_given():
 
 
 def test_references_between_fields_follow():
-    config = config_lib.default()
+    config = default()
     config.eval_every = config.get_ref("checkpoint_every")
     config.checkpoint_every = 7
     assert resolve(config).eval_every == 7
@@ -133,7 +133,7 @@ def test_duplicates_are_named():
 
 
 def test_unknown_and_missing_fields_of_a_config_are_named():
-    config = config_lib.default()
+    config = default()
     config.stpes = 3
     message = message_of(resolve, config)
     assert "'stpes'" in message and "did you mean 'steps'?" in message
@@ -147,7 +147,7 @@ def test_unknown_and_missing_fields_of_a_config_are_named():
     message = message_of(resolve, config_with(axes=(0, 1)))
     assert "axes" in message and "axes.seed" in message
 
-    config = config_lib.default()
+    config = default()
     del config.l1
     message = message_of(resolve, config)
     assert "'l1'" in message and "config.default()" in message

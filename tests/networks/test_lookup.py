@@ -9,7 +9,7 @@ from programs import all_pairs, hyper, program, random_params
 from grokjax.networks import by_name, fast_one_layer, transformer
 from grokjax.tasks.data import examples
 from grokjax.tasks.modular import modular
-from grokjax.training import update as training
+from grokjax.training import update
 
 P = 7
 RELU = program(p=P)
@@ -23,8 +23,8 @@ DATA = modular(P, 0.67)
 def trained_params():
     """A network that has memorised two thirds of addition mod 7."""
     batch, rates = examples(DATA), hyper(learning_rate=1e-2, weight_decay=1e-2, steps=300)
-    state = training.initial_state(random_params(RELU), rates, RELU)
-    train = lambda state: training.train(state, rates, DATA, batch, 300, RELU)  # noqa: E731
+    state = update.initial_state(random_params(RELU), rates, RELU)
+    train = lambda state: update.train(state, rates, DATA, batch, 300, RELU)  # noqa: E731
     return jax.jit(train)(state).params
 
 

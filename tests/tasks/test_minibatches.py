@@ -64,7 +64,7 @@ def trained(runs, place=0):
 
 def test_updates_are_those_on_the_rows_of_each_step():
     """Trained step by step with the batches given in turn."""
-    from grokjax.training import update as training
+    from grokjax.training import update
 
     run = RUN.replace(batch_size=8)
     block = block_of([run], [0])
@@ -72,7 +72,7 @@ def test_updates_are_those_on_the_rows_of_each_step():
     state = jax.tree.map(lambda x: x[0], blocks.initial_states(block))
     whole = jax.tree.map(jnp.asarray, examples(data_of(run)))
     full = blocks.program_of(RUN)
-    one = jax.jit(lambda state, batch: training.train(state, hyper, data, batch, 1, full))
+    one = jax.jit(lambda state, batch: update.train(state, hyper, data, batch, 1, full))
     for step in range(60):
         state = one(state, take(whole, 8, step, 0))
     found = trained([run])

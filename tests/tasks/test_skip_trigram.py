@@ -6,7 +6,7 @@ from configs import message_of
 from grokjax.config.sweep import RunConfig
 from grokjax.tasks.data import data_of, sizes_of
 from grokjax.tasks.skip_trigram import sequences
-from grokjax.training import update as training
+from grokjax.training import update
 from grokjax.training.blocks import own_data, program_of
 
 FINITE = RunConfig(**{"task": "skip_trigram", "skip_trigram.num_sequences": 32, "seed": 4})
@@ -31,7 +31,7 @@ def test_a_finite_set_is_the_batch_of_every_update_and_is_not_scored_on_as_a_tes
     hyper, placed, batch = jax.tree.map(lambda x: jnp.asarray(x)[0], own_data([FINITE]))
     assert batch is None
     for step in (0, 7):
-        drawn = training.draw(step, hyper, placed, program_of(FINITE))
+        drawn = update.draw(step, hyper, placed, program_of(FINITE))
         np.testing.assert_array_equal(drawn.tokens, data.tokens[data.splits["train"][:, 0]])
         np.testing.assert_array_equal(drawn.targets, data.targets[:32])
         np.testing.assert_allclose(drawn.weights, 1 / 32)

@@ -14,8 +14,7 @@ from grokjax.config.sweep import RunConfig
 from grokjax.core import parts
 from grokjax.networks import by_name
 from grokjax.networks.forward import form
-from grokjax.training import blocks, devices
-from grokjax.training import update as training
+from grokjax.training import blocks, devices, update
 from grokjax.training.blocks import MAX_RUNS, MAX_WASTE, Block, Load, program_of
 
 SMALL = RunConfig(modulus=7, train_fraction=0.5, d_model=16, num_heads=2, d_mlp=24, steps=60)
@@ -246,12 +245,12 @@ def test_every_run_of_a_block_stops_at_its_own_steps_and_diverges_alone():
 def test_scores_of_a_block_are_those_of_each_run_at_its_own_size():
     params = mixed_after(30).params
     scores = jax.device_get(mixed_trainer().scores(params, mixed_data()))
-    own_scores = jax.jit(partial(training.scores, program=program_of(MIXED.runs[1])))
+    own_scores = jax.jit(partial(update.scores, program=program_of(MIXED.runs[1])))
     for i in (1, 4):
         hyper, data, _ = one_run(blocks.own_data([MIXED.runs[i]]), 0)
         own_params = by_name.unpad(one_run(params, i), program_of(MIXED.runs[i]))
         own = own_scores(own_params, hyper, data)
-        assert own.keys() == scores.keys() == set(training.score_names(data.splits))
+        assert own.keys() == scores.keys() == set(update.score_names(data.splits))
         for name, value in own.items():
             np.testing.assert_allclose(scores[name][i], value, rtol=1e-5)
 
@@ -320,7 +319,7 @@ def test_the_seed_itself_is_that_of_dropout_alone():
     @jax.jit
     def loss(hyper):
         prepared = form(program_of(run)).prepare(batch.tokens)
-        return training.objective(params, 3, hyper, prepared, batch, data, program_of(run))
+        return update.objective(params, 3, hyper, prepared, batch, data, program_of(run))
 
     assert loss(hyper) == loss(hyper.replace(split_seed=jnp.int32(7)))
     assert loss(hyper) != loss(hyper.replace(seed=jnp.int32(7)))
@@ -335,8 +334,8 @@ def alone(program, num_steps):
 
     def one(given):
         key, hyper, data, batch = given
-        state = training.initial_state(by_name.init(key, program), hyper, program)
-        return training.train(state, hyper, data, batch, num_steps, program)
+        state = update.initial_state(by_name.init(key, program), hyper, program)
+        return update.train(state, hyper, data, batch, num_steps, program)
 
     return jax.jit(devices.over_runs(one))
 
@@ -407,7 +406,7 @@ DRAWING = RunConfig(
 def drawn(run, step):
     hyper, data, batch = own_run(run)
     assert batch is None
-    return jax.device_get(training.draw(step, hyper, data, program_of(run)))
+    return jax.device_get(update.draw(step, hyper, data, program_of(run)))
 
 
 def own_run(run):

@@ -5,8 +5,7 @@ import pytest
 from updates import EXACT, SHAPES, Adam, assert_close, by_hand, problem, updated
 
 from grokjax.config.sweep import RunConfig
-from grokjax.training import blocks, optimizers
-from grokjax.training import update as training
+from grokjax.training import blocks, optimizers, update
 from grokjax.training.blocks import hyper_of, program_of
 
 
@@ -101,7 +100,7 @@ def test_a_state_is_the_same_tree_from_the_start():
     for name in ("adam", "muon", "grokfast", "orthograd", "constant_norm"):
         run = RunConfig(optimizer=name, modulus=7, steps=5, d_model=8, num_heads=2, d_mlp=8)
         program, params = program_of(run), {"W": jnp.ones((2, 3)), "b": jnp.ones(2)}
-        state = training.initial_state(params, hyper_of(run), program)
+        state = update.initial_state(params, hyper_of(run), program)
         optimizer = optimizers.make(hyper_of(run), program)
         _, after = optimizer.update(params, state.opt_state, params)
         assert jax.tree.structure(after) == jax.tree.structure(state.opt_state)

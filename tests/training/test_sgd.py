@@ -6,8 +6,7 @@ import pytest
 from grokjax.config.sweep import RunConfig
 from grokjax.networks import by_name
 from grokjax.networks.forward import form
-from grokjax.training import optimizers
-from grokjax.training import update as training
+from grokjax.training import optimizers, update
 from grokjax.training.blocks import hyper_of, own_data, program_of
 
 # Numbers that float32 holds exactly, so that a float64 update by hand has the same ones.
@@ -60,11 +59,11 @@ def test_training_with_it_is_by_hand_too(operation):
     with jax.enable_x64(True):
         hyper, data, batch = jax.tree.map(lambda x: jnp.asarray(x)[0], own_data([run]))
         prepared = form(program).prepare(batch.tokens)
-        loss = lambda p, step: training.objective(p, step, hyper, prepared, batch, data, program)  # noqa: E731
+        loss = lambda p, step: update.objective(p, step, hyper, prepared, batch, data, program)  # noqa: E731
         gradient = jax.jit(jax.grad(lambda params: loss(params, 0)))
         params = by_name.init(jax.random.key(0), program)
-        state = training.initial_state(params, hyper, program)
-        state = training.train(state, hyper, data, batch, 5, program)
+        state = update.initial_state(params, hyper, program)
+        state = update.train(state, hyper, data, batch, 5, program)
         expected = by_hand(params, gradient, 5)
         assert state.step == 5
         for name, x in expected.items():

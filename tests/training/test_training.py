@@ -11,7 +11,7 @@ from programs import all_pairs, hyper, program, random_params
 from grokjax.networks import by_name, transformer
 from grokjax.tasks.data import examples
 from grokjax.tasks.modular import modular, shuffled_split
-from grokjax.training import update as training
+from grokjax.training import update
 
 P = 7
 PLAIN = program(p=P)
@@ -29,22 +29,22 @@ def one_of(tree, i):
 
 
 def start(hyper, program=PLAIN):
-    return training.initial_state(random_params(program), hyper, program)
+    return update.initial_state(random_params(program), hyper, program)
 
 
 @partial(jax.jit, static_argnames="program")
 def train(state, hyper, batch, num_steps, program):
-    return training.train(state, hyper, DATA, batch, num_steps, program)
+    return update.train(state, hyper, DATA, batch, num_steps, program)
 
 
 @partial(jax.jit, static_argnames="program")
 def scores(params, data, program):
-    return training.scores(params, HYPER, data, program)
+    return update.scores(params, HYPER, data, program)
 
 
 @jax.jit
 def train_together(states, hypers, num_steps):
-    one = lambda *run: training.train(*run, DATA, EXAMPLES, num_steps, PLAIN)  # noqa: E731
+    one = lambda *run: update.train(*run, DATA, EXAMPLES, num_steps, PLAIN)  # noqa: E731
     return jax.vmap(one)(states, hypers)
 
 
@@ -60,7 +60,7 @@ def first_gradient(program, params=None, batch=EXAMPLES, **changes):
     """The gradient of the first update, read from Adam's first moment."""
     rates = hyper(**changes)
     params = random_params(program) if params is None else params
-    state = training.initial_state(params, rates, program)
+    state = update.initial_state(params, rates, program)
     state = train(state, rates, batch, 1, program=program)
     return jax.tree.map(lambda x: x / (1 - program.betas[0]), optax.tree.get(state.opt_state, "mu"))
 
@@ -87,7 +87,7 @@ def test_scores_are_float64_cross_entropies_and_accuracies_of_the_plain_model():
     hit = logits.argmax(-1) == labels
     is_train = np.ravel(shuffled_split(P, 0.6, 0))
     found = scores(params, DATA, program=PLAIN)
-    assert tuple(sorted(found)) == training.score_names(["train", "test"])
+    assert tuple(sorted(found)) == update.score_names(["train", "test"])
     for name, values in (("loss", loss), ("accuracy", hit)):
         for split, mask in (("train", is_train), ("test", ~is_train)):
             expected = values[mask].mean()
@@ -138,7 +138,7 @@ def test_an_inner_loop_makes_as_many_updates_as_none(num_steps, assert_trees_clo
 
     @partial(jax.jit, static_argnums=2)
     def after(states, num_steps, inner):
-        one = lambda *run: training.train(*run, DATA, EXAMPLES, num_steps, PLAIN, inner)  # noqa: E731
+        one = lambda *run: update.train(*run, DATA, EXAMPLES, num_steps, PLAIN, inner)  # noqa: E731
         return jax.vmap(one)(states, hypers)
 
     plain, nested = (after(started_together(hypers), num_steps, inner) for inner in (1, 3))
@@ -245,7 +245,7 @@ def test_dropout_leaves_the_neurons_unchanged_on_average():
 def test_so_many_neurons_are_dropped_each_by_itself(rate):
     features, rows = 25, 8000  # two features share a random word, the last has one of its own
     neurons = jnp.ones((rows, features))
-    left = np.asarray(training.dropout(hyper(dropout=rate, seed=3), 7)(neurons, 0), np.float64)
+    left = np.asarray(update.dropout(hyper(dropout=rate, seed=3), 7)(neurons, 0), np.float64)
     kept = left > 0
     np.testing.assert_allclose(left[kept], 1 / (1 - rate), rtol=2**-17 / (1 - rate))
     deviation = np.sqrt(rate * (1 - rate) / kept.size)
@@ -257,7 +257,7 @@ def test_so_many_neurons_are_dropped_each_by_itself(rate):
 
 
 def test_a_rows_dropout_depends_on_no_other_row_and_on_no_layout():
-    drop = training.dropout(hyper(dropout=0.3, seed=3), 7)
+    drop = update.dropout(hyper(dropout=0.3, seed=3), 7)
     neurons = jnp.linspace(1, 2, 30 * 24).reshape(30, 24)
     left = drop(neurons, 1)
     np.testing.assert_array_equal(drop(neurons.T, 1, features=0).T, left)
