@@ -26,9 +26,9 @@ format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The API reference, from the docstrings.
+# The documentation site in build/site; warnings and broken links are errors.
 docs: $(VENV)/ready-dev
-	$(BIN)/python docs/reference.py build/reference
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
 
 # The wheel, in an environment of its own and a folder without the sources: its commands, its sweeps.
 package: $(VENV)/ready-dev

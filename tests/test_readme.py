@@ -22,8 +22,10 @@ from grokjax.storage import datasets
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-OWN_PARTS = (ROOT / "docs" / "own_parts.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CUSTOM_PARTS = ROOT / "docs" / "howto" / "custom_parts.md"
+SITE = sorted((ROOT / "docs").rglob("*.md"))
+# Pages without directives, whose snippets run.
+PAGES = [ROOT / "README.md", *(x for x in SITE if "```{" not in x.read_text())]
 SIZES = {"modulus": 7, "d_model": 8, "num_heads": 2, "d_mlp": 16}
 
 
@@ -46,7 +48,7 @@ def file_of(block):
 def own(tmp_path_factory):
     """A folder in which the file of custom parts in the docs was trained, and what was printed."""
     folder = tmp_path_factory.mktemp("readme")
-    (block,) = (x for x in blocks_of(ROOT / "docs" / "own_parts.md") if file_of(x) == "own.py")
+    (block,) = (x for x in blocks_of(CUSTOM_PARTS) if file_of(x) == "own.py")
     (folder / "own.py").write_text(block.text)
     tiny = (
         "--config.modulus=7 --config.train_fraction=0.6 --config.d_model=8 --config.num_heads=2 "
@@ -74,7 +76,8 @@ def test_the_custom_parts_of_the_docs_train_and_are_measured(own):
 
 
 def test_every_kind_of_part_is_in_the_newcomers_table():
-    table = OWN_PARTS[OWN_PARTS.index("| to add | write |") :]
+    page = CUSTOM_PARTS.read_text()
+    table = page[page.index("| to add | write |") :]
     table = table[: table.index("\n\n")]
     for kind in ("operation", "task", "network", "loss", "optimizer", "measure", "summary"):
         assert f"@grokjax.{kind}" in table, kind
