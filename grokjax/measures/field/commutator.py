@@ -1,9 +1,9 @@
-"""Whether the order of two batches matters: the commutator of gradient steps (Xu 2026).
+"""Commutator of gradient steps: how much the order of two batches matters (Xu 2026).
 
-The limit of small steps and the published finite ones agree where the loss is smooth. With ReLU
-they do not: a finite step takes pre-activations across 0, which no Hessian sees, and the published
-number then grows about as eta^-1/2 (17 times the limit at eta = 1e-4 in a network of 64 neurons
-mod 23) until the steps are so small that nothing is crossed.
+The limit of small steps and the published finite steps agree if the loss is smooth. With ReLU they
+do not: a finite step moves pre-activations across 0, which no Hessian sees. The published number
+then grows about as eta^-1/2 (17 times the limit at eta = 1e-4 for 64 neurons mod 23), until the
+steps are so small that no pre-activation crosses 0.
 """
 
 from functools import partial
@@ -14,27 +14,27 @@ from jaxtyping import Float
 
 from grokjax.core import parts
 from grokjax.core.types import Array
-from grokjax.measures.field.probes import BATCH, landscape, loss_on
+from grokjax.measures.field.landscape import BATCH, landscape, loss_on
 from grokjax.measures.network import Network
 
 XU = "Xu 2026, arXiv 2602.16746"
 
 PAIRS = 9
-"""Pairs of batches, of which the median is taken."""
+"""Number of pairs of batches; the measures are medians over them."""
 
 ETA = 1e-3
-"""Step of the published form."""
+"""Step size of the published form."""
 
 _commutator = partial(parts.measure, family="field", source=XU)
 
 
 @_commutator(cost="tenth")
 def commutator_defect(network: Network) -> Float[Array, ""]:
-    """|H_B g_A - H_A g_B| / (|g_A| |g_B|), median over 9 pairs of disjoint batches of 512 rows, or
-    of half the training rows where these are fewer, g and H gradient and Hessian of the training
-    loss on a batch: the limit for small steps of what the paper takes, without its cancellation.
-    0 where both batches have one quadratic loss; random weights already have 1 to 100, and runs
-    that do not grok rise too, in the paper up to 47 times"""
+    """|H_B g_A - H_A g_B| / (|g_A| |g_B|), with g and H the gradient and Hessian of the training
+    loss on a batch, as the median over 9 pairs of disjoint batches of 512 training rows, or of half
+    the rows if these are fewer; the small-step limit of commutator_defect_published, without its
+    cancellation. 0 if both batches share a quadratic loss; random weights have 1 to 100, and the
+    measure also rises in runs that do not grok, in the paper up to 47 times"""
     point = network.once(landscape).point
 
     def one(losses):
@@ -46,9 +46,9 @@ def commutator_defect(network: Network) -> Float[Array, ""]:
 
 @_commutator(cost="demand", needs=("float64",))
 def commutator_defect_published(network: Network) -> Float[Array, ""]:
-    """the same as published: |theta_AB - theta_BA| / (|eta g_A| |eta g_B|) after one step of plain
-    gradient descent on each batch in either order, eta = 0.001; in float64, as the difference is of
-    the size of float32's rounding"""
+    """|theta_AB - theta_BA| / (|eta g_A| |eta g_B|) after one step of plain gradient descent with
+    eta = 0.001 on each of two training batches, in either order, as published; batches and median
+    as in commutator_defect, in float64 because the difference is close to float32 rounding"""
     point = network.once(landscape).point
 
     def one(losses):
@@ -72,7 +72,7 @@ def _ratio(difference: Array, first: Array, second: Array) -> Float[Array, ""]:
 
 
 def _median(network: Network, one) -> Float[Array, ""]:
-    """Median of one((loss on A, loss on B)) over pairs of disjoint batches."""
+    """Median of one((loss on A, loss on B)) over pairs of disjoint batches A, B."""
     count = len(network.batch.tokens)
     size, key = max(min(BATCH, count // 2), 1), network.key
 

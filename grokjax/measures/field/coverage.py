@@ -1,7 +1,7 @@
-"""How near the training pairs are to the test pairs of the same answer (Gu et al. 2025, Thm 3.10).
+"""Distance from test pairs to training pairs with the same answer (Gu et al. 2025, Thm 3.10).
 
-By the theorem a test pair is answered only if a training pair of its class is near, in Manhattan
-distance; a split then has a ceiling of test accuracy, wherever the network.
+By the theorem, a network answers a test pair only if a training pair of its class is near in
+Manhattan distance; the split then limits the test accuracy of every network.
 """
 
 from functools import partial
@@ -32,9 +32,9 @@ def nearest(
     p: IntLike,
     wrapped: bool = True,
 ) -> Float[Array, "p p"]:
-    """Manhattan distance of each pair to its class's nearest training pair; inf: there is none.
+    """Manhattan distance from each pair to the nearest training pair of its class; inf without one.
 
-    Distances are round the circle of residues, or with wrapped=False between the numbers.
+    Distances are modulo p, or with wrapped=False those between the integers.
     """
     classes = jnp.arange(len(labels))
 
@@ -42,14 +42,14 @@ def nearest(
         start = jnp.where(train & (labels == c), 0.0, jnp.inf)
         return _widened(_widened(start, p, wrapped).T, p, wrapped).T
 
-    maps = jax.lax.map(of_class, classes)  # one at a time: a map stays in the cache
+    maps = jax.lax.map(of_class, classes)  # one by one, so that a map stays in the CPU cache
     return jnp.take_along_axis(maps, labels[None], 0)[0]
 
 
 def _widened(distance: Float[Array, "p p"], p: IntLike, wrapped: bool) -> Float[Array, "p p"]:
-    """The least of the distances along the first axis and the steps there.
+    """Smallest sum of a distance and the number of steps to it along the first axis.
 
-    Widened by 1, 2, 4, ..., of which every number of steps is a sum.
+    Doubling: every number of steps is a sum of 1, 2, 4, ...
     """
     i, step = jnp.arange(len(distance)), 1
     while step < len(distance):
@@ -63,7 +63,7 @@ def _widened(distance: Float[Array, "p p"], p: IntLike, wrapped: bool) -> Float[
     return distance
 
 
-# --- Of a network ---------------------------------------------------------------------------------
+# --- Measures -------------------------------------------------------------------------------------
 
 
 def _wrapped(network: Network) -> Float[Array, "p p"]:
@@ -76,15 +76,15 @@ def _unwrapped(network: Network) -> Float[Array, "p p"]:
 
 @_by_pair
 def coverage(network: Network) -> Float[Array, "p p"]:
-    """Manhattan distance of each test pair, round the circle of residues, to the nearest training
-    pair of the same answer; inf where there is none, NaN for training pairs. Of the split alone,
-    the same at every step"""
+    """Manhattan distance modulo p from each test pair to the nearest training pair with the same
+    answer; inf if there is none, NaN for training pairs. A property of the split, constant over
+    steps"""
     return jnp.where(network.test, network.once(_wrapped), jnp.nan)
 
 
 @_by_pair
 def coverage_unwrapped(network: Network) -> Float[Array, "p p"]:
-    "the same with |a - a'| + |b - b'| between numbers 0..p - 1"
+    "coverage with the distance |a - a'| + |b - b'| between integers 0..p - 1"
     return jnp.where(network.test, network.once(_unwrapped), jnp.nan)
 
 
@@ -96,14 +96,14 @@ def mean_coverage(network: Network) -> Float[Array, ""]:
 
 @_of_split(cost="demand")
 def worst_coverage(network: Network) -> Float[Array, ""]:
-    "largest coverage of a test pair"
+    "largest value of coverage over the test pairs"
     return jnp.max(jnp.where(network.test, network.once(_wrapped), 0.0))
 
 
 @_of_split(cost="tenth", dims=("half",))
 def accuracy_by_coverage(network: Network) -> Float[Array, " half"]:
-    """share of the test pairs that are answered correctly, of those at most as far from a training
-    pair of their class as the median one, and of those farther (NaN: none)"""
+    """fraction of test pairs answered correctly, for those whose coverage is at most the median
+    over the test pairs (near) and for the others (far; NaN if there are none)"""
     distance, test = network.once(_wrapped), network.test
     median = jnp.nanmedian(jnp.where(test, distance, jnp.nan))
     correct = network.answered.accuracy

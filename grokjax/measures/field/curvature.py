@@ -1,6 +1,6 @@
-"""Curvature of the training loss: ends of the Hessian's spectrum, its trace, relative flatness.
+"""Curvature of the training loss: extreme Hessian eigenvalues, trace, relative flatness.
 
-None but relative flatness is invariant when a layer is scaled up and the next one down.
+Only relative flatness is invariant if one layer is scaled up and the next one down.
 """
 
 from collections.abc import Callable
@@ -14,51 +14,52 @@ from jaxtyping import Float
 from grokjax.core import parts
 from grokjax.core.types import Array
 from grokjax.measures import layers
-from grokjax.measures.field.probes import landscape
+from grokjax.measures.field.landscape import landscape
 from grokjax.measures.network import Network
 
 STEPS = 30
-"""Products with the Hessian that Lanczos takes."""
+"""Number of Hessian-vector products of Lanczos."""
 
 PROBES = 30
-"""Random vectors of the estimate of the trace."""
+"""Number of random vectors in the estimate of the trace."""
 
 EXHAUSTED = 1e-5
-"""Lanczos starts afresh where what a product adds is below this share of the largest so far."""
+"""Lanczos restarts from a random vector if a residual is below this fraction of the largest."""
 
 _curvature = partial(parts.measure, family="field", cost="tenth", units="nats")
 
 
 @_curvature(source="Lanczos 1950")
 def hessian_top(network: Network) -> Float[Array, ""]:
-    """largest eigenvalue of the Hessian of the training loss, by 30 steps of Lanczos with full
-    reorthogonalization, penalties included, decoupled weight decay not"""
+    """largest eigenvalue of the Hessian of the training loss (with penalties, without decoupled
+    weight decay), from 30 steps of Lanczos with full reorthogonalization"""
     return network.once(_spectrum).values[-1]
 
 
 @_curvature(source="Lanczos 1950")
 def hessian_bottom(network: Network) -> Float[Array, ""]:
-    """smallest eigenvalue of the same Hessian, from the same steps; an upper bound on it, as the
-    inner end of a spectrum that crowds at 0 converges last"""
+    """smallest eigenvalue of the Hessian of the training loss, from the Lanczos steps of
+    hessian_top; an upper bound that may be loose, because eigenvalues near the dense cluster at 0
+    converge last"""
     return network.once(_spectrum).values[0]
 
 
 @_curvature(source="Lanczos 1950")
 def hessian_top_error(network: Network) -> Float[Array, ""]:
-    "a bound on how far `hessian_top` is from an eigenvalue: the norm of its residual"
+    "upper bound on the distance from hessian_top to an eigenvalue: the norm of its residual"
     return network.once(_spectrum).errors[-1]
 
 
 @_curvature(source="Hutchinson 1989")
 def hessian_trace(network: Network) -> Float[Array, ""]:
-    """trace of the same Hessian: mean of v'Hv over 30 vectors of random signs, drawn anew for
-    every checkpoint"""
+    """trace of the Hessian H of the training loss, estimated as the mean of v'Hv over 30 vectors v
+    of random signs, drawn anew for every checkpoint"""
     return network.once(_trace)[0]
 
 
 @_curvature(source="Hutchinson 1989")
 def hessian_trace_error(network: Network) -> Float[Array, ""]:
-    "standard error of `hessian_trace`"
+    "standard error of hessian_trace"
     return network.once(_trace)[1]
 
 
@@ -69,10 +70,10 @@ def hessian_trace_error(network: Network) -> Float[Array, ""]:
     source="Petzka et al. 2021; Han et al. 2025, arXiv 2509.17738",
 )
 def relative_flatness(network: Network) -> Float[Array, ""]:
-    """sum over classes c, c' of <w_c, w_c'> Tr H_cc' for the last linear layer, H the Hessian of
-    the softmax cross-entropy over the training answers: in closed form the mean of
-    |phi|^2 (sum_c q_c |w_c|^2 - |sum_c q_c w_c|^2), phi what the layer reads, q the softmax. Large
-    for random weights of any size; it needs no training to be high, and only its fall says much"""
+    """sum over classes c, c' of <w_c, w_c'> Tr H_cc' for the last linear layer, with H the Hessian
+    of the mean softmax cross-entropy over the training answers; in closed form the mean of |phi|^2
+    (sum_c q_c |w_c|^2 - |sum_c q_c w_c|^2), with phi the input of the layer and q the softmax.
+    Large for random weights of any size, so that only its decrease is informative"""
     linear = network.once(layers.last_linear)
     classes = jnp.arange(linear.weights.shape[1]) < network.data.num_classes
     q = jax.nn.softmax(jnp.where(classes[:, None], linear.logits, -jnp.inf), axis=0)
@@ -81,21 +82,21 @@ def relative_flatness(network: Network) -> Float[Array, ""]:
     return layers.mean_over_training(network, jnp.sum(jnp.square(linear.inputs), 0) * spread)
 
 
-# --- How ------------------------------------------------------------------------------------------
+# --- Estimates ------------------------------------------------------------------------------------
 
 
 class Spectrum(NamedTuple):
-    """Ritz values in ascending order, and the norms of their residuals, [k]."""
+    """Ritz values in ascending order, and the norms of their residuals."""
 
     values: Float[Array, " k"]
     errors: Float[Array, " k"]
 
 
 def lanczos(product: Callable, size: int, key, steps: int = STEPS) -> Spectrum:
-    """Eigenvalues of a symmetric matrix of `size` rows, of which only its products are known.
+    """Eigenvalues of a symmetric matrix of `size` rows, given by its products with vectors.
 
-    All vectors are kept and made orthogonal twice. Where the space that the first vector spans is
-    exhausted it goes on from a random one, so that for steps >= size the spectrum is whole.
+    Keeps all vectors and orthogonalizes twice. Continues from a random vector once the Krylov space
+    of the first is exhausted, so that the spectrum is complete for steps >= size.
     """
     steps = min(steps, size)
     draw = lambda i: jax.random.normal(jax.random.fold_in(key, i), (size,))  # noqa: E731
@@ -116,7 +117,7 @@ def lanczos(product: Callable, size: int, key, steps: int = STEPS) -> Spectrum:
         exhausted = beta <= EXHAUSTED * largest
         fresh = cleaned(draw(i + 1), basis)
         following = jnp.where(exhausted, fresh, rest)
-        # In a space without further directions there is no next vector, and none is used.
+        # If no direction is left, there is no next vector, and none is used.
         q = following / jnp.maximum(jnp.linalg.norm(following), jnp.finfo(q.dtype).tiny)
         return (basis, q, largest), (alpha, jnp.where(exhausted, 0.0, beta))
 
@@ -137,8 +138,8 @@ def hutchinson(
         signs = jax.random.rademacher(jax.random.fold_in(key, i), (size,), jnp.float32)
         return signs @ product(signs)
 
-    found = jax.lax.map(one, jnp.arange(probes))
-    return jnp.mean(found), jnp.std(found, ddof=1) / jnp.sqrt(jnp.float32(probes))
+    estimates = jax.lax.map(one, jnp.arange(probes))
+    return jnp.mean(estimates), jnp.std(estimates, ddof=1) / jnp.sqrt(jnp.float32(probes))
 
 
 def _spectrum(network: Network) -> Spectrum:

@@ -1,11 +1,11 @@
-"""Gaussian copulas: variables as ranks, ranks as normal quantiles, information by covariances.
+"""Gaussian copulas: information of a set of variables from the covariance of their normal scores.
 
-Of a set of variables with covariance S, in nats,
+For a set of Gaussian variables with covariance S, in nats,
 
     TC  = (sum_i log S_ii - log det S) / 2        DTC = (log det S + sum_i log (S^-1)_ii) / 2
 
-the total and the dual total correlation, and Omega = TC - DTC, the O-information: by one Cholesky
-decomposition. Double precision is wanted: S of hundreds of neurons is nearly singular.
+are the total and the dual total correlation, and Omega = TC - DTC is the O-information. All follow
+from one Cholesky decomposition. Use float64: S of hundreds of neurons is nearly singular.
 """
 
 from typing import NamedTuple
@@ -19,13 +19,13 @@ from jaxtyping import Bool, Float, Int
 from grokjax.core.types import Array
 
 RIDGE = 1e-6
-"""Added to the variances of 1: two neurons that are one and the same leave S singular."""
+"""Added to the unit variances, because identical neurons make S singular."""
 MOST = 0.8
-"""Neurons to a training input from which on nothing is said: log det S is then mostly its bias."""
+"""Largest ratio of neurons to samples; beyond it log det S is mostly bias, and the result NaN."""
 
 
 class Copula(NamedTuple):
-    """Neurons as Gaussian variables; those that are dead are apart from all others."""
+    """Neurons as Gaussian variables; dead neurons are uncorrelated with all others."""
 
     covariance: Float[Array, "m m"]
     living: Bool[Array, " m"]
@@ -33,7 +33,7 @@ class Copula(NamedTuple):
 
 
 class Information(NamedTuple):
-    """Of a set of variables, in nats."""
+    """Total and dual total correlation of a set of variables, in nats."""
 
     total: Float[Array, "..."]
     dual: Float[Array, "..."]
@@ -46,22 +46,21 @@ class Information(NamedTuple):
 def normal_scores(
     x: Float[Array, "m n"], valid: Bool[Array, " n"], ties: str = "average"
 ) -> Float[Array, "m n"]:
-    """Normal quantiles of rank / (samples + 1) of each row, less their mean; 0 where not valid.
+    """Centred normal quantiles of rank / (samples + 1) in each row; 0 where not valid.
 
-    Equal values have the average of their ranks, or with ties="order" ranks in the order of the
-    inputs.
+    Equal values get their average rank, or with ties="order" ranks in the order of the samples.
     """
-    place = jnp.arange(x.shape[1])
+    index = jnp.arange(x.shape[1])
     order = jnp.argsort(jnp.where(valid, x, jnp.inf), axis=1, stable=True)
-    rank = jnp.broadcast_to(place, x.shape)
+    rank = jnp.broadcast_to(index, x.shape)
     if ties == "average":
         ascending = jnp.take_along_axis(x, order, 1)
         new = jnp.pad(ascending[:, 1:] != ascending[:, :-1], ((0, 0), (1, 0)), constant_values=True)
-        # The first input that is not valid ends the last tie.
-        new = new | (place == jnp.sum(valid))
+        # The first invalid sample ends the last tie.
+        new = new | (index == jnp.sum(valid))
         last = jnp.pad(new[:, 1:], ((0, 0), (0, 1)), constant_values=True)
-        first_of = jax.lax.cummax(jnp.where(new, place, 0), axis=1)
-        last_of = jax.lax.cummin(jnp.where(last, place, x.shape[1]), axis=1, reverse=True)
+        first_of = jax.lax.cummax(jnp.where(new, index, 0), axis=1)
+        last_of = jax.lax.cummin(jnp.where(last, index, x.shape[1]), axis=1, reverse=True)
         rank = (first_of + last_of) / 2
     rank = jnp.put_along_axis(jnp.zeros_like(x), order, rank.astype(x.dtype), 1, inplace=False)
     scores = jnp.where(valid, ndtri((rank + 1) / (jnp.sum(valid) + 1)), 0.0)
@@ -70,19 +69,19 @@ def normal_scores(
 
 
 def copula(neurons: Float[Array, "m n"], valid: Bool[Array, " n"], ties: str = "average") -> Copula:
-    """The covariance of the normal scores, of variance 1, over the inputs that are valid."""
+    """Correlation matrix of the normal scores over the valid samples."""
     samples = jnp.sum(valid).astype(neurons.dtype)
     highest = jnp.max(jnp.where(valid, neurons, -jnp.inf), 1)
     living = highest > jnp.min(jnp.where(valid, neurons, jnp.inf), 1)
     scores = normal_scores(neurons, valid, ties)
     norms = jnp.sqrt(jnp.sum(jnp.square(scores), 1, keepdims=True))
     scores = jnp.where(living[:, None], scores / jnp.where(living[:, None], norms, 1.0), 0.0)
-    among = jnp.where(jnp.eye(len(neurons), dtype=bool), 1.0 + RIDGE, scores @ scores.T)
-    return Copula(among, living, samples)
+    covariance = jnp.where(jnp.eye(len(neurons), dtype=bool), 1.0 + RIDGE, scores @ scores.T)
+    return Copula(covariance, living, samples)
 
 
 def information(covariance: Float[Array, "m m"], chosen: Bool[Array, " m"]) -> Information:
-    """Of the chosen variables if they are Gaussian, without regard to how few the samples were."""
+    """Information of the chosen Gaussian variables, not corrected for the number of samples."""
     unit = jnp.eye(len(covariance), dtype=covariance.dtype)
     S = jnp.where(chosen[:, None] & chosen[None, :], covariance, unit)  # others: log 1 = 0
     L = jnp.linalg.cholesky(S)
@@ -93,10 +92,10 @@ def information(covariance: Float[Array, "m m"], chosen: Bool[Array, " m"]) -> I
 
 
 def bias(count: Int[Array, "..."], samples: Float[Array, ""], most: int) -> Information:
-    """What `count` independent variables, up to `most`, have in the mean with so few samples.
+    """Expected information of `count` <= `most` independent variables, due to few samples.
 
-    From the mean of the log-determinant of a Wishart matrix, a sum of digamma functions; NaN where
-    there are too many variables for the samples.
+    From the mean log-determinant of a Wishart matrix, a sum of digamma functions; NaN if there are
+    too many variables for the samples.
     """
     i = jnp.arange(1, most + 1)
     each = digamma(jnp.maximum(samples - i, 1.0) / 2)
@@ -108,9 +107,9 @@ def bias(count: Int[Array, "..."], samples: Float[Array, ""], most: int) -> Info
     return Information(total, jnp.where(fits, (1 - n) * all_ + n * but_one, jnp.nan))
 
 
-def unbiased(of: Copula, chosen: Bool[Array, " m"]) -> Information:
-    """Of the chosen living neurons, less the bias."""
-    chosen = chosen & of.living
-    found = information(of.covariance, chosen)
-    free = bias(jnp.sum(chosen), of.samples, len(chosen))
-    return Information(found.total - free.total, found.dual - free.dual)
+def unbiased(neurons: Copula, chosen: Bool[Array, " m"]) -> Information:
+    """Information of the chosen living neurons minus its bias."""
+    chosen = chosen & neurons.living
+    biased = information(neurons.covariance, chosen)
+    excess = bias(jnp.sum(chosen), neurons.samples, len(chosen))
+    return Information(biased.total - excess.total, biased.dual - excess.dual)

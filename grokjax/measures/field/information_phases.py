@@ -1,12 +1,12 @@
-"""The five phases of Clauw et al. 2024 by signs of change of synergy and redundancy.
+"""The phases of Clauw et al. 2024, from the signs of change of synergy and redundancy.
 
-The authors draw them by eye. Here S' = -synergy and redundancy R, smoothed by an exponential moving
-average of the recorded checkpoints with the authors' weight 0.1 and in raw nats, change by signs:
-(+, -) emergence, (-, -) divergence, (+, +) delayed emergence, (-, +) decoupling. A change below
-`STILL` of the range over the run is no change; where one of the two is still, the phase before goes
-on, and where both are until the end, it is finalising. Before the first emergence is feature
-learning. Noise of a run in which nothing happens has signs too, and passes through all phases in no
-order.
+The authors determine them by eye. Here S = -synergy and the redundancy R, in nats, are smoothed by
+an exponential moving average over the recorded checkpoints with the authors' weight 0.1. The signs
+of change of (S, R) give the phase: (+, -) emergence, (-, -) divergence, (+, +) delayed emergence,
+(-, +) decoupling. A change below `STILL` times the range over the run counts as none. If only one
+of the two changes, the previous phase continues; if neither changes until the end, the run is
+finalising. Everything before the first emergence is feature learning. In a run without structure,
+noise passes through all phases in random order.
 """
 
 from functools import partial
@@ -39,72 +39,72 @@ _of_series = partial(
 
 
 def smoothed(x: Float[np.ndarray, " t"], weight: float = WEIGHT) -> Float[np.ndarray, " t"]:
-    """Exponential moving average that starts at the first value."""
-    found = np.array(x, float)
-    for i in range(1, len(found)):
-        found[i] = (1 - weight) * found[i - 1] + weight * found[i]
-    return found
+    """Exponential moving average, starting at the first value."""
+    average = np.array(x, float)
+    for i in range(1, len(average)):
+        average[i] = (1 - weight) * average[i - 1] + weight * average[i]
+    return average
 
 
 def phases(
     synergy: Float[np.ndarray, " t"], redundancy: Float[np.ndarray, " t"], weight: float = WEIGHT
 ) -> Int[np.ndarray, " t"]:
-    """The phase, as a place in `PHASES`, that each recorded checkpoint is in.
+    """Phase of each recorded checkpoint, as an index into `PHASES`.
 
-    `synergy` is the smallest O-information, the paper's with its sign turned.
+    `synergy` is the smallest O-information, with the opposite sign of the paper's.
     """
     changes = []
     for series in (-synergy, redundancy):
         x = smoothed(series, weight)
         change = np.diff(x)
         changes.append(np.where(np.abs(change) > STILL * np.ptp(x), np.sign(change), 0).astype(int))
-    found, phase = [0], 0
+    numbers, phase = [0], 0
     for signs in zip(*changes, strict=True):
         following = _SIGNS.get(tuple(int(x) for x in signs), phase)
         phase = following if phase or following == 1 else 0
-        found.append(phase)
-    found, moves = np.array(found), np.nonzero(np.any(changes, 0))[0]
-    last = moves[-1] + 2 if len(moves) else len(found)
-    found[last:] = np.where(found[last:] > 0, PHASES.index("finalising"), 0)
-    return found
+        numbers.append(phase)
+    by_step, moves = np.array(numbers), np.nonzero(np.any(changes, 0))[0]
+    last = moves[-1] + 2 if len(moves) else len(by_step)
+    by_step[last:] = np.where(by_step[last:] > 0, PHASES.index("finalising"), 0)
+    return by_step
 
 
 def _start(run: Any, phase: str) -> float:
-    """The first recorded step in a phase; NaN where there is none."""
-    known = run["redundancy"].notnull().values & run["synergy"].notnull().values
-    steps = run["step"].values[known]
+    """The first recorded step in a phase, or NaN."""
+    measured = run["redundancy"].notnull().values & run["synergy"].notnull().values
+    steps = run["step"].values[measured]
     if not len(steps):
         return np.nan
-    series = (run[name].values[known].astype(np.float64) for name in ("synergy", "redundancy"))
+    series = (run[name].values[measured].astype(np.float64) for name in ("synergy", "redundancy"))
     inside = phases(*series) == PHASES.index(phase)
     return float(steps[inside.argmax()]) if inside.any() else np.nan
 
 
 @_of_series
 def emergence_start(run: Any) -> float:
-    "first step at which synergy rises and redundancy falls; NaN: never"
+    "first step of emergence, when synergy grows and redundancy falls; NaN: never"
     return _start(run, "emergence")
 
 
 @_of_series
 def divergence_start(run: Any) -> float:
-    "first step, after emergence, at which both fall; NaN: never"
+    "first step of divergence, when synergy and redundancy fall after emergence; NaN: never"
     return _start(run, "divergence")
 
 
 @_of_series
 def delayed_emergence_start(run: Any) -> float:
-    "first step, after emergence, at which both rise; NaN: never"
+    "first step of delayed emergence, when synergy and redundancy grow after emergence; NaN: never"
     return _start(run, "delayed_emergence")
 
 
 @_of_series
 def decoupling_start(run: Any) -> float:
-    "first step, after emergence, at which synergy falls and redundancy rises; NaN: never"
+    "first step of decoupling, when synergy falls and redundancy grows after emergence; NaN: never"
     return _start(run, "decoupling")
 
 
 @_of_series
 def finalising_start(run: Any) -> float:
-    "first step, after emergence, at which neither changes any more; NaN: never"
+    "first step after emergence from which synergy and redundancy no longer change; NaN: never"
     return _start(run, "finalising")

@@ -1,8 +1,8 @@
-"""Lazy or rich: how far a network is from where it began, and its tangent kernel.
+"""Lazy or rich training: distance from initialisation, and the tangent kernel (Kumar et al. 2023).
 
-Kumar et al. 2023, arXiv 2310.06110. The kernel of two inputs is the inner product of the gradients
-of the logits by the parameters, summed over the classes: estimated without bias from the gradients
-of a few random combinations of the logits.
+The kernel of two inputs is the inner product of the gradients of the logits with respect to the
+parameters, summed over the classes. The gradients of a few random combinations of the logits give
+an unbiased estimate.
 """
 
 from functools import partial
@@ -20,10 +20,10 @@ from grokjax.measures.network import Network
 KUMAR = "Kumar et al. 2023, arXiv 2310.06110"
 
 INPUTS = 128
-"""Rows of the test set that the kernel is of, drawn anew for every checkpoint."""
+"""Number of test rows in the kernel, drawn anew for every checkpoint."""
 
 COMBINATIONS = 4
-"""Random combinations of the logits."""
+"""Number of random combinations of the logits."""
 
 _of_kernel = partial(
     parts.measure, family="field", cost="tenth", split="test", needs=("initial",), source=KUMAR
@@ -32,8 +32,8 @@ _of_kernel = partial(
 
 @parts.measure(family="field", padded=True, needs=("initial",), source=KUMAR)
 def drift(network: Network) -> Float[Array, ""]:
-    """distance from the initial weights over the norm of these, all parameters as one; noise and
-    memorization move weights as well as learning does"""
+    """distance of the parameters from their initial values, divided by the norm of the latter, as
+    one vector; noise and memorization move weights, too"""
     pairs = zip(*map(jax.tree.leaves, (network.params, network.initial)), strict=True)
     moved = sum(jnp.sum(jnp.square(now - then)) for now, then in pairs)
     size = sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(network.initial))
@@ -42,23 +42,23 @@ def drift(network: Network) -> Float[Array, ""]:
 
 @_of_kernel
 def ntk_alignment(network: Network) -> Float[Array, ""]:
-    """<K, Y> / (|K| |Y|) of the tangent kernel K over 128 test inputs and Y = 1 where two have the
-    same answer. Not 0 without learning: with c balanced answers a constant kernel has about
-    sqrt(1/128 + 1/c), a multiple of the identity 1/sqrt(1 + 128/c)"""
+    """alignment <K, Y> / (|K| |Y|) of the tangent kernel K over 128 test inputs with Y, which is 1
+    for two inputs with the same answer. Not 0 without learning: with c balanced answers, about
+    sqrt(1/128 + 1/c) for a constant kernel and 1/sqrt(1 + 128/c) for a multiple of the identity"""
     return network.once(_kernels)[2]
 
 
 @_of_kernel
 def ntk_alignment_centred(network: Network) -> Float[Array, ""]:
-    """the same with the mean of every row and column of both removed (CKA); 0 for a constant
-    kernel, but the diagonal alone still gives about 1/sqrt(1 + 128/c)"""
+    """ntk_alignment after the mean of every row and column is removed from both matrices (CKA); 0
+    for a constant kernel, about 1/sqrt(1 + 128/c) for a multiple of the identity"""
     return network.once(_kernels)[3]
 
 
 @_of_kernel
 def kernel_distance(network: Network) -> Float[Array, ""]:
-    """1 - <K, K_0> / (|K| |K_0|), K_0 the tangent kernel of the initial weights on the same inputs
-    and combinations of logits; 0 as long as training is lazy"""
+    """1 - <K, K_0> / (|K| |K_0|) for the tangent kernels K now and K_0 at initialisation, on the
+    same 128 test inputs and combinations of logits; 0 while training is lazy"""
     now, then = network.once(_kernels)[:2]
     return 1 - _cosine(now, then)
 
@@ -66,9 +66,9 @@ def kernel_distance(network: Network) -> Float[Array, ""]:
 def tangent_kernel(
     params: Params, logits, inputs: Array, combinations: Float[Array, "r c"]
 ) -> Float[Array, "b b"]:
-    """Of logits(params, input) [c]: mean over combinations v of <grad v'f(x), grad v'f(x')>.
+    """Mean over combinations v of <grad v'f(x), grad v'f(x')>, with f(x) = logits(params, x) [c].
 
-    For v of independent random signs its expectation is the sum over the classes.
+    Its expectation for independent random signs v is the sum over the classes.
     """
 
     def of_one(v):
@@ -80,7 +80,7 @@ def tangent_kernel(
 
 
 def _kernels(network: Network) -> tuple[Array, Array, Array, Array]:
-    """The kernel now and at the start, and its alignment with the answers, plain and centred."""
+    """Kernels now and at initialisation; alignment with the answers, plain and centred."""
     rows, exists = _test_rows(network)
     tokens = network.data.tokens.reshape(-1, network.data.tokens.shape[-1])[rows]
     answers = network.data.targets[..., -1].reshape(-1)[rows]
@@ -100,7 +100,7 @@ def _kernels(network: Network) -> tuple[Array, Array, Array, Array]:
 
 
 def _test_rows(network: Network) -> tuple[Int[Array, " b"], Bool[Array, " b"]]:
-    """Random rows of the test set, and which of them are: it may have fewer."""
+    """Random rows of the test set, and the mask of those that exist: it may have fewer."""
     mask = network.data.splits["test"][..., -1].reshape(-1)
     order = jax.random.uniform(network.key, mask.shape) + mask
     _, rows = jax.lax.top_k(order, min(INPUTS, len(mask)))

@@ -1,14 +1,14 @@
-"""The local learning coefficient by stochastic gradient Langevin dynamics (Lau et al. 2023).
+"""Local learning coefficient by stochastic gradient Langevin dynamics (Lau et al. 2023).
 
 lambda = n beta (mean of L over samples from exp(-n beta L(w) - gamma |w - w*|^2 / 2) - L(w*)).
-Its size moves by orders of magnitude with the constants, which are therefore the same for all runs;
-compare values of one kind of network only. `llc` has constants with which chains about the paper's
-network settle; those that Cullen et al. 2026 (arXiv 2603.01192) give for modular addition, in
-`llc_published`, let them walk a hundred times as far, there to losses of 20 to 40 nats and still
-rising (p = 59, one run, at 300, 1,000 and 3,000 steps).
+Its size changes by orders of magnitude with the constants, so all runs share the same ones; compare
+values only between networks of one kind. With the constants of `llc`, chains near the paper's
+network settle. With those of Cullen et al. 2026 for modular addition (`llc_published`) they move a
+hundred times as far, to losses of 20 to 40 nats that still rise (p = 59, one run, at 300, 1,000 and
+3,000 steps).
 
-Negative values say that w* is no local minimum of L. Decoupled weight decay is no part of L, so
-that a network that decay holds on a slope shows it here.
+A negative value means that w* is no local minimum of L. L excludes decoupled weight decay, so the
+value is negative for a network that weight decay holds on a slope.
 """
 
 from functools import partial
@@ -20,14 +20,14 @@ from jaxtyping import Float
 
 from grokjax.core import parts
 from grokjax.core.types import Array
-from grokjax.measures.field.probes import BATCH, landscape, loss_on
+from grokjax.measures.field.landscape import BATCH, landscape, loss_on
 from grokjax.measures.network import Network
 
 CHAINS, BURN_IN, DRAWS, TOGETHER = 3, 100, 600, 10
 
 
 class Constants(NamedTuple):
-    """Of the dynamics, and of what they sample."""
+    """Constants of the dynamics and of the sampled distribution."""
 
     step_size: float
     inverse_temperature: float  # n beta
@@ -44,34 +44,35 @@ _llc = partial(
 
 @_llc
 def llc(network: Network) -> Float[Array, ""]:
-    """n beta (mean L - L(w*)) over the chains that stay finite: 3 of 600 draws after 100, of SGLD
-    on batches of 512 rows with step 1e-5, n beta 3000 and gamma 500; NaN if none does. Random
-    weights are no minimum, and what they give, below 0, is a slope, not a dimension"""
+    """local learning coefficient n beta (mean L - L(w*)) of the training loss L, as the mean over
+    the finite ones of 3 SGLD chains of 600 draws after 100 of burn-in, on batches of 512 training
+    rows with step 1e-5, n beta 3000 and gamma 500; NaN if no chain stays finite. Random weights are
+    no minimum: their value, below 0, is a slope and not a dimension"""
     return jnp.nanmean(network.once(_by_chain))
 
 
 @_llc(source="Cullen et al. 2026, arXiv 2603.01192")
 def llc_published(network: Network) -> Float[Array, ""]:
-    """the same with the constants of Cullen et al.: step 1e-4, n beta 30, gamma 5. Chains of the
-    paper's network then leave its neighbourhood, and random weights give as much as trained ones"""
+    """llc with the constants of Cullen et al.: step 1e-4, n beta 30, gamma 5. Chains of the paper's
+    network then leave its neighbourhood, and random weights have as high values as trained ones"""
     return jnp.nanmean(_estimates(_excess_with(network, PUBLISHED), PUBLISHED))
 
 
 @_llc(dims=("chain",))
 def llc_by_chain(network: Network) -> Float[Array, " 3"]:
-    "the same of each chain: their spread is the error of `llc`; NaN for one that left the finite"
+    "llc of each chain, whose spread is the error of llc; NaN for a chain that diverged"
     return network.once(_by_chain)
 
 
 @_llc(dims=("chain", "draw"), units="nats")
 def llc_trace(network: Network) -> Float[Array, "3 60"]:
-    """L - L(w*) along each chain, in means of 10 draws after the burn-in; a chain that still rises
-    or falls at its end has not found its level"""
+    """L - L(w*) along each chain of llc after the burn-in, in means of 10 draws; a chain that still
+    rises or falls at its end has not settled"""
     excess = network.once(_excess)
     return jnp.mean(excess.reshape(len(excess), -1, TOGETHER), -1)
 
 
-# --- How ------------------------------------------------------------------------------------------
+# --- Sampling -------------------------------------------------------------------------------------
 
 
 def sgld(
@@ -79,7 +80,7 @@ def sgld(
 ) -> Float[Array, " t"]:
     """Losses along a chain from `start`, each before its step.
 
-    value_and_gradient(w, key) is of a batch drawn with the key. A step adds
+    value_and_gradient(w, key) draws a batch with the key. A step adds
     -(step_size / 2) (n beta gradient + gamma (w - start)) + sqrt(step_size) N(0, 1).
     """
     step_size, inverse_temperature, localization = constants
@@ -95,11 +96,11 @@ def sgld(
 
 
 def _excess_with(network: Network, constants: Constants) -> Float[Array, "chain t"]:
-    """L(w) - L(w*) of every draw of every chain."""
+    """L(w) - L(w*) for every draw of every chain."""
     around, count, own = network.once(landscape), len(network.batch.tokens), network.key
 
     def value_and_gradient(w, key):
-        # With replacement: the mean over batches is then the loss of all rows.
+        # With replacement, so that the mean over batches is the loss of all rows.
         rows = jax.random.randint(key, (min(BATCH, count),), 0, count)
         return jax.value_and_grad(loss_on(network, rows))(w)
 

@@ -1,4 +1,4 @@
-"""What becomes of training answers that are wrong on purpose (`label_noise`; Doshi et al. 2023)."""
+"""Training answers that are wrong on purpose: memorized or corrected (Doshi et al. 2023)."""
 
 from functools import partial
 
@@ -22,20 +22,23 @@ _of_noise = partial(
 
 @_of_noise
 def noise_memorized(network: Network) -> Float[Array, ""]:
-    "share of the wrong training answers that the network gives as it was told; NaN without any"
+    """fraction of the training answers made wrong by label_noise that the network reproduces; NaN:
+    none"""
     return _share(network, network.data.targets)
 
 
 @_of_noise
 def noise_corrected(network: Network) -> Float[Array, ""]:
-    "share of the wrong training answers for which the network gives the right one; NaN without any"
+    """fraction of the training answers made wrong by label_noise that the network corrects; NaN:
+    none"""
     return _share(network, network.data.extra["right_answers"])
 
 
 def _share(network: Network, answers: Array) -> Float[Array, ""]:
-    told, right = network.data.targets, network.data.extra["right_answers"]
-    wrong = network.data.splits["train"] & (told != right)
+    """Fraction of the wrong training answers for which the network's answer is in `answers`."""
+    right = network.data.extra["right_answers"]
+    wrong = network.data.splits["train"] & (network.data.targets != right)
     classes = jnp.arange(network.logits.shape[0]).reshape(-1, *[1] * (network.logits.ndim - 1))
     exists = classes < network.data.num_answers
-    given = jnp.argmax(jnp.where(exists, network.logits, -jnp.inf), 0).reshape(wrong.shape)
-    return masked_mean((given == answers).astype(jnp.float32), wrong)
+    predicted = jnp.argmax(jnp.where(exists, network.logits, -jnp.inf), 0).reshape(wrong.shape)
+    return masked_mean((predicted == answers).astype(jnp.float32), wrong)

@@ -1,8 +1,8 @@
-"""Where the numbers of the loss end: softmax collapse, margins, logits that only grow.
+"""Numerical limits of the loss: softmax collapse, margins, growth along the weights.
 
-Prieto et al. 2025 ("Grokking at the edge of numerical stability"). Everything is taken of the
-batch that an update trains on, over all classes that it is trained over, from logits made as
-training makes them: a share of exact zeros means nothing in another precision or order of work.
+Prieto et al. 2025, "Grokking at the edge of numerical stability". All measures use the batch and
+the classes of a training update, and compute the logits as training does: a fraction of exact zeros
+depends on the precision and on the order of operations.
 """
 
 from functools import partial
@@ -16,13 +16,12 @@ from grokjax.core.types import Array
 from grokjax.measures.network import Network
 from grokjax.measures.select import LABELS
 from grokjax.networks.forward import form
-from grokjax.training import losses
-from grokjax.training import update as training
+from grokjax.training import losses, update
 
 PRIETO = "Prieto et al. 2025, arXiv 2501.04697"
 
 DTYPES = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23)}
-"""Bits of the exponent and of the mantissa."""
+"""Number of bits of exponent and mantissa."""
 
 LABELS["dtype"] = lambda program, params: tuple(DTYPES)
 
@@ -31,83 +30,83 @@ _of_batch = partial(parts.measure, family="field", padded=True, source=PRIETO)
 
 @_of_batch
 def softmax_collapse(network: Network) -> Float[Array, ""]:
-    """share of the training answers whose sum over the classes of exp(z - max z) is exactly 1 in
-    float32, so that a plain softmax cross-entropy has no gradient left but the correct class's own
-    rounding; 0 for random weights, and also rises to 1 in a run that memorizes and never groks"""
+    """fraction of training answers for which the sum over classes of exp(z - max z) is exactly 1 in
+    float32, so that the gradient of a plain softmax cross-entropy vanishes up to rounding; 0 for
+    random weights, and also rises to 1 in a run that memorizes and never groks"""
     return _share(network, _collapsed(network, jnp.float32))
 
 
 @_of_batch(dims=("dtype",))
 def softmax_collapse_by_dtype(network: Network) -> Float[Array, " 3"]:
-    """the same of the logits rounded to float16, to bfloat16 or not at all, every step of the sum
-    rounded alike: how far a run is from collapse in a precision that it was not trained in"""
+    """softmax_collapse over the training answers with the logits and every step of the sum rounded
+    to float16, bfloat16 or float32: how close a run is to collapse in another precision"""
     logits, targets, _ = network.once(_trained)
-    found = []
+    shares = []
     for bits in DTYPES.values():
         rounded = partial(jax.lax.reduce_precision, exponent_bits=bits[0], mantissa_bits=bits[1])
         z = rounded(_existing(logits, network))
         total = rounded(jnp.sum(rounded(jnp.exp(rounded(z - jnp.max(z, 0)))), 0))
-        found.append(_share(network, total == 1))
-    return jnp.stack(found)
+        shares.append(_share(network, total == 1))
+    return jnp.stack(shares)
 
 
 @_of_batch(needs=("float64",))
 def softmax_collapse_float64(network: Network) -> Float[Array, ""]:
-    "the same of the network evaluated in float64"
+    "softmax_collapse over the training answers with the network evaluated in float64"
     return _share(network, _collapsed(network, jnp.float64))
 
 
 @_of_batch
 def zero_loss(network: Network) -> Float[Array, ""]:
-    """share of the training answers whose loss, by the run's own loss function in float32, is
-    exactly 0; with the loss "exact" only logits apart by about 100 nats give any"""
+    """fraction of training answers for which the run's loss function is exactly 0 in float32; with
+    the loss "exact" this needs logits about 100 nats apart"""
     logits, targets, _ = network.once(_trained)
-    loss = training.loss_function(network.program, network.hyper)
+    loss = update.loss_function(network.program, network.hyper)
     return _share(network, loss(logits, targets, network.data.num_classes) == 0)
 
 
 @_of_batch(units="logits")
 def mean_margin(network: Network) -> Float[Array, ""]:
-    "mean over the training answers of the correct logit less the largest other"
+    "mean over the training answers of the correct logit minus the largest other logit"
     return _share(network, network.once(_margins))
 
 
 @_of_batch(units="logits")
 def least_margin(network: Network) -> Float[Array, ""]:
-    "least over the training answers of the correct logit less the largest other"
+    "minimum over the training answers of the correct logit minus the largest other logit"
     _, _, weights = network.once(_trained)
     return jnp.min(jnp.where(weights > 0, network.once(_margins), jnp.inf))
 
 
 @_of_batch(units="logits")
 def largest_logit(network: Network) -> Float[Array, ""]:
-    "largest logit over the training examples and all classes"
+    "largest logit over the training answers and all classes"
     logits, _, weights = network.once(_trained)
     return jnp.max(jnp.where(weights > 0, _existing(logits, network), -jnp.inf))
 
 
 @_of_batch(dims=("matrix",))
 def nlm_cosine(network: Network) -> Float[Array, " w"]:
-    """cosine between the descent direction of the training loss, minus its gradient, and the
-    weights, of each matrix and bias: naive loss minimization, growing along the weights to scale
-    the logits; the optimiser's own update, which a checkpoint does not hold, may differ from it.
-    NaN where either is zero. Random weights of P entries give 0 within a few P^-1/2"""
+    """cosine between minus the gradient of the training loss and the weights, for each matrix and
+    bias; measures naive loss minimization, which scales the logits by growing along the weights.
+    The optimiser's update, which a checkpoint does not contain, may differ. NaN if either is zero;
+    0 within a few P^-1/2 for P random weights"""
     pairs = zip(*map(jax.tree.leaves, (network.gradient, network.params)), strict=True)
     return jnp.stack([-_cosine(*pair) for pair in pairs])
 
 
 @_of_batch
 def total_nlm_cosine(network: Network) -> Float[Array, ""]:
-    "cosine between minus the gradient of the training loss and the weights, all parameters as one"
+    "cosine between minus the gradient of the training loss and the weights, as one vector"
     flat = lambda tree: jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(tree)])  # noqa: E731
     return -_cosine(flat(network.gradient), flat(network.params))
 
 
-# --- What they share ------------------------------------------------------------------------------
+# --- Shared quantities ----------------------------------------------------------------------------
 
 
 def _trained(network: Network) -> tuple[Array, Array, Array]:
-    """Logits [c n], answers [n] and their weights [n] in the mean, as an update takes them."""
+    """Logits [c n], answers [n] and their weights [n] in the mean, as in a training update."""
     batch, evaluate = network.batch, form(network.program)
     prepared = evaluate.prepare(batch.tokens)
     logits = evaluate.logits(network.params, prepared, batch.targets.shape[-1])
@@ -115,7 +114,7 @@ def _trained(network: Network) -> tuple[Array, Array, Array]:
 
 
 def _existing(logits: Array, network: Network) -> Array:
-    """Logits that are -inf for padding."""
+    """Logits with -inf for padded classes."""
     classes = jnp.arange(len(logits))[:, None]
     return jnp.where(classes < network.data.num_classes, logits, -jnp.inf)
 
@@ -132,12 +131,12 @@ def _margins(network: Network) -> Array:
 
 
 def _share(network: Network, values: Array) -> Float[Array, ""]:
-    """Mean over the answers that are trained on."""
+    """Weighted mean over the training answers."""
     weights = network.once(_trained)[2]
     return jnp.sum(jnp.where(weights > 0, values * weights, 0.0)) / jnp.sum(weights)
 
 
 def _cosine(x: Array, y: Array) -> Float[Array, ""]:
-    """Of two arrays; squares of gradients of 1e-20 would underflow, so each is scaled first."""
+    """Cosine of two arrays, each scaled first: squares of gradients near 1e-20 underflow."""
     x, y = x / jnp.max(jnp.abs(x)), y / jnp.max(jnp.abs(y))
     return jnp.sum(x * y) / jnp.sqrt(jnp.sum(x * x) * jnp.sum(y * y))

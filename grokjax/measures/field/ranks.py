@@ -1,4 +1,4 @@
-"""How many directions weights and activations use: spectral entropies and ranks."""
+"""Number of directions used by weights and activations: ranks and spectral entropies."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ TRUONG = "Truong 2026, arXiv 2604.13123"
 
 
 def spectral_entropy_of(second_moments: Float[Array, "d d"]) -> Float[Array, ""]:
-    """-sum x ln x / ln d of the eigenvalues' shares x of their sum: 1 if all are equal."""
+    """-sum x ln x / ln d for eigenvalues with the fractions x of their sum; 1 if all are equal."""
     values = jnp.maximum(jnp.linalg.eigvalsh(second_moments), 0.0)
     return entropy(share(values, jnp.sum(values))) / jnp.log(len(values))
 
@@ -29,7 +29,7 @@ _of_activations = partial(
 
 
 def penultimate(network: Network) -> Float[Array, "d n"]:
-    """What the logits are a linear function of, at the last position, on all rows."""
+    """Input of the last linear layer at the last position, for all rows."""
     trace, params = network.trace, network.params
     if spectra.has_neuron_logit_map(network.program):
         mlp = spectra.last_block(params)["mlp"]
@@ -41,7 +41,7 @@ def penultimate(network: Network) -> Float[Array, "d n"]:
 
 
 def _rows(network: Network) -> Float[Array, " n"]:
-    """1 for rows that are scored, which padding is not."""
+    """1 for scored rows, 0 for padding."""
     scored = sum(network.data.splits.values()).any(-1)
     return scored.reshape(-1).astype(jnp.float32)
 
@@ -54,41 +54,42 @@ def _second_moments(network: Network) -> tuple[Float[Array, "d d"], Float[Array,
 
 
 def _singular_values(network: Network) -> list[Float[Array, "*n k"] | None]:
-    """Of each leaf with two axes or more, over its last two."""
+    """Singular values over the last two axes of each parameter; None for vectors."""
     svd = partial(jnp.linalg.svd, compute_uv=False)
     return [svd(x) if x.ndim > 1 else None for x in jax.tree.leaves(network.params)]
 
 
 def _by_matrix(network: Network, of) -> Float[Array, " w"]:
-    """A function of the singular values of each matrix; NaN for vectors."""
+    """of(singular values) of each matrix; NaN for vectors."""
     values = network.once(_singular_values)
     return jnp.stack([jnp.nan if x is None else jnp.mean(of(x)) for x in values])
 
 
 @_of_matrices(source="DeMoss et al. 2024, arXiv 2412.09810; Roy and Vetterli 2007")
 def effective_rank(network: Network) -> Float[Array, " w"]:
-    """exp of the entropy of the singular values of each matrix, as shares of their sum; the mean
-    over its heads or positions where it has such, NaN for biases. Random matrices have nearly full
-    rank"""
+    """exp of the entropy of the singular values of each weight matrix, normalized to sum 1, as the
+    mean over heads or positions if there are several; NaN for biases, nearly full for random
+    matrices"""
     return _by_matrix(network, lambda s: jnp.exp(entropy(share(s, jnp.sum(s, -1, keepdims=True)))))
 
 
 @_of_matrices(source="Yunis et al. 2024, arXiv 2408.11804")
 def stable_rank(network: Network) -> Float[Array, " w"]:
-    """squared Frobenius norm over squared spectral norm of each matrix; the mean over its heads or
-    positions where it has such, NaN for biases"""
+    """squared Frobenius norm of each weight matrix divided by its squared spectral norm, as the
+    mean over heads or positions if there are several; NaN for biases"""
     return _by_matrix(network, lambda s: share(jnp.sum(jnp.square(s), -1), jnp.square(s[..., 0])))
 
 
 @_of_activations
 def spectral_entropy(network: Network) -> Float[Array, ""]:
-    """entropy of the eigenvalues of the covariance over all inputs of what the logits are read off,
-    over the log of its width; 1 if all are equal. It also falls in runs that do not grok"""
+    """entropy of the normalized eigenvalues of the covariance of the last linear layer's input z
+    over all rows of the data, divided by the logarithm of its width; 1 if all are equal. It also
+    falls in runs that do not grok"""
     moments, mean = network.once(_second_moments)
     return spectral_entropy_of(moments - jnp.outer(mean, mean))
 
 
 @_of_activations
 def spectral_entropy_uncentred(network: Network) -> Float[Array, ""]:
-    "the same of E[z z'], about zero instead of the mean: the paper writes both"
+    "spectral_entropy of E[z z'] instead of the covariance; the paper uses both forms"
     return spectral_entropy_of(network.once(_second_moments)[0])

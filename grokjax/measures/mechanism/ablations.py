@@ -1,11 +1,10 @@
-"""What is lost, or gained, when parts of a network are replaced (Nanda et al. 2023, section 4.4).
+"""Losses after the neurons, or the path around the MLP, are replaced (Nanda et al. 2023, 4.4).
 
-Rows k to t of the paper notes, 2.2; here those of the neurons and of the path around the MLP (k, n,
-q), in `logit_ablations` those of the logits, in `attention_ablations` those of the heads. Losses
-are over the p classes, and over all pairs, the training pairs and the others. A change of the
-neurons leaves the path around the MLP as it is, unless the name says otherwise. Where the paper's
-text allows several readings each has a name of its own: the plain name is the first of them, the
-others are the family "variants".
+Ablations of the logits are in `logit_ablations`, those of the heads in `attention_ablations`. Every
+loss is over the p classes, as the mean over all pairs, the training pairs and the test pairs. An
+ablation of the neurons keeps the residual path around the MLP unless its name says otherwise. Where
+the paper's text allows several readings, the default is in the family "mechanism" and the others
+are in "variants".
 """
 
 from collections.abc import Callable
@@ -37,7 +36,7 @@ loss_measure = partial(
 
 
 def ablation(family: str, applies: Callable = spectra.is_transformer) -> Callable:
-    """Registers a function that gives changed logits as the measure `loss_<name>` of them."""
+    """Register a function that returns ablated logits, as the measure `loss_<name>` of them."""
 
     def decorate(logits_of: Callable[[Network], Array]) -> Callable[[Network], Array]:
         @wraps(logits_of)
@@ -51,9 +50,9 @@ def ablation(family: str, applies: Callable = spectra.is_transformer) -> Callabl
 
 
 def split_losses(network: Network, logits: Float[Array, "c p p"]) -> Float[Array, " 3"]:
-    """Mean losses of logits over all pairs, the training pairs and the others, in nats.
+    """Mean losses over all pairs, the training pairs and the test pairs, in nats.
 
-    Over the p classes; those that are padding may hold anything.
+    Entries for padded classes are ignored.
     """
     loss = losses.cross_entropy(logits, network.labels, network.p)
     train, test = network.train, network.test
@@ -62,13 +61,14 @@ def split_losses(network: Network, logits: Float[Array, "c p p"]) -> Float[Array
 
 @loss_measure(applies=None)
 def full_loss(network: Network) -> Float[Array, " 3"]:
-    "of the network"
+    "mean cross-entropy of the network over all pairs, the training pairs and the test pairs"
     return split_losses(network, network.once(logit_fits.logits))
 
 
 @ablation("mechanism")
 def neurons_as_polynomials(network: Network) -> Float[Array, "c p p"]:
-    """neurons above 0.85 replaced by the constant, linear and quadratic terms of their frequency"""
+    """loss if each neuron with more than 0.85 of its variance in one frequency is replaced by the
+    constant, linear and quadratic terms of that frequency"""
     p, size = network.p, network.size
     W_L, terms = network.once(spectra.W_L)[:size], network.once(neurons.neuron_terms)
     members = network.once(neurons.members)
@@ -82,30 +82,32 @@ def neurons_as_polynomials(network: Network) -> Float[Array, "c p p"]:
 
 @ablation("mechanism")
 def mlp_readout_span(network: Network) -> Float[Array, "c p p"]:
-    "MLP output projected on the span of the key readouts u_k, v_k; path around it kept"
+    """loss if the MLP output is projected on the span of the readout directions u_k, v_k, key k;
+    the residual path around the MLP is kept"""
     return network.once(readouts.skip_logits) + mlp_readout_span_without_skip(network)
 
 
 @ablation("mechanism")
 def mlp_readout_null_space(network: Network) -> Float[Array, "c p p"]:
-    "MLP output without that span; path around it kept"
+    """loss if the span of the readout directions u_k, v_k, key k, is removed from the MLP output;
+    the residual path around the MLP is kept"""
     return network.once(readouts.skip_logits) + mlp_readout_null_space_without_skip(network)
 
 
 @ablation("variants")
 def mlp_readout_span_without_skip(network: Network) -> Float[Array, "c p p"]:
-    "as mlp_readout_span, path around the MLP removed"
+    "loss_mlp_readout_span with the residual path around the MLP removed"
     return network.once(_unexplained_and_span)[1]
 
 
 @ablation("variants")
 def mlp_readout_null_space_without_skip(network: Network) -> Float[Array, "c p p"]:
-    "as the null space, path around the MLP removed"
+    "loss_mlp_readout_null_space with the residual path around the MLP removed"
     return network.once(readouts.mlp_logits) - network.once(_unexplained_and_span)[1]
 
 
 def _unexplained_and_span(network: Network) -> Float[Array, "2 c p p"]:
-    """Logits of the neurons in no cluster, and of all within the span of the readouts."""
+    """Logits from the neurons in no cluster, and from all neurons within the readouts' span."""
     W_L, size = network.once(spectra.W_L), network.size
     explained = jnp.any(network.once(neurons.members), 1)
     basis = readouts.span(W_L, network.key_frequency, network.p)
@@ -117,13 +119,13 @@ def _unexplained_and_span(network: Network) -> Float[Array, "2 c p p"]:
 
 @ablation("mechanism")
 def mlp_skip_zero(network: Network) -> Float[Array, "c p p"]:
-    "residual path around the MLP set to zero"
+    "loss if the residual path around the MLP is set to zero"
     bias = spectra.last_block(network.params)["mlp"]["b_out"] @ network.params["unembed"]["W_U"]
     return network.once(readouts.mlp_logits) + bias[: network.size, None, None]
 
 
 @ablation("mechanism")
 def mlp_skip_mean(network: Network) -> Float[Array, "c p p"]:
-    "residual path around the MLP set to its mean over the pairs"
+    "loss if the residual path around the MLP is set to its mean over all pairs"
     terms = network.once(logit_fits.logit_terms) - network.once(readouts.mlp_terms)
     return network.once(readouts.mlp_logits) + (terms[0, 0, :, 0] / network.p)[:, None, None]

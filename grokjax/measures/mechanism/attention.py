@@ -1,7 +1,7 @@
 """Attention of "=" to the operands as a sigmoid, and the heads' circuits (Nanda et al. 2023, C.1).
 
-One layer: the query at "=" is then one vector, and scores and what a head writes depend on
-(token, position) alone.
+One-layer networks only: the query at "=" is then a single vector, and the scores and outputs of a
+head depend on (token, position) alone.
 """
 
 from collections.abc import Callable
@@ -31,22 +31,22 @@ _of_heads = partial(
 
 
 class Heads(NamedTuple):
-    """What the heads see and write, by operand position and token, and for "=" itself."""
+    """Scores and outputs of the heads, by operand position and token, and for "=" itself."""
 
     scores: Float[Array, "2 h v"]  # before the softmax, 1/sqrt(d_head) included
     outputs: Float[Array, "2 h d v"]  # into the residual stream, at full attention
     equals_score: Float[Array, " h"]
     equals_output: Float[Array, "h d"]
-    equals_residual: Float[Array, " d"]  # the stream at "=" before the heads add to it
+    equals_residual: Float[Array, " d"]  # the residual stream at "=" before the heads
 
 
 class AttentionFit(NamedTuple):
-    """A map over the pairs as constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b).
+    """Fit of constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) to each head's map.
 
-    Of every head at the one frequency that explains most. Table 2 fits the attention of "=" to a,
-    the constant being 1/2; its argument, that this is the sigmoid of a score difference, makes the
-    same fit of the difference before the softmax, the constant being 0, another reading. The share
-    is about the mean; `fve_at` is what remains of it with the constant given.
+    w belongs to the frequency that explains the most. Table 2 fits the attention of "=" to a, with
+    the constant 1/2. Its argument, that this attention is the sigmoid of a score difference,
+    suggests another reading: the same fit to the difference before the softmax, with the constant
+    0. `fve` has a fitted constant, `fve_at` the given one.
     """
 
     frequency: Int[Array, " h"]
@@ -57,7 +57,7 @@ class AttentionFit(NamedTuple):
 
 
 def heads(params: Params, equals: IntLike) -> Heads:
-    """The tables of a one-layer network; `equals` is the token of "=" and may be traced."""
+    """Tables of a one-layer network; `equals`, the token of "=", may be traced."""
     W_E, W_pos = params["embed"]["W_E"], params["pos_embed"]["W_pos"]
     attn = params["blocks"]["0"]["attn"]
     x = jnp.swapaxes(W_E + W_pos[:2, None], -1, -2)  # [2 d v]
@@ -74,7 +74,7 @@ def heads(params: Params, equals: IntLike) -> Heads:
 
 
 def score_difference(heads: Heads) -> Float[Array, "h p p"]:
-    """Score of a less that of b: without "=" attention to a is its sigmoid."""
+    """Score of a minus score of b: without "=", the attention to a is its sigmoid."""
     first, second = heads.scores[..., :-1]
     return first[:, :, None] - second[:, None, :]
 
@@ -82,9 +82,9 @@ def score_difference(heads: Heads) -> Float[Array, "h p p"]:
 def linear_sigmoid(
     difference: Float[Array, "h p p"], p: IntLike, constant: float | None = None
 ) -> Float[Array, "h p p"]:
-    """The best line through the sigmoid of the score difference, over all pairs, for each head.
+    """Least-squares line through each head's sigmoid of the score difference, over all pairs.
 
-    A fitted constant, or the one given.
+    The constant is fitted unless it is given.
     """
     mean = lambda x: grids.mean(x, p)[:, None, None]  # noqa: E731
     sigmoid = jax.nn.sigmoid(difference)
@@ -96,7 +96,7 @@ def linear_sigmoid(
 
 
 def residual(heads: Heads, attention: Float[Array, "h s p p"], skip=1.0) -> Float[Array, "d p p"]:
-    """The stream behind the heads for any attention from "=" to the three positions."""
+    """Residual stream after the heads for any attention from "=" to the three positions."""
     first, second = heads.outputs[..., :-1]
     mixed = jnp.einsum("hab,hda->dab", attention[:, 0], first)
     mixed += jnp.einsum("hab,hdb->dab", attention[:, 1], second)
@@ -107,13 +107,13 @@ def residual(heads: Heads, attention: Float[Array, "h s p p"], skip=1.0) -> Floa
 def between_operands(
     first: Float[Array, "h p p"], equals: Float[Array, "h p p"] | float = 0.0
 ) -> Float[Array, "h s p p"]:
-    """Attention that gives `equals` to "=", and of the rest a share `first` to a."""
+    """Attention that gives `equals` to "=", and the fraction `first` of the rest to a."""
     equals = jnp.broadcast_to(equals, first.shape)
     return jnp.stack([(1 - equals) * first, (1 - equals) * (1 - first), equals], 1)
 
 
 def fit(maps: Float[Array, "h p p"], p: IntLike, at: float = 0.5) -> AttentionFit:
-    """The fit of each head's map: its attention to a, or its score difference with `at` 0."""
+    """Fit each head's map: its attention to a, or its score difference with `at` 0."""
     terms = grids.terms(maps, p)
     constant, root = terms[0, 0, :, 0], jnp.sqrt(jnp.float32(0.5))
     variance = neurons.variance(maps, constant, p)
@@ -128,36 +128,35 @@ def fit(maps: Float[Array, "h p p"], p: IntLike, at: float = 0.5) -> AttentionFi
 
 
 def fitted(fit: AttentionFit, p: IntLike, size: int) -> Float[Array, "h p p"]:
-    """The attention to a that the fit with the constant 1/2 says."""
+    """Attention to a predicted by the fit with the constant 1/2."""
     cos, sin = fourier.wave(fit.frequency[:, None] * jnp.arange(size), p)
     wave = fit.alpha[:, None] * cos + fit.beta[:, None] * sin
     return 0.5 + wave[:, :, None] - wave[:, None, :]
 
 
 def _score_directions(params: Params, equals: IntLike) -> Float[Array, "h d"]:
-    """What a residual stream is multiplied with to be scored by "=", but for 1/sqrt(d_head)."""
+    """Vectors whose inner product with a residual stream is its score, without 1/sqrt(d_head)."""
     attn = params["blocks"]["0"]["attn"]
     x_equals = jnp.asarray(params["embed"]["W_E"])[equals] + params["pos_embed"]["W_pos"][2]
     return jnp.einsum("d,hdk,hek->he", x_equals, attn["W_Q"], attn["W_K"])
 
 
-# --- Of a network ---------------------------------------------------------------------------------
+# --- Measures -------------------------------------------------------------------------------------
 
 
 def fit_of(network: Network) -> AttentionFit:
-    """Of the attention to a, behind the softmax."""
+    """Fit of the attention to a, after the softmax."""
     return fit(network.trace.attention[:, 0], network.p)
 
 
 def score_fit_of(network: Network) -> AttentionFit:
-    """Of the score difference, before the softmax."""
-    difference = score_difference(network.once(heads_of))
-    return fit(difference, network.p, at=0.0)
+    """Fit of the score difference, before the softmax."""
+    return fit(score_difference(network.once(heads_of)), network.p, at=0.0)
 
 
 def _beta(network: Network, fit_of: Callable[[Network], AttentionFit]) -> Float[Array, " h"]:
-    found = network.once(fit_of)
-    return jnp.where(2 * found.frequency == network.p, jnp.nan, found.beta)
+    fit = network.once(fit_of)
+    return jnp.where(2 * fit.frequency == network.p, jnp.nan, fit.beta)
 
 
 def heads_of(network: Network) -> Heads:
@@ -167,76 +166,79 @@ def heads_of(network: Network) -> Heads:
 @_of_heads
 def attention_fit_frequency(network: Network) -> Int[Array, " h"]:
     """frequency at which constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) explains
-    most of the attention of = to a (Table 2)"""
+    most of the variance of each head's attention from = to a over all pairs (Table 2)"""
     return network.once(fit_of).frequency
 
 
 @_of_heads
 def attention_fit_fve(network: Network) -> Float[Array, " h"]:
-    """share of the variance of the attention of = to a that constant + alpha (cos w a - cos w b) +
-    beta (sin w a - sin w b) of its best frequency explains, the constant fitted (Table 2)"""
+    """fraction of the variance of each head's attention from = to a, over all pairs, explained by
+    constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) at its best frequency, with a
+    fitted constant (Table 2)"""
     return network.once(fit_of).fve
 
 
 @_of_heads
 def attention_fit_fve_half(network: Network) -> Float[Array, " h"]:
-    "the same with the constant 1/2"
+    "attention_fit_fve with the constant 1/2"
     return network.once(fit_of).fve_at
 
 
 @_of_heads
 def attention_fit_alpha(network: Network) -> Float[Array, " h"]:
-    "alpha of that fit"
+    "coefficient alpha of the fit of attention_fit_fve"
     return network.once(fit_of).alpha
 
 
 @_of_heads
 def attention_fit_beta(network: Network) -> Float[Array, " h"]:
-    "beta of that fit; NaN at k = p/2, which has no sine"
+    "coefficient beta of the fit of attention_fit_fve; NaN at k = p/2, which has no sine"
     return _beta(network, fit_of)
 
 
 @_of_heads
 def attention_score_fit_frequency(network: Network) -> Int[Array, " h"]:
     """frequency at which constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) explains
-    most of the score of a less that of b, before the softmax (Table 2, read otherwise)"""
+    most of the variance over all pairs of each head's score of a minus score of b, before the
+    softmax (another reading of Table 2)"""
     return network.once(score_fit_of).frequency
 
 
 @_of_heads
 def attention_score_fit_fve(network: Network) -> Float[Array, " h"]:
-    """share of the variance of the score of a less that of b, before the softmax, that the same sum
-    of its best frequency explains, the constant fitted (Table 2, read otherwise)"""
+    """fraction of the variance over all pairs of each head's score of a minus score of b, before
+    the softmax, explained by constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) at its
+    best frequency, with a fitted constant (another reading of Table 2)"""
     return network.once(score_fit_of).fve
 
 
 @_of_heads
 def attention_score_fit_fve_zero(network: Network) -> Float[Array, " h"]:
-    "the same with the constant 0"
+    "attention_score_fit_fve with the constant 0"
     return network.once(score_fit_of).fve_at
 
 
 @_of_heads(units="nats")
 def attention_score_fit_alpha(network: Network) -> Float[Array, " h"]:
-    "alpha of the fit of the score difference"
+    "coefficient alpha of the fit of attention_score_fit_fve"
     return network.once(score_fit_of).alpha
 
 
 @_of_heads(units="nats")
 def attention_score_fit_beta(network: Network) -> Float[Array, " h"]:
-    "beta of the fit of the score difference; NaN at k = p/2, which has no sine"
+    "coefficient beta of the fit of attention_score_fit_fve; NaN at k = p/2, which has no sine"
     return _beta(network, score_fit_of)
 
 
 @_of_heads
 def equals_attention(network: Network) -> Float[Array, " h"]:
-    "mean weight that = gives itself"
+    "mean over all pairs of each head's attention from = to itself"
     return grids.mean(network.trace.attention[:, 2], network.p)
 
 
 @_of_heads(dims=("head", "other_head"))
 def pattern_correlation(network: Network) -> Float[Array, "h h"]:
-    """correlation over the pairs of every two heads' attention to a; -1 for heads of opposite
+    """correlation over all pairs between the attention to a of every two heads; -1 for opposite
     patterns, which together amplify the embedding (C.1)"""
     maps = grids.centred(network.trace.attention[:, 0], network.p)
     maps = maps.reshape(len(maps), -1)
@@ -246,8 +248,8 @@ def pattern_correlation(network: Network) -> Float[Array, "h h"]:
 
 @_of_heads(dims=("head", "component"))
 def score_coefficients(network: Network) -> Float[Array, "h p"]:
-    """W_attn by Fourier component: the scores C_j that = gives each token, position left out and
-    without 1/sqrt(d_head), as the paper defines it"""
+    """Fourier coefficients of W_attn: the scores C_j that = gives each token, without the position
+    and without 1/sqrt(d_head), as in the paper"""
     W_E = network.params["embed"]["W_E"]
     scores = _score_directions(network.params, network.p) @ W_E[:-1].T
     return fourier.transform(scores, network.p)

@@ -1,6 +1,7 @@
-"""Logits reduced to what the key frequencies have of them, or left without it.
+"""Losses after the logits are restricted to the key frequencies, or lose them (Nanda et al. 2023).
 
-Rows l, m and o of the paper notes, 2.2. "Logits" are those of all pairs.
+Sections 4.4 and 5.1. Projections are computed from the logits of all pairs. The block of frequency
+k is the 8 products of {1, cos w_k a, sin w_k a} and the same of b, besides the constant.
 """
 
 from collections.abc import Callable
@@ -23,79 +24,83 @@ _loss = partial(loss_measure, applies=spectra.has_neuron_logit_map)
 
 @_on_logits("mechanism")
 def sum_directions_only(network: Network) -> Float[Array, "c p p"]:
-    "logits reduced to cos and sin of w_k (a + b) and the mean of each class"
+    """loss of the logits restricted to each class's mean and the directions cos, sin of w_k (a +
+    b), key k"""
     return _mean(network, logit_fits.logit_terms) + network.once(_key_sums)
 
 
 @_on_logits("mechanism")
 def key_blocks_only(network: Network) -> Float[Array, "c p p"]:
-    "logits reduced to the mean of each class and the key frequencies' 3x3 blocks"
+    """loss of the logits restricted to each class's mean and the 3x3 blocks of the key frequencies:
+    the products of {1, cos w_k a, sin w_k a} and the same of b"""
     return _mean(network, logit_fits.logit_terms) + network.once(_key_blocks)
 
 
 @_on_logits("variants")
 def key_products_only(network: Network) -> Float[Array, "c p p"]:
-    "as key_blocks_only with the four products of each frequency alone"
+    "loss_key_blocks_only with the four products of two waves of each frequency alone"
     return _mean(network, logit_fits.logit_terms) + network.once(_key_products)
 
 
 @ablation("variants")
 def sum_directions_only_in_neurons(network: Network) -> Float[Array, "c p p"]:
-    "as sum_directions_only, of the MLP alone"
-    part = _sums(network, _kept(network, readouts.mlp_terms))
+    "loss_sum_directions_only with only the contribution of the MLP to the logits restricted"
+    part = _sums(network, _key_terms(network, readouts.mlp_terms))
     return network.once(readouts.skip_logits) + _mean(network, readouts.mlp_terms) + part
 
 
 @ablation("variants")
 def key_blocks_only_in_neurons(network: Network) -> Float[Array, "c p p"]:
-    "as key_blocks_only, of what the MLP adds alone"
-    part = _blocks(network, _kept(network, readouts.mlp_terms))
+    "loss_key_blocks_only with only the contribution of the MLP to the logits restricted"
+    part = _blocks(network, _key_terms(network, readouts.mlp_terms))
     return network.once(readouts.skip_logits) + _mean(network, readouts.mlp_terms) + part
 
 
 @_on_logits("variants")
 def excluded_products(network: Network) -> Float[Array, "c p p"]:
-    "logits without the four products of each key frequency"
+    "loss of the logits without the four products of two waves of each key frequency"
     return network.once(logit_fits.logits) - network.once(_key_products)
 
 
 @_on_logits("variants")
 def excluded_blocks(network: Network) -> Float[Array, "c p p"]:
-    "logits without the key frequencies' blocks, constant kept"
+    "loss of the logits without the 3x3 blocks of the key frequencies; the constant is kept"
     return network.once(logit_fits.logits) - network.once(_key_blocks)
 
 
 @_on_logits("variants")
 def excluded_cube(network: Network) -> Float[Array, "c p p"]:
-    "logits without their projections on cos(w_k (a + b - c)), key k (3D)"
+    "loss of the logits without their projections on cos(w_k (a + b - c)), key k"
     return network.once(logit_fits.logits) - network.once(logit_fits.fitted_logits)
 
 
 @_loss
 def logit_fit_loss(network: Network) -> Float[Array, " 3"]:
-    "of the fit of the logits as sum_k alpha_k cos(w_k (a + b - c)) over the key frequencies"
+    "loss of the fit sum_k alpha_k cos(w_k (a + b - c)), key k, to the logits"
     return split_losses(network, network.once(logit_fits.fitted_logits))
 
 
-@_loss
+@_loss(fourier=True)
 def restricted_loss_by_split(network: Network) -> Float[Array, " 3"]:
-    "logits reduced to the mean of each class and cos, sin of w_k (a + b), key k"
+    """loss of the logits restricted to each class's mean and the directions cos, sin of w_k (a +
+    b), key k, over all pairs, the training pairs and the test pairs"""
     return split_losses(network, network.once(sum_directions_only))
 
 
-@_loss
+@_loss(fourier=True)
 def excluded_loss_by_split(network: Network) -> Float[Array, " 3"]:
-    "logits without cos, sin of w_k (a + b), key k; no mean is put back"
+    """loss of the logits without the directions cos, sin of w_k (a + b), key k, over all pairs, the
+    training pairs and the test pairs"""
     rest = network.once(logit_fits.logits) - network.once(_key_sums)
     return split_losses(network, rest)
 
 
 def _mean(network: Network, terms: Callable) -> Float[Array, "c 1 1"]:
-    """The mean over the pairs of maps with these terms."""
+    """Mean over the pairs of the maps with these terms."""
     return (network.once(terms)[0, 0, :, 0] / network.p)[:, None, None]
 
 
-def _kept(network: Network, terms: Callable) -> Float[Array, "3 3 c f"]:
+def _key_terms(network: Network, terms: Callable) -> Float[Array, "3 3 c f"]:
     return jnp.where(network.key_frequency, network.once(terms), 0.0)
 
 
@@ -109,16 +114,16 @@ def _blocks(network: Network, terms: Float[Array, "3 3 c f"]) -> Float[Array, "c
 
 
 def _key_sums(network: Network) -> Float[Array, "c p p"]:
-    return _sums(network, _kept(network, logit_fits.logit_terms))
+    return _sums(network, _key_terms(network, logit_fits.logit_terms))
 
 
 def _key_blocks(network: Network) -> Float[Array, "c p p"]:
-    return _blocks(network, _kept(network, logit_fits.logit_terms))
+    return _blocks(network, _key_terms(network, logit_fits.logit_terms))
 
 
 def _key_products(network: Network) -> Float[Array, "c p p"]:
-    kept = _kept(network, logit_fits.logit_terms)
-    return _blocks(network, kept.at[0].set(0.0).at[:, 0].set(0.0))
+    terms = _key_terms(network, logit_fits.logit_terms)
+    return _blocks(network, terms.at[0].set(0.0).at[:, 0].set(0.0))
 
 
 # --- Logits without one frequency -----------------------------------------------------------------
@@ -129,33 +134,36 @@ _of_logits_by_frequency = partial(_loss, dims=("split", "frequency"))
 
 @_of_logits_by_frequency
 def loss_without_frequency_logit_block(network: Network) -> Float[Array, "3 f"]:
-    "the 8 terms of one key frequency's block removed from the logits; NaN for other frequencies"
+    """loss of the logits without the block of one key frequency, the 8 products of {1, cos w_k a,
+    sin w_k a} and the same of b besides the constant; NaN if not key"""
     return without_each(network, network.once(logit_fits.logit_terms), network.key_frequency)
 
 
 @_of_logits_by_frequency(family="variants")
 def loss_without_other_frequency_logit_block(network: Network) -> Float[Array, "3 f"]:
-    "the same of each frequency that is not key; NaN for key frequencies"
+    "loss_without_frequency_logit_block for the frequencies that are not key; NaN if key"
     others = fourier.is_frequency(network.p, network.size) & ~network.key_frequency
     return without_each(network, network.once(logit_fits.logit_terms), others)
 
 
 @_of_logits_by_frequency(family="variants")
 def loss_without_frequency_logit_sum_directions(network: Network) -> Float[Array, "3 f"]:
-    "cos, sin of w_k (a + b) of one key frequency removed from the logits; NaN for the others"
+    """loss of the logits without the directions cos, sin of w_k (a + b) of one key frequency; NaN
+    if not key"""
     terms = grids.sum_terms(network.once(logit_fits.logit_terms), network.p, network.sign)
     return without_each(network, terms, network.key_frequency)
 
 
 @_by_frequency(family="variants")
 def loss_without_frequency_neuron_block(network: Network) -> Float[Array, "3 f"]:
-    "the 8 terms of one key frequency's block removed from the neurons; NaN for the others"
+    "loss if the block of one key frequency is removed from the neurons; NaN if not key"
     return without_each(network, network.once(readouts.mlp_terms), network.key_frequency)
 
 
 @_by_frequency(family="variants")
 def loss_without_frequency_neuron_sum_directions(network: Network) -> Float[Array, "3 f"]:
-    "cos, sin of w_k (a + b) of one key frequency removed from the neurons; NaN for the others"
+    """loss if the directions cos, sin of w_k (a + b) of one key frequency are removed from the
+    neurons; NaN if not key"""
     terms = grids.sum_terms(network.once(readouts.mlp_terms), network.p, network.sign)
     return without_each(network, terms, network.key_frequency)
 
@@ -163,10 +171,10 @@ def loss_without_frequency_neuron_sum_directions(network: Network) -> Float[Arra
 def without_each(
     network: Network, coefficients: Float[Array, "3 3 c f"], which: Bool[Array, " f"]
 ) -> Float[Array, "3 f"]:
-    """Losses when one frequency's share of the logits is removed, for each of `which`; else NaN.
+    """Losses of the logits without one frequency, for each frequency in `which`; NaN otherwise.
 
-    `coefficients` say what its share is: the terms of the logits (m) or of the MLP's part of them
-    (o), whole blocks or their `sum_terms`.
+    `coefficients` are the terms to remove: those of the logits or of the MLP's contribution to
+    them, as whole blocks or as their `sum_terms`.
     """
     unit = grids.rows(network.p, network.size)
     logits, nothing = network.once(logit_fits.logits), jnp.full(3, jnp.nan)
@@ -174,8 +182,8 @@ def without_each(
     def remove(of_one):
         return split_losses(network, logits - grids.from_terms_of(*of_one))
 
-    found = jax.lax.map(
+    losses = jax.lax.map(
         lambda x: jax.lax.cond(x[2], remove, lambda _: nothing, x[:2]),
         (jnp.moveaxis(coefficients, -1, 0), jnp.moveaxis(unit, 1, 0), which),
     )
-    return found.T
+    return losses.T

@@ -17,13 +17,13 @@ _of_fit = partial(_of_logits, applies=spectra.has_neuron_logit_map)
 
 
 class LogitFit(NamedTuple):
-    """Least squares without a constant; the waves' mean over pairs, or over classes, is 0 anyway.
+    """Least squares without a constant: the waves have mean 0 over pairs and over classes.
 
-    The shares differ in what the variance is taken about: the mean of all logits, zero, each
-    class's mean over the pairs, each pair's mean over the classes (which no probability sees).
+    The fractions of variance explained differ in the centre: the mean of all logits, zero, each
+    class's mean over the pairs, or each pair's mean over the classes (which no probability sees).
     """
 
-    amplitudes: Float[Array, " f"]  # alpha_k, and 0 for other than key frequencies
+    amplitudes: Float[Array, " f"]  # alpha_k; 0 for frequencies that are not key
     fve: Float[Array, ""]
     fve_uncentred: Float[Array, ""]
     fve_class_centred: Float[Array, ""]
@@ -31,17 +31,17 @@ class LogitFit(NamedTuple):
 
 
 class LogitShares(NamedTuple):
-    """Share of the logits' variance about each class's mean, over the pairs, by frequency."""
+    """Fraction of the logits' variance about each class's mean over the pairs, by frequency."""
 
-    block: Float[Array, " f"]  # the 3x3 block without the constant
-    products: Float[Array, " f"]  # the 2x2 block
+    block: Float[Array, " f"]  # the 3x3 block of terms without the constant
+    products: Float[Array, " f"]  # the 2x2 block of products of two waves
     sums: Float[Array, " f"]  # cos and sin of w_k (a + b)
 
 
 def shares(
     logits: Float[Array, "c p p"], terms: Float[Array, "3 3 c f"], p: IntLike, sign: IntLike
 ) -> LogitShares:
-    """What each frequency has of the 2-D spectrum of the logits (Figure 4)."""
+    """Decomposition of the logits' 2-D spectrum by frequency (Figure 4)."""
     total = jnp.sum(grids.power(grids.centred(logits, p)))
     power = lambda x: jnp.sum(jnp.square(x).reshape(-1, x.shape[-1]), 0)  # noqa: E731
     return LogitShares(
@@ -54,9 +54,10 @@ def shares(
 def cos_coefficients(
     coefficients: Float[Array, "2 c f"], p: IntLike, size: int
 ) -> Float[Array, " f"]:
-    """Inner products of the logits with cos(w_k (a + b - c)), of unit norm over its p^3 entries.
+    """Inner products of the logits with cos(w_k (a + b - c)), scaled to unit norm over p^3 entries.
 
-    From the coefficients of the logits on the directions: cos(x - y) = cos x cos y + sin x sin y.
+    `coefficients` are those of the logits on the directions cos, sin of w_k (a + b), which suffice
+    because cos(x - y) = cos x cos y + sin x sin y.
     """
     over_classes = fourier.waves(p, size)
     inner = jnp.einsum("icf,ifc->f", coefficients[:, :size], over_classes)
@@ -70,10 +71,10 @@ def fit(
     key: Bool[Array, " f"],
     p: IntLike,
 ) -> LogitFit:
-    """The fit on the key frequencies of logits that are 0 in the padding.
+    """Fit of the key frequencies to logits that are 0 in the padding.
 
-    `cos_coefficients` are their inner products with the unit waves: the waves are orthogonal, so
-    each amplitude is a projection.
+    `cos_coefficients` are the logits' inner products with the unit waves. The waves are orthogonal,
+    so each amplitude is a projection.
     """
     q, size = jnp.float32(p), logits.shape[-1]
     inner = jnp.where(key, cos_coefficients, 0.0)
@@ -94,8 +95,8 @@ def fit(
 def wave_sum(amplitudes: Float[Array, " f"], p: IntLike, size: int) -> Float[Array, " p"]:
     """sum_k amplitudes[k] cos(w_k x) for every x in Z_p.
 
-    With amplitudes 1 on the key frequencies: why there are several of them. One wave is nearly
-    maximal at many x, their sum only at 0 (appendix B).
+    With amplitudes 1 on the key frequencies this shows why a network needs several: a single wave
+    is nearly maximal at many x, the sum only at 0 (appendix B).
     """
     cos, _ = fourier.wave(fourier.frequencies(size)[:, None] * jnp.arange(size), p)
     return jnp.where(jnp.arange(size) < p, amplitudes @ cos, 0.0)
@@ -105,37 +106,38 @@ def waves_of(
     amplitudes: Float[Array, " f"], p: IntLike, sign: IntLike, size: int
 ) -> Float[Array, "p p p"]:
     """The logits sum_k amplitudes[k] cos(w_k (a + sign b - c)), classes first."""
-    # cos(x - y) = cos x cos y + sin x sin y: a wave over the classes for each over the pairs.
+    # cos(x - y) = cos x cos y + sin x sin y pairs each wave of the classes with one of the sums.
     norm = jnp.where(fourier.is_unpaired(p, size // 2), 1.0, 0.5) * jnp.float32(p) ** 2
     over_classes = jnp.moveaxis(fourier.waves(p, size), -1, 1)
     return grids.from_sums(over_classes * amplitudes * norm, p, sign, size)
 
 
 def spectrum(logits: Float[Array, "c p p"], p: IntLike) -> Float[Array, "p p"]:
-    """Norm over the classes of each component of the 2-D transform over (a, b) (Figure 4)."""
+    """Norm over the classes of each component of the 2-D Fourier transform (Figure 4)."""
     return jnp.sqrt(jnp.sum(jnp.square(fourier.transform2d(logits, p)), 0))
 
 
-# --- Of a network ---------------------------------------------------------------------------------
+# --- Measures -------------------------------------------------------------------------------------
 
 
 def logits(network: Network) -> Float[Array, "c p p"]:
-    """Over the p classes; 0 for classes and pairs that are padding."""
+    """Logits of the p classes; 0 in the padding."""
     return jnp.where(inside(network), network.logits[: network.size], 0.0)
 
 
 def inside(network: Network) -> Bool[Array, "c p p"]:
-    """Classes and pairs that are no padding."""
+    """Mask of the classes and pairs that are not padding."""
     answers = jnp.arange(network.size) < network.p
     return answers[:, None, None] & grids.valid_pairs(network.p, network.size)
 
 
 def logit_terms(network: Network) -> Float[Array, "3 3 c f"]:
+    """Terms of the logits by frequency, as `grids.terms`."""
     return grids.terms(network.once(logits), network.p)
 
 
 def fitted(network: Network) -> LogitFit:
-    """The fit on the key frequencies."""
+    """Fit of the key frequencies to the network's logits."""
     p, size = network.p, network.size
     along = grids.sum_coefficients(network.once(logit_terms), p, network.sign)
     inner = cos_coefficients(along, p, size)
@@ -143,7 +145,7 @@ def fitted(network: Network) -> LogitFit:
 
 
 def fitted_logits(network: Network) -> Float[Array, "c p p"]:
-    """The logits that the fit says."""
+    """Logits predicted by the fit."""
     amplitudes = network.once(fitted).amplitudes
     return waves_of(amplitudes, network.p, network.sign, network.size)
 
@@ -155,54 +157,55 @@ def _shares(network: Network) -> LogitShares:
 
 @_of_fit(dims=("frequency",), units="logits")
 def logit_fit_amplitudes(network: Network) -> Float[Array, " f"]:
-    """alpha_k of the logits as sum_k alpha_k cos(w_k (a + b - c)) over the key frequencies; 0 for
-    the others"""
+    """alpha_k of the least-squares fit of sum_k alpha_k cos(w_k (a + b - c)), key k, to the logits
+    of all pairs; 0 for frequencies that are not key"""
     return network.once(fitted).amplitudes
 
 
 @_of_fit
 def logit_fve(network: Network) -> Float[Array, ""]:
-    """share of the variance of the logits about the mean of all that sum_k alpha_k
-    cos(w_k (a + b - c)) explains"""
+    """fraction of the variance of the logits about their overall mean, over all pairs, explained by
+    sum_k alpha_k cos(w_k (a + b - c)), key k"""
     return network.once(fitted).fve
 
 
 @_of_fit
 def logit_fve_uncentred(network: Network) -> Float[Array, ""]:
-    "share of the sum of squares of the logits that the same fit explains"
+    "fraction of the sum of squares of the logits explained by the fit of logit_fve"
     return network.once(fitted).fve_uncentred
 
 
 @_of_fit
 def logit_fve_class_centred(network: Network) -> Float[Array, ""]:
-    """share of the variance of the logits about each class's mean over the pairs that the same
-    fit explains"""
+    """fraction of the variance of the logits about each class's mean over the pairs explained by
+    the fit of logit_fve"""
     return network.once(fitted).fve_class_centred
 
 
 @_of_fit
 def logit_fve_input_centred(network: Network) -> Float[Array, ""]:
-    """share of the variance of the logits about each pair's mean over the classes that the same
-    fit explains"""
+    """fraction of the variance of the logits about each pair's mean over the classes explained by
+    the fit of logit_fve"""
     return network.once(fitted).fve_input_centred
 
 
 @_of_logits(dims=("frequency",))
 def logit_share_block(network: Network) -> Float[Array, " f"]:
-    """share of the variance of the logits about each class's mean in the 8 terms of each
-    frequency's 3x3 block, without the constant"""
+    """fraction of the variance of the logits about each class's mean, over all pairs, in the 3x3
+    block of each frequency: the products of {1, cos w_k a, sin w_k a} and the same of b, without
+    the constant"""
     return network.once(_shares).block
 
 
 @_of_logits(dims=("frequency",))
 def logit_share_products(network: Network) -> Float[Array, " f"]:
-    """share of the variance of the logits about each class's mean in the four products of each
-    frequency"""
+    """fraction of the variance of the logits about each class's mean, over all pairs, in the four
+    products of cos, sin of w_k a and cos, sin of w_k b"""
     return network.once(_shares).products
 
 
 @_of_logits(dims=("frequency",))
 def logit_share_sums(network: Network) -> Float[Array, " f"]:
-    """share of the variance of the logits about each class's mean along cos and sin of
-    w_k (a + b)"""
+    """fraction of the variance of the logits about each class's mean, over all pairs, in the
+    directions cos, sin of w_k (a + b)"""
     return network.once(_shares).sums

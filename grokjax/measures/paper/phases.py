@@ -1,49 +1,80 @@
-"""The ends of memorization, circuit formation and cleanup, by a rule instead of by eye.
+"""Steps at which a run memorizes and groks, and the ends of the paper's three phases.
 
-The paper reads the boundaries 1,400 / 9,400 / 14,000 off its Figure 7 and states no criterion
-(paper notes, 4). Every series is smoothed first, by a running median over five recorded steps, or
-over a fiftieth of them where that is more: spikes and dips of up to two fifths of that width leave
-no trace. Then, on one run:
+Nanda et al. 2023 read the boundaries 1,400 / 9,400 / 14,000 off their Figure 7 and state no
+criterion. The rule here first smooths every series by a running median over five recorded steps, or
+over 1/50 of them if that is more, which removes spikes and dips of up to two fifths of that width.
+Then:
 
-- Memorization ends no earlier than training accuracy reaches 0.99: where the
-  excluded loss is lowest from there to the end of circuit formation. In a run that does not grok
-  it has ended only if the excluded loss was below 0.9 ln(p) there and has risen by ln(p) / 10
-  since: a network that never starts a circuit memorizes on.
-- Circuit formation ends in runs that grok, those whose test accuracy reaches 0.99: at the step
-  from which on, up to that one, the test loss is below that of a uniform guess, ln(p).
-- Cleanup ends after both, no earlier than test accuracy reaches 0.99: where the sum of squared
-  weights begins to shrink at less than a tenth of its fastest rate so far since circuit formation,
-  and still does so half a window later.
+- Memorization ends where the excluded loss is lowest, between the step at which training accuracy
+  reaches 0.99 and the end of circuit formation. If the run does not grok, memorization has ended
+  only if the excluded loss was below 0.9 ln(p) there and has risen by ln(p) / 10 since: a network
+  that never starts a circuit is still memorizing.
+- Circuit formation ends only in runs that grok (test accuracy reaches 0.99): at the first step from
+  which the test loss stays below that of a uniform guess, ln(p), until the run groks.
+- Cleanup ends after both, and after test accuracy reaches 0.99: where the sum of squared weights
+  starts to shrink at less than a tenth of its fastest rate since circuit formation, and still does
+  so half a window later.
 
-So the ends are in order. A phase that takes no time ends where the one before does: of a run that
+The ends are therefore in order. A phase without duration ends with the previous one: if a run
 generalizes at once, memorization and circuit formation both end where training accuracy reaches
-0.99. Where the rule still fails: beside key frequencies that are most of all, the excluded loss
-says little, and so does the end of memorization; where that loss is flat at its lowest, noise
-places the end anywhere along the flat part; a stretch of instability wider than the window moves
-the ends that fall into it; weights that shrink ever more slowly, without a bend, end cleanup where
-the window happens to see them; and runs with fewer than some ten checkpoints are too short to
-smooth.
+0.99. Known failures of the rule:
 
-Host-side numpy: a rule looks at a whole run at once.
+- The excluded loss, and with it the end of memorization, says little if most frequencies are key.
+- If that loss is flat near its minimum, noise decides where along the flat part the end lies.
+- An instability wider than the window moves the ends within it.
+- If the weights shrink ever more slowly, without a bend, the end of cleanup depends on the window.
+- Runs with fewer than about ten checkpoints are too short to smooth.
+
+Host-side NumPy: a rule sees a whole run at once.
 """
 
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from grokjax.core import parts
-from grokjax.measures.paper.steps import ACCURACY_REACHED
 from grokjax.tasks.modular import PAPER
+from grokjax.training.stopping import ACCURACY_REACHED
 
-MOVED = 0.1  # fall and rise of the excluded loss, as a share of the loss of a uniform guess, ln p
-SLOW = 0.1  # rate at which the weights shrink, as a share of the fastest so far
-WINDOW, SHARE = 5, 50  # recorded steps in a median: the larger of five and a fiftieth of all
+MOVED = 0.1  # fall and rise of the excluded loss, as a fraction of the uniform guess's loss, ln p
+SLOW = 0.1  # rate at which the weights shrink, as a fraction of the fastest so far
+WINDOW, SHARE = 5, 50  # recorded steps in a median: the larger of five and 1/50 of all
+
+
+# --- Steps to memorize and to grok ----------------------------------------------------------------
+
+_of_curves = partial(parts.summary, units="steps", curves=True, source=PAPER)
+
+
+def first_step(
+    steps: Int[np.ndarray, " t"], accuracy: Shaped[np.ndarray, "r t"]
+) -> Float[np.ndarray, " r"]:
+    """The first step at which each row of accuracy reaches `ACCURACY_REACHED`, or NaN."""
+    if not len(steps):
+        return np.full(len(accuracy), np.nan)
+    reached = accuracy >= ACCURACY_REACHED
+    return np.where(reached.any(1), np.asarray(steps)[reached.argmax(1)], np.nan)
+
+
+@_of_curves(needs=("train_accuracy",))
+def steps_to_memorize(run: Any) -> float:
+    "first recorded step with training accuracy of at least 0.99; NaN: never"
+    return float(first_step(run["step"].values, run["train_accuracy"].values[None])[0])
+
+
+@_of_curves(needs=("test_accuracy",), show=parts.Show(column=4, priority=1, label="grokked"))
+def steps_to_grok(run: Any) -> float:
+    "first recorded step with test accuracy of at least 0.99; NaN: never"
+    return float(first_step(run["step"].values, run["test_accuracy"].values[None])[0])
+
+
+# --- Ends of the phases ---------------------------------------------------------------------------
 
 
 class PhaseEnds(NamedTuple):
-    """Steps, in order; NaN where the run never got there."""
+    """Steps, in ascending order; NaN if the run never reached the end."""
 
     memorization_end: float
     circuit_formation_end: float
@@ -59,7 +90,7 @@ def phase_ends(
     sum_squared_weights: Float[np.ndarray, " t"],
     p: int,
 ) -> PhaseEnds:
-    """The rule, on one run recorded at `steps`."""
+    """Apply the rule to one run, recorded at `steps`."""
     half = half_width(len(steps))
     test_loss, excluded, squares = (
         running_median(x, half) for x in (test_loss, excluded_loss, sum_squared_weights)
@@ -70,41 +101,41 @@ def phase_ends(
     formed = None
     if grokked is not None:
         formed = max(_falls_for_good(test_loss, np.log(p), grokked), memorized)
-    left = _memorization_end(excluded, memorized, formed, MOVED * np.log(p))
+    forgot = _memorization_end(excluded, memorized, formed, MOVED * np.log(p))
     cleaned = None
     if formed is not None:
         cleaned = _cleanup_end(steps, squares, formed, max(grokked, formed), half)
-    places = (left, formed, cleaned)
-    return PhaseEnds(*(np.nan if place is None else float(steps[place]) for place in places))
+    ends = (forgot, formed, cleaned)
+    return PhaseEnds(*(np.nan if end is None else float(steps[end]) for end in ends))
 
 
 def half_width(count: int) -> int:
-    """How many recorded steps a median takes from either side, of `count` in all."""
+    """Number of recorded steps on either side of a median's centre, of `count` in all."""
     return max(WINDOW, count // SHARE) // 2
 
 
 def running_median(x: Float[np.ndarray, " t"], half: int) -> Float[np.ndarray, " t"]:
-    """The median of each value and `half` on either side, at the ends of as many that are nearest.
+    """Median of each value and `half` neighbours on either side; at the ends, of the nearest.
 
-    NaN is left out, and stays where it is.
+    NaN values are ignored and stay NaN.
     """
     x, width = np.asarray(x, np.float64), min(2 * half + 1, len(x))
     windows = np.lib.stride_tricks.sliding_window_view(x, width)
     windows = windows[np.clip(np.arange(len(x)) - half, 0, len(windows) - 1)]
-    known = np.isfinite(x)
-    found = np.full(len(x), np.nan)
-    found[known] = np.nanmedian(windows[known], axis=1)
-    return found
+    finite = np.isfinite(x)
+    medians = np.full(len(x), np.nan)
+    medians[finite] = np.nanmedian(windows[finite], axis=1)
+    return medians
 
 
 def _reached(accuracy: Float[np.ndarray, " t"]) -> int | None:
-    """The place of the first accuracy that counts as all."""
+    """Index of the first accuracy of at least `ACCURACY_REACHED`."""
     reached = accuracy >= ACCURACY_REACHED
     return int(reached.argmax()) if reached.any() else None
 
 
 def _falls_for_good(loss: Float[np.ndarray, " t"], limit: float, last: int) -> int:
-    """The place from which on, up to `last`, the loss is below the limit."""
+    """First index from which the loss stays below the limit until index `last`."""
     above = np.flatnonzero(~(loss[: last + 1] < limit))
     return min(int(above[-1]) + 1, last) if len(above) else 0
 
@@ -112,16 +143,16 @@ def _falls_for_good(loss: Float[np.ndarray, " t"], limit: float, last: int) -> i
 def _memorization_end(
     excluded: Float[np.ndarray, " t"], memorized: int, formed: int | None, moved: float
 ) -> int | None:
-    """The place of the lowest excluded loss of what may be memorization."""
-    part = excluded[memorized : None if formed is None else formed + 1]
-    if not np.isfinite(part).any():
+    """Index of the lowest excluded loss between memorization and the end of circuit formation."""
+    losses = excluded[memorized : None if formed is None else formed + 1]
+    if not np.isfinite(losses).any():
         return formed
-    place = int(np.nanargmin(part))
+    i = int(np.nanargmin(losses))
     if formed is None:
-        chance, lowest = moved / MOVED, part[place]
-        fell, rose = lowest < chance - moved, np.nanmax(part[place:]) > lowest + moved
-        return memorized + place if fell and rose else None
-    return memorized + place
+        chance, lowest = moved / MOVED, losses[i]
+        fell, rose = lowest < chance - moved, np.nanmax(losses[i:]) > lowest + moved
+        return memorized + i if fell and rose else None
+    return memorized + i
 
 
 def _cleanup_end(
@@ -131,26 +162,25 @@ def _cleanup_end(
     earliest: int,
     half: int,
 ) -> int | None:
-    """The first place from `earliest` on where the weights have stopped to shrink fast."""
+    """First index, from `earliest` on, at which the weights no longer shrink fast."""
     steps, squares, earliest = steps[formed:], squares[formed:], earliest - formed
     if len(steps) <= 2 * half:
         return None
     rates = running_median(_rates(steps, squares, half), half)
     fastest = np.maximum.accumulate(np.nan_to_num(rates, nan=-np.inf))
     slow = (rates < SLOW * fastest) & (fastest > 0)
-    for place in range(earliest, len(slow) - half):
-        if slow[place : place + half + 1].all():
-            return formed + place
+    for i in range(earliest, len(slow) - half):
+        if slow[i : i + half + 1].all():
+            return formed + i
     return None
 
 
 def _rates(
     steps: Int[np.ndarray, " t"], squares: Float[np.ndarray, " t"], half: int
 ) -> Float[np.ndarray, " t"]:
-    """How fast the squares shrink, between `half` recorded steps before and after, fewer at the
-    ends."""
-    places = np.arange(len(steps))
-    before, after = np.maximum(places - half, 0), np.minimum(places + half, len(steps) - 1)
+    """Decrease per step of the squares, from `half` recorded steps before to `half` after."""
+    i = np.arange(len(steps))
+    before, after = np.maximum(i - half, 0), np.minimum(i + half, len(steps) - 1)
     return (squares[before] - squares[after]) / (steps[after] - steps[before])
 
 
@@ -161,29 +191,41 @@ _SERIES = (
     "excluded_loss",
     "total_sum_squared_weights",
 )
-_phase = partial(parts.summary, units="steps", needs=_SERIES, task="modular", source=PAPER)
+_phase = partial(
+    parts.summary, units="steps", needs=_SERIES, task="modular", source=PAPER, fourier=True
+)
 
 
 def _ends(run: Any) -> PhaseEnds:
-    """Of what was recorded of one run, an `xarray.Dataset` over `step`."""
+    """Phase ends of one run, an `xarray.Dataset` over `step`."""
     series = (run[name].values.astype(np.float64) for name in _SERIES)
     return phase_ends(run["step"].values, *series, p=int(run["modulus"]))
 
 
-@_phase
+@_phase(show=parts.Show(column=1, priority=5, phase="memorization"))
 def memorization_end(run: Any) -> float:
-    "end of memorization, by medians over a window, see grokjax.measures.phases; NaN: not reached"
+    """step at which memorization ends, by the rule of grokjax.measures.paper.phases; NaN: not
+    reached"""
     return _ends(run).memorization_end
 
 
-@_phase
+@_phase(
+    show=parts.Show(
+        column=2,
+        priority=6,
+        phase="circuit formation",
+        otherwise="test loss below\na guess's from",
+    )
+)
 def circuit_formation_end(run: Any) -> float:
-    """end of circuit formation, by medians over a window, see grokjax.measures.phases; NaN: not
+    """step at which circuit formation ends, by the rule of grokjax.measures.paper.phases; NaN: not
     reached"""
     return _ends(run).circuit_formation_end
 
 
-@_phase
+@_phase(
+    show=parts.Show(column=3, priority=4, phase="cleanup", otherwise="weights shrink\nslowly from")
+)
 def cleanup_end(run: Any) -> float:
-    "end of cleanup, by medians over a window, see grokjax.measures.phases; NaN: not reached"
+    "step at which cleanup ends, by the rule of grokjax.measures.paper.phases; NaN: not reached"
     return _ends(run).cleanup_end
