@@ -12,7 +12,6 @@ loops need torch.
 import argparse
 import re
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from experiments import options as command_line
 from experiments.benchmarks import programs, timing
 from experiments.benchmarks.sections import SECTIONS
 from experiments.written import command, save_json
-from grokjax.config import sweep as config_lib
+from grokjax.config.sweep import check
 from grokjax.core.errors import ConfigError, suggest
 
 
@@ -32,46 +31,6 @@ def section(name: str, options: argparse.Namespace) -> dict[str, Any]:
         return timing.in_own_process(SECTIONS[name], options)
     except Exception as error:
         return {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
-
-
-def summary(results: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Ratios of medians; None where a number is missing."""
-    median = lambda *path: find(results, *path, "median")  # noqa: E731
-    blocks = find(results, "training", "blocks", options.precisions[0]) or {}
-    ours = find(blocks, str(max(options.blocks)), "ms_per_run_step", "median")
-    products = (find(results, "training", "product") or {}).values()
-    peak = max((x["max"] for x in products), default=None)
-    beside = median("torch", "grokjax, beside them", "ms_per_run_step") or ours
-    others = {x: median("torch", x, "ms_per_run_step") for x in results.get("torch", {})}
-    return {
-        "peak_gflops": peak,
-        "fraction_of_peak": {n: ratio(x["gflops"]["median"], peak) for n, x in blocks.items()},
-        "mixed_fraction_of_peak": ratio(median("training", "mixed", "gflops"), peak),
-        "evaluation_in_training_steps": ratio(median("training", "evaluation"), ours),
-        "times_others": {name: ratio(x, beside) for name, x in others.items() if x},
-    }
-
-
-def ratio(x: float | None, y: float | None) -> float | None:
-    return None if x is None or not y else float(f"{x / y:.4g}")
-
-
-def find(results: Any, *path: str) -> Any:
-    for key in path:
-        results = results.get(key) if isinstance(results, Mapping) else None
-    return results
-
-
-def lines(name: str, value: Any) -> Iterator[str]:
-    """Results as text, a line each: medians with quartiles."""
-    if isinstance(value, Mapping) and "median" in value:
-        quartiles = f"[{value['lower_quartile']:g} to {value['upper_quartile']:g}]"
-        yield f"{name:<70} {value['median']:g} {quartiles}"
-    elif isinstance(value, Mapping):
-        for key, x in value.items():
-            yield from lines(f"{name}, {key}", x)
-    elif not isinstance(value, list | tuple):
-        yield f"{name:<70} {value}"
 
 
 def main(argv: list[str]) -> int:
@@ -87,14 +46,10 @@ def main(argv: list[str]) -> int:
     for number, name in enumerate(chosen):
         timing.say(f"[{number + 1}/{len(chosen)}] {name}")
         results[name] = section(name, options)
-        results["summary"] = summary(results, options)
         save_json(results, out)
-        print(*lines(name, results[name]), sep="\n", flush=True)
-    print(*lines("summary", results["summary"]), f"written to {out}", sep="\n")
-    loops = list(results.get("torch", {}).values())
-    loops += find(results, "processes", "processes") or []
-    differ = any(find(loop, "same_losses") is False for loop in loops)
-    return int(differ or any("error" in results[name] for name in chosen))
+        print(*timing.lines(name, results[name]), sep="\n", flush=True)
+    print(f"written to {out}")
+    return int(any("error" in results[name] for name in chosen))
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -114,7 +69,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     )
     options = parser.parse_args(argv)
     for name in options.precisions:
-        config_lib.check("precision", name)
+        check("precision", name)
     for name in options.sections:
         if name not in SECTIONS:
             raise ConfigError(f"--sections: {suggest(name, SECTIONS)}")

@@ -26,8 +26,7 @@ from experiments import options as command_line
 from experiments.benchmarks import chips, programs, timing
 from experiments.written import save_json
 from grokjax.networks import fast_one_layer, forward, matmul, variants
-from grokjax.training import blocks
-from grokjax.training import update as training
+from grokjax.training import blocks, update
 
 AS_IT_IS = "as it is"
 
@@ -80,11 +79,11 @@ def changes() -> dict[str, Change]:
         ),
         "examples in tiles of 128": Change(blocks, "cpu", dict(block_data=_in_tiles)),
         "examples not in tiles": Change(blocks, "cuda tpu", dict(TILE=1)),
-        "an inner loop of 10 updates": Change(training, "cpu", dict(train=_with_inner_loop)),
+        "an inner loop of 10 updates": Change(update, "cpu", dict(train=_with_inner_loop)),
     }
 
 
-_Pairs, _over_examples, _train = fast_one_layer.Pairs, matmul.over_examples, training.train
+_Pairs, _over_examples, _train = fast_one_layer.Pairs, matmul.over_examples, update.train
 _block_data = blocks.block_data
 
 
@@ -114,7 +113,8 @@ def names_for(platform: str, only: Collection[str] = ()) -> list[str]:
 def applied(name: str) -> ExitStack:
     """A context in which traced programs have the change."""
     stack, change = ExitStack(), changes()[name]
-    stack.enter_context(mock.patch.multiple(change.module, **change.replaced))
+    for attribute, value in change.replaced.items():
+        stack.enter_context(mock.patch.object(change.module, attribute, value))
     return stack
 
 
@@ -200,13 +200,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file to write")
     options = parser.parse_args(argv)
     platform = chips.CHIPS[options.chip].platform if options.chip else "cpu"
-    names, runs = names_for(platform, options.only or ()), options.runs
+    names = names_for(platform, options.only or ())
+    runs = options.runs or (8 if options.chip else 2)
     if options.chip:
-        rows = by_compiler(names, options.chip, runs or 8, options.layers)
+        rows = by_compiler(names, options.chip, runs, options.layers)
     else:
-        rows = by_clock(names, runs or 2, options.layers, options.repeats, options.seconds)
-    results = {"chip": options.chip, "runs": runs or (8 if options.chip else 2)}
-    results |= {"layers": options.layers, "jax": jax.__version__, "changes": rows}
+        rows = by_clock(names, runs, options.layers, options.repeats, options.seconds)
+    results = {"chip": options.chip, "runs": runs, "layers": options.layers}
+    results |= {"jax": jax.__version__, "changes": rows}
     print(*(f"{name:<42} {line(row)}" for name, row in rows.items()), sep="\n")
     if options.out:
         save_json(results, options.out)

@@ -220,27 +220,6 @@ def roofline(kernels: Sequence[hlo.Kernel], chip: Chip, share: float) -> dict[st
     return {x: 1e6 * y / share for x, y in zip(names, (at_peak, expected, products), strict=True)}
 
 
-def table(results: Mapping[str, Any]) -> str:
-    """The costs as text."""
-    costs, chip = results["programs"]["training"], results["chip"]
-    mb = lambda name: f"{costs[name] / 1e6:.1f} MB"  # noqa: E731
-    line = costs["roofline"]
-    rows = [
-        f"{chip['name']}, {results['runs']} runs side by side, products in {results['precision']}",
-        f"peaks: {chip['source']}",
-        f"operations of products  {costs['operations'] / 1e9:.3f} G",
-        f"bytes moved             {mb('bytes')}; {mb('bytes_of_whole_arrays')} for whole arrays",
-        f"kernels, transfers      {costs['kernels']:.0f}, {costs['transfers']:.0f}",
-        f"temporary memory        {mb('temporary_bytes')} of {mb('all_bytes')}",
-        f"roofline                {line['at_peak_us']:.1f} us at the peaks, "
-        f"{line['expected_us']:.1f} expected, products {line['of_it_products_us']:.1f}",
-        "products compiled as    "
-        + ", ".join(f"{n} {kind}" for kind, n in costs["precisions"].items()),
-    ]
-    rows += [f"    {x['bytes'] / 1e6:8.2f} MB  {x['kernel']}" for x in costs["largest_kernels"]]
-    return "\n".join(rows)
-
-
 def main(argv: list[str]) -> None:
     parser = command_line.parser("benchmarks.chips", __doc__)
     parser.add_argument("--chip", required=True, choices=CHIPS)
@@ -254,7 +233,7 @@ def main(argv: list[str]) -> None:
         if getattr(options, name) < 1:
             raise ConfigError(f"--{name} must be at least 1, got {getattr(options, name)}")
     results = analysis(options.chip, options.runs, options.layers, options.precision, options.text)
-    print(table(results))
+    print(*timing.lines(options.chip, results), sep="\n")
     if options.out:
         save_json(results, options.out)
     print(json.dumps(results))

@@ -198,22 +198,27 @@ def _picked(inside: dict[str, Instruction], name: str) -> int | None:
 # --- Products -------------------------------------------------------------------------------------
 
 
-def _products(module: Module, computation: str, one: Instruction) -> Iterator[Product]:
-    """The matrix products of a kernel, those inside fusions included."""
+def inside(module: Module, one: Instruction) -> Iterator[Instruction]:
+    """An instruction and, if it is a fusion, all instructions in it."""
+    yield one
     if " calls=" in f" {one.attributes}":
-        called = one.called("calls")
-        for inner in module[called].values():
-            yield from _products(module, called, inner)
-        return
-    if one.opcode == "custom-call" and "gemm" in one.attributes:
-        raise ValueError(f"{one.name} is a product of a library: compile without autotuning")
-    if one.opcode not in ("dot", "convolution"):
-        return
-    own = module[computation]
-    first, second = (own[name].results[0] for name in (one.operands * 2)[:2])
-    dot = one.opcode == "dot"
-    summed = _dot_terms(one.attributes, first) if dot else convolution_terms(one.attributes, second)
-    yield Product(2.0 * math.prod(one.results[0].shape) * summed, _precision(one.attributes))
+        for inner in module[one.called("calls")].values():
+            yield from inside(module, inner)
+
+
+def _products(module: Module, computation: str, kernel: Instruction) -> Iterator[Product]:
+    """The matrix products of a kernel, those inside fusions included."""
+    arrays_of = {one.name: one.results for one in module[computation].values()}
+    arrays_of |= {one.name: one.results for one in inside(module, kernel)}
+    for one in inside(module, kernel):
+        text = one.attributes
+        if one.opcode == "custom-call" and "gemm" in text:
+            raise ValueError(f"{one.name} is a product of a library: compile without autotuning")
+        if one.opcode in ("dot", "convolution"):
+            first, second = (arrays_of[name][0] for name in (one.operands * 2)[:2])
+            dot = one.opcode == "dot"
+            summed = _dot_terms(text, first) if dot else convolution_terms(text, second)
+            yield Product(2.0 * math.prod(one.results[0].shape) * summed, _precision(text))
 
 
 def _dot_terms(attributes: str, first: Array) -> int:

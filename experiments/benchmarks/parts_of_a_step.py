@@ -4,14 +4,14 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.benchmarks import programs, timing
+from experiments.benchmarks import hlo, programs, timing
 from grokjax.training import devices
 
 STEPS = 5
@@ -22,8 +22,7 @@ _MOVING = set(
     "pad dynamic-update-slice get-tuple-element parameter reshape slice transpose tuple".split()
 )
 _CONTROL = ("while", "call", "conditional")
-_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (?:\(.*?\)|\S+) ([\w\-]+)\(")
+_LIBRARY = re.compile("gemm|matmul")
 
 
 def profile(runs: int, precision: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -56,29 +55,18 @@ def profile(runs: int, precision: str, fields: dict[str, Any]) -> dict[str, Any]
 
 def kinds(text: str) -> dict[str, str]:
     """The kind of every operation in the text of a compiled program, control flow left out."""
-    bodies: dict[str, list[tuple[str, str, str]]] = {}
-    for line in text.splitlines():
-        if header := _COMPUTATION.match(line):
-            body = bodies.setdefault(header[1], [])
-        elif match := _INSTRUCTION.match(line):
-            body.append((match[1], match[2], line))
-
-    def inside(opcode: str, line: str) -> list[tuple[str, str]]:
-        """Opcodes and lines of an operation and, if it is a fusion, of its operations."""
-        called = re.search(r"calls=%?([\w.\-]+)", line)
-        inner = bodies.get(called[1], []) if called else []
-        return [(opcode, line), *(pair for _, x, y in inner for pair in inside(x, y))]
-
-    everything = [x for body in bodies.values() for x in body]
-    return {name: _kind(inside(op, line)) for name, op, line in everything if op not in _CONTROL}
+    module, _ = hlo.parse(text)
+    everything = [one for computation in module.values() for one in computation.values()]
+    return {one.name: _kind(module, one) for one in everything if one.opcode not in _CONTROL}
 
 
-def _kind(operations: Sequence[tuple[str, str]]) -> str:
-    if any(x in ("dot", "convolution") or re.search("gemm|matmul", y) for x, y in operations):
+def _kind(module: hlo.Module, one: hlo.Instruction) -> str:
+    inside = list(hlo.inside(module, one))
+    if any(x.opcode in ("dot", "convolution") or _LIBRARY.search(x.attributes) for x in inside):
         return PRODUCTS
-    if all(opcode in _MOVING for opcode, _ in operations):
+    if all(x.opcode in _MOVING for x in inside):
         return MOVES
-    sources = [" ".join(re.findall(r'op_name="([^"]*)"', line)) for _, line in operations]
+    sources = [" ".join(re.findall(r'op_name="([^"]*)"', x.attributes)) for x in inside]
     source = sources[0] or " ".join(sources).strip()
     return OTHER if not source else ELEMENTWISE if "jvp" in source else OPTIMISER
 

@@ -9,19 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-import grokjax
 from grokjax.config import RunConfig, SweepConfig
-from grokjax.networks import transformer
 from grokjax.runner import loop
 from grokjax.runner.progress import Progress
-from grokjax.runner.run import run_sweep, set_up_jax
+from grokjax.runner.run import set_up_jax
 from grokjax.tasks.data import sizes_of
-from grokjax.training import blocks, devices, losses, optimizers
-from grokjax.training import update as training
+from grokjax.training import blocks, devices, update
 
 MIXED_MODULI = (97, 98, 101, 103, 106, 109, 112, 113)
 FOREVER = 10_000_000
@@ -103,33 +98,6 @@ class Training:
         ]
 
 
-def plain_form(run: RunConfig, precision: str) -> Callable[[int], Any]:
-    """train(steps): one run through `transformer.py` at all three positions, compiled by XLA."""
-    block = block_of([run])
-    only = lambda tree: jax.tree.map(lambda x: jnp.asarray(x)[0], tree)  # noqa: E731
-    hyper, _, batch = map(only, blocks.block_data(block))
-    params = only(blocks.initial_states(block).params)
-    optimizer = optimizers.make(hyper, block.program)
-
-    def loss(params):
-        logits = transformer.forward(params, batch.tokens, block.program)["logits"][:, -1]
-        values = losses.cross_entropy(logits.T, batch.targets[:, 0], logits.shape[-1])
-        return values @ batch.weights[:, 0]
-
-    def update(_, carry):
-        params, opt_state = carry
-        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
-        return optax.apply_updates(params, updates), opt_state
-
-    @jax.jit
-    def train(carry, steps):
-        with devices.matmul_precision(precision):
-            return jax.lax.fori_loop(0, steps, update, carry)
-
-    carry = params, optimizer.init(params)
-    return lambda steps: train(carry, steps)
-
-
 def training_program(runs: Sequence[RunConfig], inner: int) -> tuple[Callable, tuple[Any, ...]]:
     """The vmapped training program of accelerators, and its arguments.
 
@@ -138,7 +106,7 @@ def training_program(runs: Sequence[RunConfig], inner: int) -> tuple[Callable, t
     block = block_of(runs)
 
     def train(state, data, num_steps):
-        one = lambda state, run: training.train(state, *run, num_steps, block.program, inner)  # noqa: E731
+        one = lambda state, run: update.train(state, *run, num_steps, block.program, inner)  # noqa: E731
         return jax.vmap(one)(state, tuple(data))
 
     data = blocks.block_data(block, blocks.TILE)
@@ -172,15 +140,6 @@ def sweep_call(runs: Sequence[RunConfig], precision: str) -> Callable[..., None]
                 loop.train(config, jobs, lambda *_: None, lambda: False)
 
     return sweep
-
-
-def measured_sweep(runs: Sequence[RunConfig], folder: str) -> tuple[grokjax.Sweep, int]:
-    """A finished sweep of 3 checkpoints a run, and its number of checkpointed networks."""
-    runs = [RunConfig(**(run.to_dict() | {"steps": 20})) for run in runs]
-    config = SweepConfig(tuple(runs), eval_every=10, checkpoint_every=10, measures=("train_loss",))
-    run_sweep(config, folder, lambda text: None, figures="none")
-    sweep = grokjax.open_sweep(folder)
-    return sweep, len(runs) * len(sweep.steps)
 
 
 def first_step(fields: dict[str, Any]) -> dict[str, float]:

@@ -5,13 +5,16 @@ import time
 from argparse import Namespace as Options
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from experiments import lab
 from experiments.benchmarks import against_torch, parts_of_a_step, programs, timing
-from grokjax.config import RunConfig
+from experiments.field_times import family
+from grokjax.config import RunConfig, SweepConfig
 from grokjax.training import devices
 
 
@@ -26,23 +29,32 @@ def training(options: Options) -> dict[str, Any]:
         (n, precision): partial(train_case, mainline(n), precision, seconds)
         for n, precision in plans
     }
-    plain = lambda: timing.lasting(programs.plain_form(mainline(1)[0], first), seconds)  # noqa: E731
-    evaluation = partial(_evaluation_case, mainline(largest), first, seconds)
-    cases |= {"mixed": partial(train_case, mixed, first, seconds), "plain": plain}
-    cases |= {"evaluation": evaluation}
+    cases["mixed"] = partial(train_case, mixed, first, seconds)
+    cases["evaluation"] = partial(_evaluation_case, mainline(largest), first, seconds)
     cases |= {n: partial(_product_case, n, first, seconds / 4) for n in options.products}
     times = timing.take_turns(cases, options.repeats)
+    products = {n: timing.in_rates(times[n], 2e-9 * n**3) for n in options.products}
+    peak = max(rate["max"] for rate in products.values())
+
+    def speed(case: Any, flops: float) -> dict[str, Any]:
+        gflops = timing.in_rates(times[case], 1e-9 * flops)
+        return {
+            "ms_per_run_step": timing.in_ms(times[case]),
+            "model_steps_per_second": timing.in_rates(times[case]),
+            "gflops": gflops,
+            "fraction_of_peak": gflops["median"] / peak,
+        }
+
     flops, blocks = programs.step_flops(mainline(1)), {precision: {} for _, precision in plans}
     for n, precision in plans:
-        blocks[precision][str(n)] = _speed(times[n, precision], flops)
+        blocks[precision][str(n)] = speed((n, precision), flops)
     return {
         "flops_per_run_step": flops,
         "counted": programs.COUNTED,
+        "product": products,
         "blocks": blocks,
-        "mixed": _speed(times["mixed"], programs.step_flops(mixed)) | {"moduli": options.moduli},
-        "plain_form": timing.in_ms(times["plain"]),
+        "mixed": speed("mixed", programs.step_flops(mixed)) | {"moduli": options.moduli},
         "evaluation": timing.in_ms(times["evaluation"]),
-        "product": {str(n): timing.in_rates(times[n], 2e-9 * n**3) for n in options.products},
     }
 
 
@@ -68,28 +80,13 @@ def _product_case(size: int, precision: str, seconds: float) -> Callable[[], flo
     return timing.lasting(timing.repeated(lambda: multiply(x)), seconds)
 
 
-def _speed(seconds: Sequence[float], flops: float) -> dict[str, Any]:
-    return {
-        "ms_per_run_step": timing.in_ms(seconds),
-        "model_steps_per_second": timing.in_rates(seconds),
-        "gflops": timing.in_rates(seconds, 1e-9 * flops),
-    }
-
-
 def measures(options: Options) -> dict[str, Any]:
     """Networks per second through all progress measures, and through the mechanism's functions."""
     with tempfile.TemporaryDirectory() as folder:
-        runs = programs.mainline(options.measured, **options.fields)
-        sweep, networks = programs.measured_sweep(runs, folder)
-
-        def case(family: str) -> Callable[[], float]:
-            sweep.measures(family)  # compiles
-            return lambda: timing.clocked(sweep.measures, family) / networks
-
-        families = {"checkpoints": "paper", "mechanism": "mechanism"}
-        cases = {name: partial(case, family) for name, family in families.items()}
-        times = timing.take_turns(cases, options.repeats)
-    return {f"{name}_per_second": timing.in_rates(seconds) for name, seconds in times.items()}
+        runs = programs.mainline(options.measured, **options.fields, steps=20)
+        config = SweepConfig(runs, eval_every=10, checkpoint_every=10, measures=("train_loss",))
+        sweep, families = lab.trained(config, Path(folder)), ("paper", "mechanism")
+        return {name: 1e3 / family(sweep, name)["milliseconds_per_network"] for name in families}
 
 
 def waiting(options: Options) -> dict[str, Any]:
@@ -159,8 +156,10 @@ def torch(options: Options) -> dict[str, Any]:
     times = timing.in_own_process(_own_times, options)
     loops = timing.in_own_process(against_torch.compare_loops, runs)
     times += timing.in_own_process(_own_times, options)
-    ours = {"runs": count, "ms_per_run_step": timing.in_ms(times)}
-    return {"grokjax, beside them": ours, **loops, "checked": checked}
+    ours = timing.in_ms(times)
+    for loop in loops.values():
+        loop["times_grokjax"] = loop["ms_per_run_step"]["median"] / ours["median"]
+    return {"grokjax": {"runs": count, "ms_per_run_step": ours}, **loops}
 
 
 def _own_times(options: Options) -> list[float]:

@@ -7,7 +7,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import PackageNotFoundError, version
@@ -85,6 +85,18 @@ def in_ms(seconds: Sequence[float]) -> dict[str, float]:
 
 def in_rates(seconds: Sequence[float], work: float = 1.0) -> dict[str, float]:
     return spread([work / x for x in seconds])
+
+
+def lines(name: str, value: Any) -> Iterator[str]:
+    """Results as text, one number a line: medians with quartiles."""
+    if isinstance(value, Mapping) and "median" in value:
+        quartiles = f"[{value['lower_quartile']:g} to {value['upper_quartile']:g}]"
+        yield f"{name:<70} {value['median']:g} {quartiles}"
+    elif isinstance(value, Mapping):
+        for key, x in value.items():
+            yield from lines(f"{name}, {key}", x)
+    elif not isinstance(value, list | tuple):
+        yield f"{name:<70} {value}"
 
 
 # --- The machine ----------------------------------------------------------------------------------

@@ -132,15 +132,3 @@ def vmapped(params: Sequence[dict[str, Any]], data: Data, network=Transformer) -
         return losses.cpu().numpy()
 
     return Loop(step, len(params))
-
-
-def product(size: int) -> Callable[[], None]:
-    """A call that multiplies two float32 matrices and waits for the result."""
-    x = torch.ones(size, size, device=DEVICE)
-
-    def multiply() -> None:
-        y = x @ x
-        if y.is_cuda:
-            torch.cuda.synchronize()
-
-    return multiply
