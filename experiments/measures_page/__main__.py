@@ -10,15 +10,14 @@ with the plots that are there.
 
 import json
 import re
-import sys
 from functools import partial
 from pathlib import Path
 
 import grokjax
 from experiments.measures_page import page
 from experiments.options import parser as command_parser
+from experiments.options import start
 from experiments.predictors import taken
-from grokjax.cli.arguments import run_main
 from grokjax.config import SweepConfig, default
 from grokjax.config.axes import resolve
 from grokjax.core import parts
@@ -104,4 +103,4 @@ def draw(workdir: Path, out: Path, without: list[str]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    start(main)

@@ -8,15 +8,14 @@ figures with the JSON files.
 """
 
 import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from experiments.options import parser as command_parser
+from experiments.options import start
 from experiments.paper_page import drawn, figures, sequences, tables
 from experiments.paper_page.recorded import Results, load
 from experiments.paper_page.statements import EXPERIMENTS
-from grokjax.cli.arguments import run_main
 from grokjax.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -83,4 +82,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    start(main)

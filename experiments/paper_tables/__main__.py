@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.options import parser as command_parser
+from experiments.options import start
 from experiments.paper_tables import networks
-from grokjax.cli.arguments import run_main
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 
@@ -78,4 +78,4 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    start(main)

@@ -9,7 +9,6 @@ hyperparameters alone, the train loss and the weight norm.
 """
 
 import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ import xarray as xr
 
 import grokjax
 from experiments.options import parser as command_parser
+from experiments.options import start
 from experiments.predictors import figure, page, statistics, sweep, table, taken
 from experiments.written import save_figures, save_json
-from grokjax.cli.arguments import run_main
 from grokjax.core import parts
 from grokjax.measures.paper.phases import first_step
 from grokjax.results.sweep import Sweep
@@ -152,4 +151,4 @@ def by_step(
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    start(main)
