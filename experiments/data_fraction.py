@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -45,31 +45,19 @@ def laptop() -> tuple[ConfigDict, list[dict]]:
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
     """Figure 21: when both losses first fall below 1e-6, by fraction."""
     figure = Figure(figsize=(7, 4.4), layout="constrained")
-    ax = figure.subplots()
-    fractions, rows = np.unique(measures["train_fraction"].values), lab.rows(measures, curves)
-    for split, look in (("train", "o--"), ("test", "s-")):
-        reached = [row[f"steps_to_{split}_loss_below"]["1e-06"] for row in rows]
-        reached = np.array([np.nan if x is None else x for x in reached])
-        at = measures["train_fraction"].values
-        middle = [
-            np.nanmedian(reached[at == f]) if np.isfinite(reached[at == f]).any() else np.nan
-            for f in fractions
-        ]
-        (line,) = ax.plot(fractions, middle, look, label=split)
-        ax.plot(at, reached, look[0], color=line.get_color(), markersize=4, fillstyle="none")
-        never = [f for f, x in zip(fractions, middle, strict=True) if np.isnan(x)]
-        if never:
-            place = 0.99 if split == "test" else 0.95
-            ax.plot(
-                never,
-                [place] * len(never),
-                "x",
-                color=line.get_color(),
-                transform=ax.get_xaxis_transform(),
-                label=f"{split}: not reached",
-            )
-    ax.set_yscale("log")
-    ax.set_xlabel("share of the pairs trained on")
+    ax, rows, at = figure.subplots(), lab.rows(measures, curves), measures["train_fraction"].values
+    for split, look, height in (("train", "o--", 0.95), ("test", "s-", 0.99)):
+        steps = pd.Series(
+            [row[f"steps_to_{split}_loss_below"]["1e-06"] for row in rows], dtype=float
+        )
+        middle = steps.groupby(at).median()
+        (line,) = ax.plot(middle.index, middle, look, label=split)
+        style = {"color": line.get_color()}
+        ax.plot(at, steps, look[0], markersize=4, fillstyle="none", **style)
+        if len(never := middle.index[middle.isna()]):
+            style |= {"transform": ax.get_xaxis_transform(), "label": f"{split}: not reached"}
+            ax.plot(never, [height] * len(never), "x", **style)
+    ax.set(yscale="log", xlabel="share of the pairs trained on")
     ax.set_ylabel("step at which the loss is first below 1e-6")
     ax.grid(color="0.9", linewidth=0.6)
     ax.legend(frameon=False)

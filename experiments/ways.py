@@ -4,7 +4,9 @@ Each way is compared with the run that differs from it in that alone. So a claim
 the decay or the learning rate that a paper changed with it.
 """
 
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,73 +32,21 @@ class Way(NamedTuple):
 
 
 BASE = "AdamW, decay 3"
-SLOW = "AdamW, decay 1"
-FREE = "AdamW, no decay"
-PLAIN = "AdamW, no decay, plain float32 loss"
-FEW = "AdamW, decay 3, 35 % of the pairs"
-
 UPDATES = 4_000
 
 
 def ways(budget: float = 1.0) -> list[Way]:
-    """All ways; `budget` multiplies the updates."""
-    steps = int(budget * UPDATES)
-    decay = lambda value: {"modulus": 59, "weight_decay": value, "steps": steps}  # noqa: E731
-    usual, slow, free = decay(3.0), decay(1.0), decay(0.0)
-    plain = free | {"loss": "low_precision"}
-    of_base = lambda name, claim="", **fields: Way(name, usual | fields, BASE, claim)  # noqa: E731
-    of_free = lambda name, claim, **fields: Way(name, free | fields, FREE, claim)  # noqa: E731
-    scaled = lambda scale: {"output_scale": scale, "output_scale_power": 0.0}  # noqa: E731
-    group = lambda of, degree: {"task": "group", "group.type": of, "group.degree": degree}  # noqa: E731
-    no_modulus = {name: x for name, x in usual.items() if name != "modulus"}
-    return [
-        Way(BASE, usual),
-        Way(SLOW, slow),
-        Way(FREE, free),
-        Way(PLAIN, plain),
-        Way(FEW, usual | {"train_fraction": 0.35}),
-        # Optimisers. SGD has its own rate and decay, for its steps shrink with the gradient.
-        of_base("SGD", optimizer="sgd", learning_rate=0.1, weight_decay=0.01),
-        of_base("Adam, coupled decay", optimizer="adam", weight_decay=0.001),
-        of_base(
-            "Muon",
-            "groks in fewer steps than AdamW (Tveit et al. 2025)",
-            optimizer="muon",
-            **{"muon.consistent_rms": 1.0},
-        ),
-        Way("Grokfast", slow | {"optimizer": "grokfast"}, SLOW, "40 times fewer (Lee et al. 2024)"),
-        of_free(
-            "orthogonal gradient", "groks without decay (Prieto et al. 2025)", optimizer="orthograd"
-        ),
-        of_free(
-            "constant norm", "groks without decay (Liu et al. 2022)", optimizer="constant_norm"
-        ),
-        Way(
-            "StableMax",
-            free | {"loss": "stablemax"},
-            PLAIN,
-            "groks without decay where softmax collapses (Prieto et al. 2025)",
-        ),
-        of_base("small outputs", "richer: less delay (Kumar et al. 2023)", **scaled(0.25)),
-        of_base("large outputs", "lazier: more delay (Kumar et al. 2023)", **scaled(4.0)),
-        # Data.
-        of_base("10 % label noise", "still groks (Doshi et al. 2023)", label_noise=0.1),
-        of_base("minibatches of 256", batch_size=256),
-        # Networks.
-        of_base("tied embeddings", tied_embeddings=True),
-        of_base("LayerNorm", layer_norm=True),
-        of_base("half attention", "(Zhong et al. 2023)", attention_rate=0.5),
-        of_base("constant attention", "pizza, groks too (Zhong et al. 2023)", attention_rate=0.0),
-        of_base("quadratic activation", "groks (Gromov 2023)", activation="quadratic"),
-        of_base("2 layers", num_layers=2),
-        # Operations, with fewer pairs, which makes the differences larger.
-        *(
-            Way(name, usual | {"train_fraction": 0.35, "operation": name}, FEW)
-            for name in ("subtract", "multiply", "divide", "x2_y2", "x2_xy_y2", "x3_xy_y3")
-        ),
-        Way("dihedral group of 58", no_modulus | group("dihedral", 29), BASE),
-        Way("S5", no_modulus | group("symmetric", 5), BASE),
-    ]
+    """The ways of ways.toml; `budget` multiplies the updates."""
+    made: dict[str, Way] = {}
+    for way in tomllib.loads((Path(__file__).parent / "ways.toml").read_text())["way"]:
+        against, claim, fields = way.get("against", ""), way.get("claim", ""), way["fields"]
+        if against:
+            base, without = made[against].fields, way.get("without", ())
+            fields = {name: x for name, x in base.items() if name not in without} | fields
+        else:
+            fields["steps"] = int(budget * UPDATES)
+        made[way["name"]] = Way(way["name"], fields, against, claim)
+    return list(made.values())
 
 
 def rows(which: Iterable[Way], seeds=SEEDS) -> list[dict[str, Any]]:
