@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import grokjax
 from grokjax.cli import analyze, parts, report, sweep
 from grokjax.cli.help import Parser
 from grokjax.core.errors import ConfigError, UserError, suggest
@@ -28,7 +27,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the command that the arguments name; return its exit code."""
     options = parse(argv)
     if options.version:
-        print(grokjax.__version__)
+        from importlib.metadata import version  # slow
+
+        print(version("grokjax"))
         return 0
     if not options.command:
         _parser().print_help()

@@ -162,7 +162,9 @@ def _shown(ds: xr.Dataset) -> list[Part]:
     """The measures and summaries of a dataset that declare a column, in their order."""
     every = (part for kind in ("measure", "summary") for part in parts.all_of(kind))
     by_name = {part.name: part for part in every if part.show.column and part.name in ds}
-    return sorted(by_name.values(), key=lambda part: part.show.column)
+    dims = (("run",), ("run", "step"), ("run", "frequency"))
+    shown = [part for name, part in by_name.items() if ds[name].dims in dims]
+    return sorted(shown, key=lambda part: part.show.column)
 
 
 def _heading(part: Part) -> str:
@@ -171,8 +173,10 @@ def _heading(part: Part) -> str:
 
 def _run_texts(ds: xr.Dataset, name: str) -> list[str]:
     """The column of a measure or summary in the table of runs."""
-    if "frequency" in ds[name].dims:
+    if name == "key_frequency":
         return _key_texts(ds)
+    if "frequency" in ds[name].dims:
+        return [" ".join(map(str, x["frequency"].values[x.values > 0])) for x in ds[name]]
     if "step" in ds[name].dims:
         return [f"{x:.1e}" for x in dataset.at_end(ds[[name]])[name].values]
     reason, word = _NO_STEP.get(name, ("", ""))

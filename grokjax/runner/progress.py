@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.control import Control
+from rich.filesize import pick_unit_and_suffix
 from rich.progress_bar import ProgressBar
 from rich.segment import ControlType
 from rich.text import Text
@@ -28,7 +29,9 @@ _TRUST = 0.1
 """Fraction of a stage after which its measured pace weighs as much as the forecast."""
 
 
-def time_left(forecast: float, elapsed: float, done: float, preparation: float = 0.0):
+def time_left(
+    forecast: float, elapsed: float, done: float, preparation: float = 0.0
+) -> float | None:
     """Seconds left of a stage; None without a forecast and before anything is done.
 
     Args:
@@ -55,12 +58,10 @@ def duration(seconds: float) -> str:
 
 
 def amount(done: float, total: float) -> str:
-    """A count and its total, in thousands or millions where that is shorter: 10.5/12.0M."""
-    for limit, size, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
-        if total >= limit:
-            digits = 0 if total >= 100 * size else 1
-            return f"{done / size:.{digits}f}/{total / size:.{digits}f}{letter}"
-    return f"{done:.0f}/{total:.0f}"
+    """A count and its total, in thousands or millions if large: 10.5/12.0M."""
+    size, suffix = pick_unit_and_suffix(int(total), ["", "k", "M", "G"], 1000)
+    digits = 0 if size == 1 or total >= 100 * size else 1
+    return f"{done / size:.{digits}f}/{total / size:.{digits}f}{suffix}"
 
 
 class Line:

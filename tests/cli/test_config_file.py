@@ -286,7 +286,7 @@ def test_a_file_may_be_read_twice_but_two_files_may_not_share_a_name(write):
         run_file(first)
     message = error_of(second)
     assert f"registered twice, in {first} and in {second}" in message
-    assert message.startswith(f"{second}:") and "give one of them another name" in message
+    assert message.startswith(f"{second}:") and "rename one of them" in message
 
 
 def test_a_changed_file_redefines_its_parts(write):

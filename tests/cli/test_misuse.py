@@ -7,6 +7,7 @@ from programs import program
 
 import grokjax
 from grokjax.core.errors import ConfigError
+from grokjax.measures import from_params
 from grokjax.networks import by_name, interop
 from grokjax.tasks.modular import modular
 
@@ -24,20 +25,19 @@ def test_an_empty_split_raises_config_error(fraction):
 
 @pytest.mark.parametrize("broken", [{}, {"embed": {}}, {"embed": 3}])
 def test_params_without_a_transformers_arrays_raise_config_error(broken):
-    with pytest.raises(ConfigError, match="lack embed.W_E"):
+    with pytest.raises(ConfigError, match="embed.W_E is missing"):
         grokjax.progress_measures(broken, modular(7, 0.5))
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"key_frequencies": [2.5]}, ValueError, "numbers from 1 to 3"),
-        ({"activation": "tanh"}, ConfigError, "activation must be one of 'relu', 'gelu'"),
-    ],
-)
-def test_invalid_options_of_progress_measures_raise_an_error(params, options, error, words):
-    with pytest.raises(error, match=words):
-        grokjax.progress_measures(params, modular(7, 0.5), **options)
+@pytest.mark.parametrize("frequencies", [[2.5], [0], [4], 2])
+def test_invalid_key_frequencies_raise_value_error(frequencies):
+    with pytest.raises(ValueError, match="numbers from 1 to 3"):
+        from_params._key_mask(frequencies, 7, ())
+
+
+def test_an_unknown_activation_raises_config_error(params):
+    with pytest.raises(ConfigError, match="activation must be one of 'relu', 'gelu'"):
+        grokjax.progress_measures(params, modular(7, 0.5), activation="tanh")
 
 
 def test_a_file_of_objects_raises_without_advice_to_run_them(tmp_path):

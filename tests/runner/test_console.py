@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from synthetic_sweeps import sweep
 
+import grokjax
 from grokjax.runner import console
 
 
@@ -86,3 +87,23 @@ def test_every_run_holds_summaries_and_last_losses():
     assert list(table.index) == [0, 1, 2] and np.isnan(table.loc[2, "steps_to_grok"])
     np.testing.assert_allclose(table["final_test_loss"], ds["test_loss"].isel(step=-1))
     assert {"cleanup_end", "final_restricted_loss", "key_frequencies"} <= set(table.columns)
+
+
+def test_custom_parts_that_declare_a_column_are_shown():
+    show = grokjax.parts.Show(column=9, priority=1, label="half the loss")
+
+    @grokjax.measure(show=show)
+    def halved(network):
+        "Half the test loss."
+
+    @grokjax.measure(dims=("frequency",), at="end", show=show._replace(label="strong"))
+    def strong(network):
+        "Frequencies that stand out."
+
+    ds = sweep(seed=range(2))
+    ds["halved"], ds["strong"] = ds["test_loss"] / 2, ds["key_frequency"]
+    lines = lines_of(ds)
+    half = ds["halved"].values[0, -1]
+    assert "half" in " ".join(lines) and f"{half:.1e}" in " ".join(lines)
+    keys = ds["frequency"].values[ds["key_frequency"].values[0]]
+    assert " ".join(" ".join(lines).split()).count(" ".join(map(str, keys[:2]))) == 2

@@ -87,7 +87,8 @@ def test_a_log_file_gets_lines_now_and_then_more_rarely_as_time_goes_on(clock, c
 def test_amounts_and_durations_have_readable_units():
     amounts = {
         (3, 92): "3/92",
-        (950, 9_500): "950/9500",
+        (95, 950): "95/950",
+        (950, 9_500): "0.9/9.5k",
         (10_500, 12_000): "10.5/12.0k",
         (10_500_000, 12_000_000): "10.5/12.0M",
         (1, 9e11): "0/900G",

@@ -67,7 +67,7 @@ def made(monkeypatch):
 def test_every_run_logs_its_own_scores_once(made, tmp_path):
     folder = tmp_path / "decays"
     record(folder, (0, 10))
-    with trackers.open_log("wandb", SWEEP, BLOCKS, folder) as log:
+    with trackers.open_log("wandb", SWEEP, BLOCKS, files.path(folder)) as log:
         log.follow(0)
         first, second = made
         assert [x.about["group"] for x in made] == ["decays", "decays"]
@@ -85,11 +85,14 @@ def test_every_run_logs_its_own_scores_once(made, tmp_path):
 
 def test_a_continued_sweep_logs_only_new_scores(made, tmp_path):
     record(tmp_path, (0, 10))
-    with pytest.raises(KeyboardInterrupt), trackers.open_log("wandb", SWEEP, BLOCKS, tmp_path):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        trackers.open_log("wandb", SWEEP, BLOCKS, files.path(tmp_path)),
+    ):
         raise KeyboardInterrupt
     assert made[1].finished == 1
     record(tmp_path, (20,))
-    with trackers.open_log("wandb", SWEEP, BLOCKS, tmp_path) as log:
+    with trackers.open_log("wandb", SWEEP, BLOCKS, files.path(tmp_path)) as log:
         log.follow(0)
     assert len(made) == 3 and made[2].about["id"] == made[1].about["id"] != made[0].about["id"]
     assert [x["train_step"] for x in made[2].lines] == [20] and made[2].about["resume"] == "allow"
@@ -101,7 +104,7 @@ def test_an_error_of_the_library_raises_config_error(made, tmp_path, monkeypatch
 
     monkeypatch.setattr(sys.modules["wandb"], "init", refuse)
     record(tmp_path, (0,))
-    with trackers.open_log("wandb", SWEEP, BLOCKS, tmp_path) as log:
+    with trackers.open_log("wandb", SWEEP, BLOCKS, files.path(tmp_path)) as log:
         with pytest.raises(ConfigError, match="api_key not configured: call wandb login, or"):
             log.follow(0)
         log.offsets[0] = 10**6  # nothing more to log
@@ -131,9 +134,9 @@ def test_the_real_library_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     record(tmp_path, STEPS)
-    with trackers.open_log("wandb", SWEEP, BLOCKS, tmp_path) as log:
+    with trackers.open_log("wandb", SWEEP, BLOCKS, files.path(tmp_path)) as log:
         log.follow(0)
-    files = sorted((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
-    assert len(files) == 2
-    held = b"".join(path.read_bytes() for path in files)
+    written = sorted((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(written) == 2
+    held = b"".join(path.read_bytes() for path in written)
     assert b"test_loss" in held and b"weight_decay" in held and b"train_step" in held
