@@ -7,22 +7,19 @@ have the same bits.
 """
 
 import json
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 import grokjax
-from experiments import options
+from experiments import lab, options
 from experiments.benchmarks.timing import describe_machine
 from experiments.bits import num_different
 from experiments.written import command, plain, save_json
 from grokjax.config import SweepConfig, default
 from grokjax.config.axes import resolve
-from grokjax.results import workdir
-from grokjax.runner import loop
-from grokjax.runner.plan import planned
 from grokjax.runner.run import set_up_jax
 
 RULE = "cleanup_over"
@@ -35,17 +32,6 @@ def sweep_of(steps: int, rule: str) -> SweepConfig:
     config.axes.seed, config.axes.weight_decay = (0, 1), DECAYS
     config.eval_every = config.checkpoint_every = 50
     return resolve(config)
-
-
-def trained(sweep: SweepConfig, folder: Path) -> float:
-    """Seconds of training, without measures."""
-    folder.mkdir(parents=True, exist_ok=True)
-    plan = planned(sweep, folder)
-    plan.record(folder)
-    jobs = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(plan.blocks)}
-    began = time.monotonic()
-    loop.train(plan.sweep, jobs, lambda *_: None, lambda: False)
-    return time.monotonic() - began
 
 
 def differing(whole: xr.Dataset, stopped: xr.Dataset, ends: np.ndarray) -> dict[str, int]:
@@ -66,9 +52,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", default="experiments/results")
     chosen = parser.parse_args(argv)
     set_up_jax()
-    folders = {rule: Path(chosen.workdir) / rule for rule in ("never", RULE)}
-    seconds = {x: trained(sweep_of(chosen.steps, x), folder) for x, folder in folders.items()}
-    whole, stopped = map(grokjax.open_sweep, folders.values())
+    folder, rules, sweep = Path(chosen.workdir), ("never", RULE), partial(sweep_of, chosen.steps)
+    seconds = {rule: lab.train_only(sweep(rule), folder / rule) for rule in rules}
+    whole, stopped = (grokjax.open_sweep(folder / rule) for rule in rules)
     count, ended = len(stopped.config.runs), stopped.ended()
     ends = np.full(count, chosen.steps)
     ends[ended.index] = ended["ended_at"]

@@ -13,6 +13,7 @@ continues an interrupted sweep. Afterwards `python -m experiments.paper_page` up
 
 import argparse
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,10 @@ from experiments.written import command, save_figures, save_json
 from grokjax import plots
 from grokjax.config import ConfigDict, ConfigError, SweepConfig
 from grokjax.config.axes import resolve
-from grokjax.results import dataset, save
+from grokjax.results import dataset, save, workdir
+from grokjax.runner import loop
+from grokjax.runner.plan import planned
+from grokjax.runner.progress import Progress
 from grokjax.runner.run import dry_run, run_sweep, set_up_jax
 from grokjax.training import blocks
 
@@ -137,6 +141,21 @@ def trained(sweep: SweepConfig, folder: Path) -> grokjax.Sweep:
     """A sweep trained and measured in a folder, without figures and output."""
     run_sweep(sweep, folder, lambda text: None, figures="none")
     return grokjax.open_sweep(folder)
+
+
+def train_only(sweep: SweepConfig, folder: Path, shown: bool = False) -> float:
+    """Train a sweep in a folder without measuring it; returns seconds.
+
+    With `shown` there is a line of progress on stderr.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = planned(sweep, folder)
+    plan.record(folder)
+    jobs = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(plan.blocks)}
+    began = time.monotonic()
+    with Progress().training(plan.blocks) as line:
+        loop.train(plan.sweep, jobs, line.update if shown else lambda *_: None, lambda: False)
+    return time.monotonic() - began
 
 
 def train_one(

@@ -11,9 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments import lab
 from grokjax.config import RunConfig, SweepConfig
-from grokjax.runner import loop
-from grokjax.runner.progress import Progress
 from grokjax.runner.run import set_up_jax
 from grokjax.tasks.data import sizes_of
 from grokjax.training import blocks, devices, update
@@ -113,31 +112,19 @@ def training_program(runs: Sequence[RunConfig], inner: int) -> tuple[Callable, t
     return train, (blocks.state_shapes(block), data, np.int32(0))
 
 
-# --- Sweeps ---------------------------------------------------------------------------------------
-
-
-def sweep_call(runs: Sequence[RunConfig], precision: str) -> Callable[..., None]:
+def sweep_call(runs: Sequence[RunConfig], precision: str) -> Callable[..., float]:
     """sweep(eval_every, checkpoint_every, shown): train as a sweep does, into a temporary folder.
 
     The default records nothing before the end and shows no progress.
     """
-    block, steps = block_of(runs), runs[0].steps
+    steps, cores = runs[0].steps, devices.default_cores(len(runs))
+    settings = {"precision": precision, "cores_per_run": cores}
 
-    def sweep(eval_every: int = steps, checkpoint_every: int = steps, shown: bool = False) -> None:
-        config = SweepConfig(
-            tuple(runs),
-            precision=precision,
-            cores_per_run=devices.default_cores(len(runs)),
-            eval_every=eval_every,
-            checkpoint_every=checkpoint_every,
-        )
+    def sweep(eval_every: int = steps, checkpoint_every: int = steps, shown: bool = False) -> float:
+        every = {"eval_every": eval_every, "checkpoint_every": checkpoint_every}
+        config = SweepConfig(tuple(runs), **settings, **every)
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-            jobs = {0: (block, Path(folder))}
-            if shown:
-                with Progress().training([block]) as line:
-                    loop.train(config, jobs, line.update, lambda: False)
-            else:
-                loop.train(config, jobs, lambda *_: None, lambda: False)
+            return lab.train_only(config, Path(folder), shown)
 
     return sweep
 
