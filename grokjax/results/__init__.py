@@ -4,11 +4,10 @@ from grokjax.results.dataset import (
     at_end,
     key_frequencies,
     key_text,
-    load,
     marked_frequencies,
-    save,
     stand_out,
 )
+from grokjax.storage.datasets import load, save
 
 __all__ = [
     "at_end",
