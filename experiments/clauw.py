@@ -8,7 +8,7 @@ Synergy peaks early where a run will grok. It does not for decays 10 and 50, nor
 for initial scales 1 and 50, but does for scale 8.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,11 +81,18 @@ def name_of(run: Any) -> str:
 
 def phase_order(phases: np.ndarray) -> list[str]:
     """The phases of a run after feature learning, in the order in which they first begin."""
-    starts: dict[str, int] = {}
-    for i, phase in enumerate(phases):
-        starts.setdefault(information_phases.PHASES[phase], i)
-    del starts["feature_learning"]
-    return list(starts)
+    names = dict.fromkeys(information_phases.PHASES[phase] for phase in phases)
+    return [name for name in names if name != "feature_learning"]
+
+
+def outcome(steps: np.ndarray, curves: Mapping[str, Any]) -> dict[str, float]:
+    """When a run memorizes and groks (above 0.98), and where it ends."""
+    train, test = (np.asarray(curves[f"{split}_accuracy"]) for split in ("train", "test"))
+    return {
+        "memorized_at": first_above(steps, train, 0.98),
+        "grokked_at": first_above(steps, test, 0.98),
+        "last_test_accuracy": float(test[-1]),
+    }
 
 
 def early_peak(steps: np.ndarray, synergy: np.ndarray, end: float) -> float:
@@ -107,26 +114,16 @@ def of_run(run: xr.Dataset, curve: xr.Dataset) -> dict[str, Any]:
     known = np.isfinite(run["synergy"].values) & np.isfinite(run["redundancy"].values)
     steps = run["step"].values[known]
     synergy, redundancy = (run[x].values[known].astype(float) for x in ("synergy", "redundancy"))
-    grokked = first_above(curve["step"].values, curve["test_accuracy"].values, 0.98)
-    memorized = first_above(curve["step"].values, curve["train_accuracy"].values, 0.98)
-    name = name_of(run)
+    result, name = outcome(curve["step"].values, curve), name_of(run)
     row = {"run": name, "seed": int(run["seed"]), "published_phases": ORDER.get(name)}
     for weight in (information_phases.WEIGHT, 0.5, 1.0):
         phases = information_phases.phases(synergy, redundancy, weight)
         row[f"phases_smoothed_by_{weight:g}"] = phase_order(phases)
-    end = EARLY * (grokked if np.isfinite(grokked) else float(steps[-1]))
-    row |= {
-        "memorized_at": memorized,
-        "grokked_at": grokked,
-        "last_test_accuracy": float(curve["test_accuracy"].values[-1]),
-        "early_peak_of_synergy_at": early_peak(steps, -synergy, end),
-        "step": steps,
-        "synergy": -synergy,
-        "redundancy": redundancy,
-    }
-    for name in ("synergy_size", "redundancy_size"):
-        row[name] = run[name].values[known]
-    return row
+    groks = np.isfinite(result["grokked_at"])
+    end = EARLY * (result["grokked_at"] if groks else float(steps[-1]))
+    row |= result | {"early_peak_of_synergy_at": early_peak(steps, -synergy, end)}
+    row |= {"step": steps, "synergy": -synergy, "redundancy": redundancy}
+    return row | {name: run[name].values[known] for name in ("synergy_size", "redundancy_size")}
 
 
 # --- The synergistic sub-network ------------------------------------------------------------------
@@ -163,15 +160,10 @@ def without(params: dict[str, Any], kept: np.ndarray) -> dict[str, Any]:
 
 
 def retrained(sweep: Sweep, number: int, kept: np.ndarray) -> dict[str, float]:
-    """When a run with only these neurons memorizes and groks (above 0.98), and where it ends."""
+    """The outcome of a run with only these neurons."""
     block = blocks.block_of(sweep.config.runs, (number,))
     trainer, change = blocks.trainer(block, sweep.config.precision), lambda x: without(x, kept)
-    steps, series = lab.train_one(block, trainer, sweep.config.eval_every, change)
-    return {
-        "memorized_at": first_above(steps, series["train_accuracy"], 0.98),
-        "grokked_at": first_above(steps, series["test_accuracy"], 0.98),
-        "last_test_accuracy": float(series["test_accuracy"][-1]),
-    }
+    return outcome(*lab.train_one(block, trainer, sweep.config.eval_every, change))
 
 
 def measure(sweep: Sweep) -> dict[str, Any]:
