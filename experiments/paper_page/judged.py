@@ -31,7 +31,7 @@ HEAD = ("", "paper", "agrees where", "n", "median", "range", "agrees")
 class Line(NamedTuple):
     """A row of a table, and whether each of its runs agrees."""
 
-    says: str
+    text: str
     paper: str
     tolerance: str
     n: int = 0
@@ -64,7 +64,7 @@ def _is_open(claim: str, lines: Sequence[Line]) -> bool:
 
 def line(one: Statement, experiment: Experiment | None) -> Line:
     runs = experiment.having(**one.runs) if experiment else []
-    blank = Line(one.says, one.paper, one.check.words, claim=one.claim)
+    blank = Line(one.text, one.paper, one.check.words, claim=one.claim)
     if not runs:
         return blank
     is_step = one.path.startswith("steps_to_")  # None: the run did not reach it
@@ -88,7 +88,7 @@ def order(one: Statement, experiment: Experiment | None) -> Line:
     """Whether all runs of each group grok later than all of the next."""
     ((field, values),) = one.runs.items()
     groups = [experiment.having(**{field: x}) if experiment else [] for x in values]
-    blank = Line(one.says, one.paper, "all seeds of each after all of the next")
+    blank = Line(one.text, one.paper, "all seeds of each after all of the next")
     if not all(groups):
         return blank
     steps = [[run.numbers["steps_to_grok"] for run in group] for group in groups]

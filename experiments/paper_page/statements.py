@@ -16,7 +16,7 @@ class Statement(NamedTuple):
     than those with the next.
     """
 
-    says: str
+    text: str
     paper: str
     path: str  # in the numbers of a run
     check: checks.Check | None
@@ -24,9 +24,9 @@ class Statement(NamedTuple):
     claim: str = ""  # the same for all readings of one statement
 
 
-def _statement(says: str, paper: str, path: str, check: str, runs=None) -> Statement:
+def _statement(text: str, paper: str, path: str, check: str, runs=None) -> Statement:
     return Statement(
-        says, paper, path, None if check == "later" else checks.parse(check), runs or {}
+        text, paper, path, None if check == "later" else checks.parse(check), runs or {}
     )
 
 

@@ -46,7 +46,7 @@ def experiments_table(results: Results) -> str:
 def tally(results: Results) -> str:
     """The number of statements about the mainline runs that agree."""
     lines = judged(MAINLINE, results["mainline"])
-    claims = grouped(lines, lambda line: line.claim or line.says).values()
+    claims = grouped(lines, lambda line: line.claim or line.text).values()
     measured = [x for x in ([line.met for line in lines if line.met] for lines in claims) if x]
     agree = sum(any(all(met) for met in readings) for readings in measured)
     some = sum(any(any(met) for met in readings) for readings in measured) - agree
@@ -83,7 +83,7 @@ def readings(results: Results) -> str:
 
 
 def _share(line: Line) -> str:
-    name = line.says.rpartition(": ")[2]
+    name = line.text.rpartition(": ")[2]
     return f"{name} in {sum(x is True for x in line.met)} of {line.n} runs"
 
 

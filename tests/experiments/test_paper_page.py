@@ -135,7 +135,7 @@ def test_every_tolerance_about_runs_rejects_something():
         values = (
             (True, False) if one.path == "grokked" else (0, *np.geomspace(1e-3, 1e9, 300).tolist())
         )
-        assert {bool(one.check.met(x, run)) for x in values} == {True, False}, one.says
+        assert {bool(one.check.met(x, run)) for x in values} == {True, False}, one.text
 
 
 # --- Tables over several experiments --------------------------------------------------------------
