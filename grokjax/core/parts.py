@@ -2,7 +2,7 @@
 
 A part is a function (a network may be a Flax module) that a config or a call requests by name.
 Custom parts are registered with the same decorators as built-in ones, in a config file or in a
-notebook.
+notebook::
 
     @grokjax.task(bits=grokjax.setting(20, "length of the input", low=2))
     def sparse_parity(run): ...           # run.bits; in a config: config.sparse_parity.bits

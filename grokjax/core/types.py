@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 class Data(NamedTuple):
     """The inputs, targets and splits of a run; a task returns them as NumPy arrays.
 
-    Rows may have several axes *n, such as (a, b) for all pairs. Arrays may be larger than the run
+    Rows may have several axes `*n`, such as (a, b) for all pairs. Arrays may be larger than the run
     needs: rows in no split are padding or do not exist.
     """
 

@@ -1,6 +1,6 @@
 """Networks by name: initial parameters, evaluation, shapes.
 
-A network is a function of the program that returns a pair (init, apply), or a Flax module:
+A network is a function of the program that returns a pair (init, apply), or a Flax module::
 
     @grokjax.network(width=grokjax.setting(256, "hidden units", low=1))
     class Perceptron(nnx.Module):

@@ -1,7 +1,7 @@
 """Tasks: the data that networks are trained on.
 
 A task is a function of a run that returns `Data`: vocabulary, output classes, inputs, answers and
-splits, as NumPy arrays.
+splits, as NumPy arrays::
 
     @grokjax.task(bits=grokjax.setting(20, "length of the input", low=2))
     def sparse_parity(run):
@@ -13,7 +13,7 @@ splits, as NumPy arrays.
 
 Every update trains on the split "train", unless the task draws its batches: with `draw=function`,
 function(program, data, key) -> Batch is traced into the training loop, and the task's own settings
-are attributes of `program`. The decorator also takes:
+are attributes of `program`. The decorator also takes::
 
     defaults   fields that differ from the mainline run: config.default("sparse_parity")
     uses       names of settings shared with other tasks

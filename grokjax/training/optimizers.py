@@ -2,7 +2,7 @@
 
 An optimiser is a function of `hyper`, the run's hyperparameters as attributes: traced settings are
 traced numbers, static settings Python values. `hyper.learning_rate` is a schedule with warm-up, to
-be passed to optax unchanged.
+be passed to optax unchanged::
 
     @grokjax.optimizer
     def my_lion(hyper):

@@ -3,7 +3,7 @@
 A rule is a function of one run's recorded curves: NumPy arrays by name over its evaluations
 (`step`, `{split}_loss`, `{split}_accuracy`, `total_sum_squared_weights`). It is evaluated at
 checkpoint steps, so a run's last checkpoint is at the step where it ends. It sees only that run, so
-the end does not depend on other runs.
+the end does not depend on other runs::
 
     @grokjax.stop(below=grokjax.setting(1e-6, "test loss, in nats", above=0))
     def low_test_loss(run, below): ...        # config.stop, config.low_test_loss.below
