@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from configs import config_with, message_of
 
-from grokjax.config.axes import axis, check_axis, product, resolve
+from grokjax.config.axes import axis, chain, check_axis, product, resolve, zipped
 from grokjax.config.sweep import default
 
 
@@ -171,4 +171,34 @@ WRONG_ROWS = [
 @pytest.mark.parametrize("rows, name, remedy", WRONG_ROWS)
 def test_wrong_rows_of_sweep_are_refused(rows, name, remedy):
     message = message_of(resolve, config_with(axes_seed=(7,)), lambda config: rows)
+    assert name in message and remedy in message
+
+
+def test_combinators():
+    a, b = axis("seed", range(2)), axis("steps", (5, 6))
+    assert product(a, b) == [
+        {"seed": 0, "steps": 5},
+        {"seed": 0, "steps": 6},
+        {"seed": 1, "steps": 5},
+        {"seed": 1, "steps": 6},
+    ]
+    assert zipped(a, b) == [{"seed": 0, "steps": 5}, {"seed": 1, "steps": 6}]
+    assert chain(a, b) == [{"seed": 0}, {"seed": 1}, {"steps": 5}, {"steps": 6}]
+    assert product(iter(a), chain(iter(b))) == product(a, b)
+    assert product() == [{}]
+
+
+@pytest.mark.parametrize(
+    "build, name, remedy",
+    [
+        (lambda: axis("seed", 3), "'seed'", "write a tuple"),
+        (lambda: axis("operation", "add"), "'operation'", "write a tuple"),
+        (lambda: axis("seed", ()), "'seed'", "at least one value"),
+        (lambda: zipped(axis("seed", (1,)), axis("l1", (0.0, 1.0))), "1, 2", "use product"),
+        (lambda: product(axis("seed", (1,)), axis("seed", (2,))), "'seed'", "remove one"),
+        (lambda: zipped(axis("seed", (1,)), axis("seed", (2,))), "'seed'", "remove one"),
+    ],
+)
+def test_wrong_combinations_are_refused(build, name, remedy):
+    message = message_of(build)
     assert name in message and remedy in message

@@ -279,9 +279,7 @@ def test_differing_fields_see_a_regrouping_but_not_a_relabelling():
 
     a = SweepConfig(runs=runs((0, 1.0), (1, 2.0), (0, 3.0)))
     b = SweepConfig(runs=runs((0, 1.0), (1, 2.0), (1, 3.0)))
-    assert differing_fields(a, b) == (
-        "runs: the same values, combined or ordered differently",
-    )
+    assert differing_fields(a, b) == ("runs: the same values, combined or ordered differently",)
     relabelled = a.replace(axes=("weight_decay", "seed"))
     assert differing_fields(a, relabelled) == ()
 
