@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from grokjax.core.errors import ConfigError
 from grokjax.plots.page import arrays, prose, tables
 from grokjax.results.sweep import Sweep, open_sweep
-from grokjax.results.view import axes_of, meaningful, with_runs
+from grokjax.results.view import axes_of, meaningful, with_runs, words
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 
@@ -96,7 +96,7 @@ def _section(
     """The variables of the template for one sweep, with the data for its scripts."""
     notes: dict[str, list[str]] = {"curves": [], "spectra": []}
     data = {
-        "axes": [{"name": name, "label": prose.words(name)} for name in axes_of(ds)],
+        "axes": [{"name": name, "label": words(name)} for name in axes_of(ds)],
         "runs": prose.runs_data(ds),
         "known": "steps_to_grok" in ds,
         "curves": arrays.curves(ds, curves, spans["curves"], notes["curves"]),
