@@ -127,19 +127,14 @@ def _draw_runs(
     marked: bool,
 ) -> None:
     diverged = view.steps_of(ds, "diverged_at")
-    thin = {"linewidth": 1.2, "alpha": 0.85, "markersize": style.STYLE["marker"], **look}
+    cross = {"color": style.BLACK, "markersize": 7, "zorder": 4, "clip_on": False}
     for i, (value, row) in enumerate(zip(levels.of(ds), table, strict=False)):
-        seen = np.isfinite(row)
-        if not seen.any():
-            continue
-        steps, row = ds["step"].values[seen], row[seen]
-        every = style.markevery(len(steps), 5, offset=i)
-        marker = levels.marker(value) if marked or len(row) == 1 else None
-        own = {"color": levels.colour(value), "marker": marker, "markevery": every}
-        ax.plot(steps, row, label=f"{split} {i}", **own, **thin)
-        if np.isfinite(diverged[i]):
-            look = {"color": style.BLACK, "markersize": 7, "zorder": 4, "clip_on": False}
-            ax.plot(steps[-1], row[-1], "x", **look)
+        marker = levels.marker(value) if marked or np.isfinite(row).sum() == 1 else None
+        own = {"color": levels.colour(value), "marker": marker, "label": f"{split} {i}"}
+        thin = {"linewidth": 1.2, "alpha": 0.85, **look}
+        steps, rows = style.draw_line(ax, ds["step"].values, row[None], 5, i, **own, **thin)
+        if len(steps) and np.isfinite(diverged[i]):
+            ax.plot(steps[-1], rows[0, -1], "x", **cross)
 
 
 def _draw_bands(
@@ -147,18 +142,14 @@ def _draw_bands(
 ) -> None:
     values = levels.of(ds)
     for value in view.distinct(values):
-        rows = table[[i for i, x in enumerate(values) if x == value]]
-        seen = np.isfinite(rows).any(axis=0)
-        if not seen.any():
-            continue
-        steps, rows, colour = ds["step"].values[seen], rows[:, seen], levels.colour(value)
-        own = {"color": colour, "marker": levels.marker(value), "markersize": style.STYLE["marker"]}
-        own["markevery"] = style.markevery(len(steps), 5, offset=levels.distinct.index(value))
-        ax.plot(
-            steps, np.nanmedian(rows, axis=0), label=f"{split} {view.text(value)}", **own, **look
-        )
-        ends = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
-        ax.fill_between(steps, *ends, color=colour, alpha=0.13, linewidth=0)
+        rows, colour = table[[x == value for x in values]], levels.colour(value)
+        own = {"color": colour, "marker": levels.marker(value)}
+        own["label"] = f"{split} {view.text(value)}"
+        rank = levels.distinct.index(value)
+        steps, rows = style.draw_line(ax, ds["step"].values, rows, 5, rank, **own, **look)
+        if len(steps):
+            ends = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
+            ax.fill_between(steps, *ends, color=colour, alpha=0.13, linewidth=0)
 
 
 def _dashes(ds: xr.Dataset, kind: str) -> dict[str, Any]:

@@ -133,17 +133,9 @@ def draw_by_frequency(ds_run: xr.Dataset, ax: Axes, name: str) -> Axes:
     among = np.isin(ds_run["frequency"].values, keys)
     rows = view.matrix(ds_run, name)[0].T[among] if name in ds_run else []
     for i, (k, row) in enumerate(zip(keys, rows, strict=False)):
-        seen = np.isfinite(row)
-        ax.plot(
-            ds_run["step"].values[seen],
-            row[seen],
-            color=style.shade(i, len(keys)),
-            marker=style.MARKERS[i % len(style.MARKERS)],
-            markersize=style.STYLE["marker"],
-            markevery=style.markevery(int(seen.sum()), 6, offset=i),
-            linewidth=1.2,
-            label=f"$k$ = {k}",
-        )
+        look = {"color": style.shade(i, len(keys)), "marker": style.MARKERS[i % len(style.MARKERS)]}
+        look |= {"linewidth": 1.2, "label": f"$k$ = {k}"}
+        style.draw_line(ax, ds_run["step"].values, row[None], 6, i, **look)
     return style.finish(ax, has_data=bool(ax.lines))
 
 

@@ -155,30 +155,26 @@ def draw_measures(ds: xr.Dataset, ax: Axes, names: Sequence[str], log: bool = Fa
     """
     ds, positive, negative = view.with_runs(ds), False, False
     for i, (look, values) in enumerate(_lines(ds, names)):
-        seen = np.isfinite(values).any(axis=0)
-        if not seen.any():
-            continue
-        values, steps = values[:, seen], ds["step"].values[seen]
-        middle = np.nanmedian(values, axis=0)
-        ax.plot(
-            steps,
-            middle,
-            color=look.colour,
-            linestyle=look.dashes,
+        line = {"color": look.colour, "linestyle": look.dashes}
+        steps, rows = style.draw_line(
+            ax,
+            ds["step"].values,
+            values,
+            markers=8,
+            offset=i,
             linewidth=style.STYLE["line"],
             marker=look.marker,
-            markersize=style.STYLE["marker"],
-            markevery=style.markevery(len(steps), 8, offset=i),
             label=look.label,
             zorder=2.9 - min(i, 8) / 10,  # the subject of the panel lies on top
+            **line,
         )
-        if len(values) > 1:
-            low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+        if len(steps) and len(rows) > 1:
+            low, high = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
             ax.fill_between(steps, low, high, color=look.colour, alpha=0.12, linewidth=0)
             for edge in (low, high):
-                ax.plot(steps, edge, color=look.colour, linestyle=look.dashes, linewidth=0.6)
-        positive |= bool((middle > 0).any())
-        negative |= bool((values < 0).any())
+                ax.plot(steps, edge, linewidth=0.6, **line)
+        positive |= bool((rows > 0).any())
+        negative |= bool((rows < 0).any())
     if log and positive and not negative:
         ax.set_yscale("log")  # a zero visibly drops off the bottom
     return style.finish(ax, has_data=bool(ax.lines))

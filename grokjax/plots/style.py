@@ -235,10 +235,21 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_major_formatter("{x:,.10g}")
 
 
-def markevery(count: int, markers: int, offset: int = 0) -> tuple[int, int]:
-    """A `markevery` for about this number of markers; `offset` staggers those of other lines."""
-    stride = max(count // markers, 1)
-    return (offset * 3 % stride, stride)
+def draw_line(
+    ax: Axes, steps: np.ndarray, rows: np.ndarray, markers: int, offset: int, **look: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the median of rows [run, step], at the steps where a run has a finite value.
+
+    `markers` is about their number; `offset` staggers those of several lines. Returns the drawn
+    steps and rows.
+    """
+    seen = np.isfinite(rows).any(axis=0)
+    steps, rows = steps[seen], rows[:, seen]
+    if len(steps):
+        stride = max(len(steps) // markers, 1)
+        look |= {"markersize": STYLE["marker"], "markevery": (offset * 3 % stride, stride)}
+        ax.plot(steps, np.nanmedian(rows, axis=0), **look)
+    return steps, rows
 
 
 def proxy(label: str, **look: Any) -> Line2D:
