@@ -46,33 +46,33 @@ def values_of(x: Any) -> list[float]:
     return [y for value in x.values() for y in values_of(value)]
 
 
-def _near(paper: float, tolerance: float) -> Check:
+def near(paper: float, tolerance: float) -> Check:
     return Check(f"+- {tolerance:g}", lambda x, _: abs(x - paper) <= tolerance)
 
 
-def _relative(paper: float, tolerance: float) -> Check:
+def relative(paper: float, tolerance: float) -> Check:
     accepts = lambda x, _: abs(values_of(x)[0] - paper) <= tolerance * paper  # noqa: E731
     return Check(f"+- {tolerance:.0%}", accepts)
 
 
-def _below(limit: float) -> Check:
+def below(limit: float) -> Check:
     return Check(f"< {limit:g}", lambda x, _: all(y < limit for y in values_of(x)))
 
 
-def _at_least(limit: float) -> Check:
+def at_least(limit: float) -> Check:
     return Check(f">= {limit:g}", lambda x, _: x >= limit)
 
 
-def _between(low: float, high: float) -> Check:
+def between(low: float, high: float) -> Check:
     return Check(f"{low:,g} to {high:,g}", lambda x, _: low <= x <= high)
 
 
-def _within(paper: float, factor: float) -> Check:
+def within(paper: float, factor: float) -> Check:
     accepts = lambda x, _: paper / factor <= values_of(x)[0] <= paper * factor  # noqa: E731
     return Check(f"within {factor:g}x", accepts)
 
 
-def _multiple(paper: float, factor: float = 1.25) -> Check:
+def multiple(paper: float, factor: float = 1.25) -> Check:
     wanted = paper / PAPER_LOSS
 
     def accepts(x: Any, numbers: Mapping[str, Any]) -> bool:
@@ -81,7 +81,7 @@ def _multiple(paper: float, factor: float = 1.25) -> Check:
     return Check(f"{wanted:.2g} of the loss, within {factor:g}x", accepts)
 
 
-def _extremes(low: float, high: float, tolerance: float, factor: float = 1.0) -> Check:
+def extremes(low: float, high: float, tolerance: float, factor: float = 1.0) -> Check:
     """Accept values whose least and greatest are each within the tolerance, or the factor."""
 
     def accepts(x: Any, _: Mapping[str, Any]) -> bool:
@@ -96,24 +96,32 @@ def _extremes(low: float, high: float, tolerance: float, factor: float = 1.0) ->
     return Check(f"least and greatest {words}", accepts)
 
 
-def _in_order(tolerance: float, *paper: float) -> Check:
+def in_order(tolerance: float, *paper: float) -> Check:
     """Accept as many values, each near the paper's value of the same rank."""
 
     def accepts(x: Any, _: Mapping[str, Any]) -> bool:
         values = sorted(values_of(x))
-        near = (abs(a - b) <= tolerance for a, b in zip(values, sorted(paper), strict=False))
-        return len(values) == len(paper) and all(near)
+        close = (abs(a - b) <= tolerance for a, b in zip(values, sorted(paper), strict=False))
+        return len(values) == len(paper) and all(close)
 
     return Check(f"sorted, each +- {tolerance:g}", accepts)
 
 
-def _count(low: float, high: float) -> Check:
+def count(low: float, high: float) -> Check:
     return Check(f"{low:g} to {high:g} of them", lambda x, _: low <= len(x) <= high)
 
 
-def _of_key_frequencies() -> Check:
+def of_key_frequencies() -> Check:
     accepts = lambda x, numbers: {*map(int, x)} == {*numbers["key_frequencies"]}  # noqa: E731
     return Check("of all key k, of no other", accepts)
+
+
+def groks(steps: float) -> Check:
+    return _grokking(True, steps)
+
+
+def never_groks(steps: float) -> Check:
+    return _grokking(False, steps)
 
 
 def _grokking(wanted: bool, steps: float) -> Check:
@@ -125,7 +133,7 @@ def _grokking(wanted: bool, steps: float) -> Check:
     return Check(f"{'' if wanted else 'not '}within {steps:,.0f} steps", accepts)
 
 
-def _late(factor: float) -> Check:
+def late(factor: float) -> Check:
     """Accept a step that is late compared with that of a training loss below 1."""
 
     def accepts(x: int, run: Mapping[str, Any]) -> bool:
@@ -136,18 +144,7 @@ def _late(factor: float) -> Check:
 
 
 CHECKS: dict[str, Callable[..., Check]] = {
-    "near": _near,
-    "relative": _relative,
-    "below": _below,
-    "at_least": _at_least,
-    "between": _between,
-    "within": _within,
-    "multiple": _multiple,
-    "extremes": _extremes,
-    "in_order": _in_order,
-    "count": _count,
-    "of_key_frequencies": _of_key_frequencies,
-    "groks": lambda steps: _grokking(True, steps),
-    "never_groks": lambda steps: _grokking(False, steps),
-    "late": _late,
+    check.__name__: check
+    for check in (near, relative, below, at_least, between, within, multiple, extremes, in_order)
+    + (count, of_key_frequencies, groks, never_groks, late)
 }
