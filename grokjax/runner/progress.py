@@ -89,7 +89,8 @@ class Line:
     def update(self, done: int, total: int) -> None:
         self.done, self.total = done, total
         now, terminal = time.monotonic(), self.console.is_terminal
-        if now - self.shown >= (0.2 if terminal else max(5.0, 0.1 * (now - self.began))):
+        pause = 0.2 if terminal else max(5.0, 0.1 * (now - self.began))
+        if done < total and now - self.shown >= pause:
             self.shown = now
             self._show(end="" if terminal else "\n")
 

@@ -70,7 +70,7 @@ def test_a_terminal_redraws_its_line(clock):
             clock.now += 0.125
             line.update(done, 10)
     text = stream.getvalue()
-    assert text.count("\r\x1b[2K") == 6  # every 0.2 s, and at the end
+    assert text.count("\r\x1b[2K") == 5  # every 0.2 s, and at the end
     assert text.count("\n") == 1 and text.endswith(f"100% words {40 * '━'}\n")
 
 
