@@ -48,6 +48,7 @@ def sweep() -> SweepConfig:
     config.modulus, config.train_fraction, config.d_mlp, config.steps = 59, 0.5, 128, 2_500
     config.weight_decay, config.learning_rate = 1.5, 2e-3
     config.eval_every, config.checkpoint_every, config.checkpoint_log_steps = 10, 500, 44
+    config.measures = ("train_loss",)  # `taken` computes all others
     runs = [{}, {"weight_decay": 0.0}, {"operation": "random"}]
     return resolve(config, lambda config: runs)
 

@@ -31,4 +31,5 @@ def sweep() -> SweepConfig:
     config.eval_every, config.resume_every = 10, 500
     config.checkpoint_every, config.checkpoint_log_steps = 250, 44
     config.stop, config.low_test_loss.below = "low_test_loss", 0.01
+    config.measures = ("train_loss",)  # `taken` computes all others
     return resolve(config, lambda config: rows())
