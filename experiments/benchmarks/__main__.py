@@ -54,19 +54,17 @@ def main(argv: list[str]) -> int:
 
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = command_line.parser("benchmarks", __doc__)
-    names = lambda text: tuple(text.split(","))  # noqa: E731
+    names = {"type": lambda text: tuple(text.split(",")), "metavar": "NAME,NAME"}
+    numbers = {"type": _numbers, "metavar": "N,N"}
+    blocks, products, sections = (1, 2, 4, 8, 16, 32), (1024, 2048, 4096), tuple(SECTIONS)
     parser.add_argument("--out", metavar="FILE", required=True, help="JSON file to write")
     parser.add_argument("--quick", action="store_true", help="a tiny network: does it work?")
-    for name, default in (("blocks", (1, 2, 4, 8, 16, 32)), ("products", (1024, 2048, 4096))):
-        text = {"blocks": "numbers of runs", "products": "sizes of square matrices"}[name]
-        parser.add_argument(f"--{name}", type=_numbers, metavar="N,N", default=default, help=text)
-    parser.add_argument("--precisions", type=names, metavar="NAME,NAME", default=("float32",))
+    parser.add_argument("--blocks", default=blocks, help="numbers of runs", **numbers)
+    parser.add_argument("--products", default=products, help="sizes of square matrices", **numbers)
+    parser.add_argument("--precisions", default=("float32",), help="of training", **names)
     parser.add_argument("--repeats", type=int, default=7, metavar="N")
     parser.add_argument("--seconds", type=float, default=1.0, help="that a timed call lasts")
-    sections = ", ".join(SECTIONS)
-    parser.add_argument(
-        "--sections", type=names, metavar="NAME,NAME", default=tuple(SECTIONS), help=sections
-    )
+    parser.add_argument("--sections", default=sections, help=", ".join(SECTIONS), **names)
     options = parser.parse_args(argv)
     for name in options.precisions:
         check("precision", name)
