@@ -1,7 +1,6 @@
-"""Measure and draw a sweep anew, or add measures to it.
+"""Recompute the measures and figures of a sweep, or add measures.
 
-Without --measures everything is measured anew. With it, those of these measures
-that measures.nc lacks are added.
+With --measures, only measures that measures.nc lacks are computed and added.
 """
 
 import argparse
@@ -13,14 +12,16 @@ EXAMPLES = ("runs/quickstart", "runs/mainline --measures mechanism")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("workdir", metavar="WORKDIR", help="of a running or finished sweep")
+    parser.add_argument(
+        "workdir", metavar="WORKDIR", help="the folder of a running or finished sweep"
+    )
     add_parts_file(parser)
     parser.add_argument(
         "--measures",
         metavar="NAME,...",
         type=lambda text: tuple(text.split(",")),
         default=(),
-        help="measures or families to add; default: all that the sweep asks for, anew",
+        help="measures or families to add; default: recompute all of the sweep",
     )
     parser.add_argument(
         "--verify",

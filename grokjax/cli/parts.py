@@ -14,7 +14,7 @@ EXAMPLES = ("", "measure", "adamw", "--config parity sparse_parity")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", metavar="WORD", nargs="*", help="default: all kinds")
+    parser.add_argument("words", metavar="WORD", nargs="*", help="default: everything")
     add_parts_file(parser)
 
 

@@ -1,7 +1,7 @@
-"""Write one page about a sweep, or about several.
+"""Write an HTML page about one or several sweeps.
 
-Several sweeps get a tab each. The page holds its data and scripts:
-it opens from disk, without a network.
+Each of several sweeps gets a tab. The page contains its data and scripts and
+opens from disk, without a network.
 """
 
 import argparse
@@ -12,7 +12,7 @@ EXAMPLES = ("runs/quickstart", "runs/mainline runs/moduli --out both.html")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("workdirs", metavar="WORKDIR", nargs="+", help="of a sweep")
+    parser.add_argument("workdirs", metavar="WORKDIR", nargs="+", help="folders of sweeps")
     parser.add_argument(
         "--out",
         metavar="FILE",

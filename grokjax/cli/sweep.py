@@ -1,4 +1,7 @@
-"""Train, measure and draw the sweep of a config file, or continue it."""
+"""Train, measure and plot the sweep of a config file.
+
+The same command continues a sweep that was stopped.
+"""
 
 import argparse
 import re
@@ -32,7 +35,7 @@ config files that come with grokjax:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s --config FILE [options] [--config.FIELD=VALUE]"
     parser.add_argument("--config", metavar="FILE", help="a Python file, or one listed below")
-    parser.add_argument("--workdir", metavar="DIR", help="default: runs/ and the name of FILE")
+    parser.add_argument("--workdir", metavar="DIR", help="default: runs/NAME of the config file")
     add_figures(parser)
     parser.add_argument(
         "--dry-run",
@@ -48,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--join",
         action="store_true",
-        help="share a workdir with other processes, each training the blocks that are free; the "
+        help="share the workdir with other processes; each trains blocks that are free. The "
         "default in SLURM arrays, indexed Kubernetes jobs and TPU slices",
     )
     parser.add_argument(
