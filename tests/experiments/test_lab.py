@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import grokjax
-from experiments import data_fraction, evidence, lab, mainline
+from experiments import data_fraction, early_stops, evidence, lab, mainline
 from experiments.losses import losses_figure
 from experiments.paper_page import drawn, recorded
 from grokjax.cli.arguments import run_main
@@ -180,3 +181,13 @@ def test_unwritable_output_is_a_config_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(lab.ConfigError, match="not writable"):
         lab._make_writable(tmp_path / "file" / "out")
+
+
+def test_differing_numbers_count_up_to_the_ends_of_runs():
+    whole = np.arange(8.0).reshape(2, 4)
+    whole[0, 0] = np.nan
+    stopped = whole[:, :3].copy()
+    stopped[0, 1], stopped[1, 1], stopped[1, 2] = 7.0, 7.0, 7.0
+    make = lambda x: xr.Dataset({"loss": (("run", "step"), x)}, {"step": range(x.shape[1])})  # noqa: E731
+    ends = np.array([2, 1])
+    assert early_stops.differing(make(whole), make(stopped), ends) == {"loss": 2}
