@@ -100,23 +100,25 @@ def _progress(ds: xr.Dataset, title: list[str]) -> Figure:
 def panels_of(ds: xr.Dataset) -> tuple[list[Panel], list[str]]:
     """The panels, and the measures left without one.
 
-    Measures that declare the same panel share it. Without a declared panel that shows the losses,
-    losses and accuracies have panels of their own.
+    Measures that declare the same panel share it. Unless a measure declares a panel that it shares
+    with the losses, losses and accuracies have panels of their own.
     """
-    names = drawable(ds)
-    names = [name for name in names if view.has_data(ds, name).any()] or names
+    every = drawable(ds)
+    names = [name for name in every if view.has_data(ds, name).any()] or every
     losses, accuracies = (
         tuple(f"{split}_{kind}" for split in view.splits(ds, kind)) for kind in ("loss", "accuracy")
     )
+    of_paper = any(view.show(name).with_losses for name in names)
     declared: dict[str, list[str]] = {}
-    for name in (name for name in names if view.show(name).panel and not view.entries(ds, name)):
-        declared.setdefault(view.show(name).panel, []).append(name)
+    for name in every if of_paper else names:
+        if view.show(name).panel and not view.entries(ds, name):
+            declared.setdefault(view.show(name).panel, []).append(name)
     panels = []
     for title, members in sorted(declared.items()):
         first = view.show(members[0])
         beside = losses if first.with_losses else ()
         panels.append(Panel(title, first.axis, (*members, *beside), log=first.with_losses))
-    if any(view.show(name).with_losses for panel in panels for name in panel.names):
+    if of_paper:
         hidden = {name for name in names if name.endswith("_accuracy")}
         hidden |= {name for name in names if view.entries(ds, name) in _AXES_ELSEWHERE}
     else:

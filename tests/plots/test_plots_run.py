@@ -147,8 +147,9 @@ def test_zeros_and_missing_values_on_a_log_axis():
     ds = sweep()
     ds["train_loss"][0, 50:] = 0.0
     ds["restricted_loss"][:] = ds["test_loss"][:] = 0.0
-    ds["gini_embedding"][:] = ds["gini_neuron_logit_map"][:] = np.nan
-    figure = plots.progress_figure(ds.drop_vars("total_sum_squared_weights"))
+    for name in ("gini_embedding", "gini_neuron_logit_map", "total_sum_squared_weights"):
+        ds[name][:] = np.nan
+    figure = plots.progress_figure(ds)
     figure.draw_without_rendering()
     assert line(figure.axes[0], "train").get_ydata()[-1] == 0
     empty = [any(text.get_text() == "no data" for text in ax.texts) for ax in figure.axes]
