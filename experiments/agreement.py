@@ -13,24 +13,25 @@ from pathlib import Path
 import jax
 import numpy as np
 
+import grokjax
 from experiments import lab, options
 from experiments.benchmarks.timing import describe_machine
 from experiments.written import command, save_json
-from grokjax import Sweep
 from grokjax.config import RunConfig, SweepConfig
 from grokjax.runner.run import set_up_jax
 
 
-def trained(folder: Path, steps: list[int], seeds: int, cores: int) -> Sweep:
+def trained(folder: Path, steps: list[int], seeds: int, cores: int) -> grokjax.Sweep:
     """The sweep, trained on so many cores a run, with a checkpoint at each of the steps."""
     fields = {"modulus": 59, "train_fraction": 0.5, "steps": max(steps)}
     runs = [RunConfig(seed=seed, **fields) for seed in range(seeds)]
     every = int(np.gcd.reduce(steps))
     sweep = SweepConfig(runs, eval_every=every, checkpoint_every=every, cores_per_run=cores)
-    return lab.trained(sweep, folder)
+    lab.train_only(sweep, folder)
+    return grokjax.open_sweep(folder)
 
 
-def apart(one: Sweep, other: Sweep, run: int, step: int) -> dict[str, float]:
+def apart(one: grokjax.Sweep, other: grokjax.Sweep, run: int, step: int) -> dict[str, float]:
     """The largest relative differences of a run's weights and losses at a step."""
     pairs = zip(*(jax.tree.leaves(x.params(run, step)) for x in (one, other)), strict=True)
     largest = max(float(abs(a - b).max() / abs(a).max()) for a, b in pairs if a.any())

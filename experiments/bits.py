@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+import grokjax
 from experiments import lab, options
 from grokjax.config import RunConfig, SweepConfig
 from grokjax.runner.run import set_up_jax
@@ -30,7 +31,8 @@ def trained(folder: Path, steps: int, others: int) -> list[np.ndarray]:
     run = {"modulus": 59, "train_fraction": 0.5, "steps": steps}
     runs = [RunConfig(**{**run, **more}) for more in (*OTHERS[:others], {})]
     config = SweepConfig(runs, eval_every=25, checkpoint_every=50, cores_per_run=1)
-    sweep = lab.trained(config, folder)
+    lab.train_only(config, folder)
+    sweep = grokjax.open_sweep(folder)
     params = [sweep.params(others, step) for step in range(0, steps, 50)]
     curves = sweep.curves().sel(run=others, step=list(range(0, steps, 25)))
     return [*jax.tree.leaves(params), *(x.values for x in curves.data_vars.values())]
