@@ -121,7 +121,7 @@ def _whole_lines(path: AnyPath) -> list[str]:
 
 def _checked(text: str) -> dict[str, Any]:
     line = json.loads(text)
-    if line["crc32"] != _crc(text[: -len(_CRC.format("")) - 8] + "}"):
+    if line.get("crc32") != _crc(text[: -len(_CRC.format("")) - 8] + "}"):
         raise ValueError(f"the line of step {line['step']} is not what was written")
     return line
 
