@@ -151,8 +151,8 @@ def scalars(ds: xr.Dataset) -> dict[str, tuple[str, np.ndarray]]:
 def sees_test_answers(measures: Sequence[Part], sweep: Sweep, run: int, step: int) -> set[str]:
     """The names of the measures that change when every test pair gets another answer."""
     params, initial, program = sweep.params(run, step), sweep.params(run, 0), sweep.program(run)
-    params, initial = jax.device_put((params, initial))  # as for all measures
     own = jax.tree.map(lambda x: x[0], own_data([sweep.config.runs[run]]))
+    params, initial, own = jax.device_put((params, initial, own))  # as for all measures
     data = own.data
     wrong = np.where(data.splits["test"], (data.targets + 1) % data.num_answers, data.targets)
     networks = [

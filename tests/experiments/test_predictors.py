@@ -3,11 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_sweeps
 from scipy import stats
 
+import grokjax
 from experiments.predictors import onsets, page, statistics, table, taken
 from experiments.predictors import sweep as predicted
 from experiments.predictors.figure import which_knew_first
+from grokjax.config import SweepConfig
+from grokjax.core.parts import get
+from grokjax.measures.select import select
 
 RESULT = Path(predicted.__file__).parents[1] / "results" / "predictors.json"
 
@@ -209,6 +214,36 @@ def test_committed_table_follows_the_committed_numbers():
     report = with_nan(json.loads(RESULT.read_text()))
     assert page.markdown(report) == (RESULT.parent / "predictors" / "table.md").read_text()
     assert report["needed_z"] == pytest.approx(statistics.needed_z(len(report["rows"])))
+
+
+# --- Measures at chosen checkpoints ---------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_measures_use_only_what_is_known_at_their_checkpoint(tmp_path):
+    config = SweepConfig(small_sweeps.runs_of(seed=(0, 1)), checkpoint_every=20)
+    small_sweeps.train(config.replace(measures=("train_loss",)), tmp_path / "runs")
+    opened = grokjax.open_sweep(tmp_path / "runs")
+    names = ("key_frequency", "restricted_loss", "gini_embedding", "drift")
+    choose = lambda block: select(names, block.program, opened.data(0).splits)  # noqa: E731
+    steps = opened.steps[:2]
+    ds = taken.take(opened, steps, choose, tmp_path / "taken" / "some")
+    for run in (0, 1):
+        for step in steps:
+            expected = grokjax.measures_of(opened.params(run, step), opened.data(run), *names[:3])
+            for name in names[:3]:
+                values = np.asarray(expected[name], float)
+                np.testing.assert_allclose(ds[name].sel(run=run, step=step), values, 1e-5)
+    assert (ds["drift"].sel(step=0) == 0).all() and (ds["drift"].sel(step=steps[1]) > 0).all()
+    files = {path.name: path.stat().st_mtime for path in (tmp_path / "taken").iterdir()}
+    assert len(files) == len(steps)
+    assert taken.take(opened, steps, choose, tmp_path / "taken" / "some").equals(ds)
+    assert files == {path.name: path.stat().st_mtime for path in (tmp_path / "taken").iterdir()}
+    parts = [get("measure", name, "modular") for name in names[1:]]
+    assert taken.sees_test_answers(parts, opened, 0, steps[1]) == {"restricted_loss"}
+    series = taken.scalars(ds)
+    assert set(series) == set(names[1:])
+    assert series["drift"][1].shape == (2, 2)
 
 
 # --- The runs -------------------------------------------------------------------------------------
