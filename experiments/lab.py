@@ -30,7 +30,7 @@ from experiments.written import command, save_figures, save_json
 from grokjax import plots
 from grokjax.config import ConfigDict, ConfigError, SweepConfig
 from grokjax.config.axes import resolve
-from grokjax.results import dataset, save, workdir
+from grokjax.results import dataset, save
 from grokjax.runner import loop
 from grokjax.runner.plan import planned
 from grokjax.runner.progress import Progress
@@ -150,11 +150,10 @@ def train_only(sweep: SweepConfig, folder: Path, shown: bool = False) -> float:
     """
     folder.mkdir(parents=True, exist_ok=True)
     plan = planned(sweep, folder)
-    plan.record(folder)
-    jobs = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(plan.blocks)}
+    plan.record()
     began = time.monotonic()
     with Progress().training(plan.blocks) as line:
-        loop.train(plan.sweep, jobs, line.update if shown else lambda *_: None, lambda: False)
+        loop.train(plan.sweep, plan.jobs, line.update if shown else lambda *_: None, lambda: False)
     return time.monotonic() - began
 
 

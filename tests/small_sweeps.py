@@ -29,6 +29,13 @@ def runs_of(**axes):
     return tuple(RunConfig(**{**TINY, **row}) for row in rows_of(axes))
 
 
+def config_text(**fields):
+    """A config file with these fields, `axes.NAME` among them."""
+    lines = [f"config.{name} = {value!r}" for name, value in {**TINY, **fields}.items()]
+    body = ["config = grokjax.config.default()", *lines, "return config"]
+    return "import grokjax\n\ndef get_config():\n" + "".join(f"    {line}\n" for line in body)
+
+
 def train(sweep, folder, figures="none", **options):
     """Run a sweep; returns the text that it prints."""
     lines = []

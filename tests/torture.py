@@ -1,8 +1,7 @@
 """Measure what a workdir survives: python -m tests.torture [--kills 50] [--corruptions 150]
 
-Kills at random instants, damage of every kind, full and read-only disks, two processes at once.
-Every trial must end with the bits of an undisturbed sweep (harmless or repaired) or with a one-line
-error (detected). Anything else is silently wrong, or a traceback.
+Kills at random instants, damage of every kind, full and read-only disks, two processes at once. A
+trial must end with the bits of an undisturbed sweep or with a one-line error ("detected").
 """
 
 import argparse
@@ -27,20 +26,10 @@ import grokjax
 from grokjax.cli.config_file import read_sweep
 from grokjax.core.errors import UserError
 from grokjax.runner.run import run_sweep, set_up_jax
-from tests.small_sweeps import assert_same, contents
+from tests.small_sweeps import assert_same, config_text, contents
 
-CONFIG = """
-import grokjax
-def get_config():
-    config = grokjax.config.default()
-    config.modulus, config.train_fraction, config.d_model, config.num_heads = 7, 0.7, 8, 2
-    config.d_mlp, config.steps, config.eval_every, config.checkpoint_every = 16, {steps}, 50, 100
-    config.resume_every, config.max_block = 150, 2
-    config.axes.seed = (0, 1, 2, 3)
-    return config
-"""
-ROOT = Path(grokjax.__file__).parents[1]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+EVERY = {"eval_every": 50, "checkpoint_every": 100, "resume_every": 150, "max_block": 2}
+ROOT = str(Path(grokjax.__file__).parents[1])
 
 
 def same(one, other) -> bool:
@@ -52,11 +41,15 @@ def same(one, other) -> bool:
 
 
 def command(home: Path, *options: str) -> subprocess.Popen:
-    arguments = ["-m", "grokjax.sweep", "--config", "config.py", "--figures", "none"]
+    arguments = ("--config", "config.py", "--figures", "none", "--workdir", "sweep")
+    return start(home, "grokjax.sweep", *arguments, *options)
+
+
+def start(home: Path, module: str, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, *arguments, "--workdir", "sweep", *options],
+        [sys.executable, "-m", module, *arguments],
         cwd=home,
-        env=ENVIRONMENT,
+        env={**os.environ, "PYTHONPATH": ROOT, "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,15 +81,16 @@ def end(process: subprocess.Popen, how: str) -> None:
             process.send_signal(number)
 
 
-def kills(count: int, home: Path, whole, bar: tqdm) -> Counter:
+def kills(count: int, home: Path, whole) -> Counter:
     """Kill sweeps up to six times each, let them finish, and compare them with an undisturbed one.
 
     A kill that comes after the end of its sweep is counted apart.
     """
-    counts, done, longest = Counter(), 0, "seconds to end, at most"
-    while done < count:
+    counts, longest = Counter(), "seconds to end, at most"
+    bar = tqdm(total=count, desc="kills", file=sys.stdout)
+    while bar.n < count:
         shutil.rmtree(home / "sweep", ignore_errors=True)
-        for _ in range(min(6, count - done)):
+        for _ in range(min(6, count - bar.n)):
             process, how = command(home), random.choice(ENDINGS)
             time.sleep(random.uniform(1.5, 9.0))
             if process.poll() is not None:
@@ -106,7 +100,6 @@ def kills(count: int, home: Path, whole, bar: tqdm) -> Counter:
             began = time.monotonic()
             end(process, how)
             code = finish(process, counts)
-            done += 1
             bar.update()
             counts[f"{how}: sent"] += 1
             if how in ("TERM", "INT"):
@@ -121,8 +114,7 @@ def kills(count: int, home: Path, whole, bar: tqdm) -> Counter:
 
 
 def flipped(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    if content:
+    if content := bytearray(path.read_bytes()):
         content[random.randrange(len(content))] ^= 1 << random.randrange(8)
         path.write_bytes(bytes(content))
 
@@ -167,14 +159,13 @@ FOLDERS = {
     "a block": "blocks/*",
     "all blocks": "blocks",
 }
+SWAPPED = ("a checkpoint", "a block")
 
 
 def damages() -> Iterator[tuple]:
-    """(name, pattern, function) of every kind of damage, in an endless cycle."""
-    of_files = (flipped, flipped, cut, emptied, overwritten, removed)
-    every = [(x, pattern, how) for x, pattern in FILES.items() for how in of_files]
-    every += [(x, pattern, removed) for x, pattern in FOLDERS.items()]
-    every += [(x, FOLDERS[x], swapped) for x in ("a checkpoint", "a block")]
+    """(name, function) of every kind of damage, in an endless cycle."""
+    every = list(itertools.product(FILES, (flipped, flipped, cut, emptied, overwritten, removed)))
+    every += [*itertools.product(FOLDERS, [removed]), *itertools.product(SWAPPED, [swapped])]
     return itertools.cycle(every)
 
 
@@ -196,31 +187,30 @@ def outcome_of(folder: Path, sweep, whole) -> str:
         return "detected" if "\n" not in str(error) else "TRACEBACK"
 
 
-def corruptions(count: int, home: Path, whole, sweep, bar: tqdm) -> dict[str, Counter]:
+def corruptions(count: int, home: Path, whole, sweep) -> dict[str, Counter]:
     counts: dict[str, Counter] = {}
-    for name, pattern, how in itertools.islice(damages(), count):
-        folder = home / "damaged"
+    folder, patterns = home / "damaged", FILES | FOLDERS
+    kinds = itertools.islice(damages(), count)
+    for name, how in tqdm(kinds, desc="damage", total=count, file=sys.stdout):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(home / "whole", folder)
-        paths = [x for x in sorted(folder.glob(pattern)) if x.is_dir() == (name in FOLDERS)]
-        path = random.choice(paths)
+        paths = [x for x in folder.glob(patterns[name]) if x.is_dir() == (name in FOLDERS)]
+        path = random.choice(sorted(paths))
         how(path)
         try:
             outcome = outcome_of(folder, sweep, whole)
         except Exception as error:
             outcome = f"TRACEBACK {type(error).__name__}"
-            bar.write(f"{how.__name__} {path.relative_to(folder)}: {error!r}"[:300])
+            tqdm.write(f"{how.__name__} {path.relative_to(folder)}: {error!r}"[:300])
         if outcome == "SILENTLY WRONG":
-            bar.write(f"silently wrong: {how.__name__} {path.relative_to(folder)}")
+            tqdm.write(f"silently wrong: {how.__name__} {path.relative_to(folder)}")
         counts.setdefault(f"{name}, {how.__name__}", Counter())[outcome] += 1
-        bar.update()
     return counts
 
 
 # --- Disks and second processes -------------------------------------------------------------------
 
-FILLED_WHILE_TRAINING = 30_000
-"""kB: enough for the sweep, until something else fills the disk."""
+FILLED_WHILE_TRAINING = 30_000  # kB: enough for the sweep, until something else fills the disk
 
 
 def fill(disk: Path, process: subprocess.Popen) -> bool:
@@ -254,10 +244,7 @@ def disks(home: Path, whole) -> Counter:
             counts["then as if nothing had been" if good else "THEN WRONG"] += 1
             mount("-o", "remount,ro")
             for module in ("grokjax.sweep --config config.py --workdir", "grokjax.analyze"):
-                arguments = [sys.executable, "-m", *module.split(), "sweep"]
-                pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-                process = subprocess.Popen(arguments, cwd=home, env=ENVIRONMENT, **pipes)
-                code = finish(process, counts)
+                code = finish(start(home, *module.split(), "sweep"), counts)
                 counts[f"read-only, {module.split()[0]}: exit {code}"] += 1
         finally:
             subprocess.run(["umount", "-l", disk])
@@ -290,22 +277,20 @@ def main(argv: list[str]) -> int:
     began, result = time.time(), {"command": " ".join(["python -m tests.torture", *argv])}
     with tempfile.TemporaryDirectory() as name, open(os.devnull, "w") as hole:
         home = Path(name)
-        (home / "config.py").write_text(CONFIG.format(steps=options.steps))
+        fields = {"steps": options.steps, "axes.seed": (0, 1, 2, 3), **EVERY}
+        (home / "config.py").write_text(config_text(**fields))
         set_up_jax()
         sweep = read_sweep(str(home / "config.py"))
         run_sweep(sweep, home / "whole", lambda text: None, "none")
-        whole, out = contents(home / "whole"), sys.stdout
+        whole = contents(home / "whole")
         with contextlib.redirect_stderr(hole):
-            with tqdm(total=options.corruptions, desc="damage", file=out) as bar:
-                result["damage"] = corruptions(options.corruptions, home, whole, sweep, bar)
-            with tqdm(total=options.kills, desc="kills", file=out) as bar:
-                result["kills"] = kills(options.kills, home, whole, bar)
+            result["damage"] = corruptions(options.corruptions, home, whole, sweep)
+            result["kills"] = kills(options.kills, home, whole)
             result["disks"] = disks(home, whole)
             result["two processes"] = pairs(options.pairs, home, whole)
     totals = sum(result["damage"].values(), Counter())
     result["damage in all"], result["minutes"] = totals, round((time.time() - began) / 60, 1)
-    text = json.dumps(result, indent=1)
-    print(text)
+    print(text := json.dumps(result, indent=1))
     if options.out:
         Path(options.out).write_text(text)
     return int(any(x.isupper() or x.startswith("TRACEBACK") for x in totals))

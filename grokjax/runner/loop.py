@@ -80,7 +80,8 @@ def train(
         while not workers.events.empty():
             _handle_event(workers, active, on_progress)
         for training in active.values():
-            training.interrupt()
+            if training.is_held():
+                training.save()
 
 
 def is_done(sweep: SweepConfig, block: Block, directory: AnyPath) -> bool:
@@ -108,7 +109,7 @@ def _handle_event(
         on_progress(number, *training.progress())
         if not training.ledger.is_finished():
             return None
-        training.finish()
+        training.save()
     except LostError:
         training.writer.wait()
     workers.remove(training.lanes)
@@ -166,6 +167,10 @@ class Training:
                 steps[index] = min(lane.reached, steps[index])
         return steps, self.ledger.scores
 
+    def is_held(self) -> bool:
+        """Whether no other process has taken over the block."""
+        return self.claim is None or self.claim.holds()
+
     def take(self, snapshot: Snapshot) -> None:
         """Take what a lane has left, and write the boundaries that all runs have passed."""
         self.ledger.take(snapshot)
@@ -174,7 +179,7 @@ class Training:
 
     def write(self) -> None:
         """Write the next boundary, which is complete."""
-        if self.claim and not self.claim.holds():
+        if not self.is_held():
             raise LostError
         self.writer.write(self.ledger)
 
@@ -185,19 +190,15 @@ class Training:
             lane.ended |= self.ledger.ended.keys()
             lane.unseen &= lane is not seen
 
-    def interrupt(self) -> None:
-        """Save every run at the first boundary that is not written, or where it is before that."""
-        if self.claim and not self.claim.holds():
-            return
+    def save(self) -> None:
+        """Save every run at the first boundary that is not written, or where it is before that.
+
+        At the end, this marks the block as trained.
+        """
         if self.ledger.written >= 0:
             live = {}
-            for lane in self.lanes:
+            for lane in (lane for lane in self.lanes if not lane.done):
                 state = jax.device_get(lane.state)
                 live |= {index: row_of(state, j) for j, index in enumerate(lane.block.indices)}
             self.writer.save_state(self.ledger.step, self.ledger.next_states(live))
-        self.writer.wait()
-
-    def finish(self) -> None:
-        """Save the state at the end, which marks the block as trained."""
-        self.writer.save_state(self.ledger.step, self.ledger.next_states({}))
         self.writer.wait()

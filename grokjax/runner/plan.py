@@ -21,7 +21,7 @@ import jax
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import TRAINED_BY, SweepConfig, differing_fields
 from grokjax.core.errors import ConfigError
-from grokjax.results import workdir
+from grokjax.results import measuring, workdir
 from grokjax.runner import loop
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
@@ -58,6 +58,7 @@ class Plan(NamedTuple):
     """What a workdir trains.
 
     Attributes:
+        folder: the workdir.
         sweep: the config, with all defaults resolved.
         blocks: by their number.
         made_with: versions, device and command of the first call; the shard.
@@ -66,6 +67,7 @@ class Plan(NamedTuple):
         growth: by what the sweep has grown, in words.
     """
 
+    folder: AnyPath
     sweep: SweepConfig
     blocks: tuple[Block, ...]
     made_with: dict[str, Any]
@@ -73,28 +75,32 @@ class Plan(NamedTuple):
     changes: bool
     growth: str = ""
 
-    def unfinished(self, folder: AnyPath) -> Iterator[int]:
+    @property
+    def jobs(self) -> dict[int, tuple[Block, AnyPath]]:
+        """By number, each block and its directory."""
+        blocks = enumerate(self.blocks)
+        return {i: (block, workdir.block_directory(self.folder, i)) for i, block in blocks}
+
+    def unfinished(self) -> Iterator[int]:
         """The numbers of the blocks that are not trained to their ends or lack checkpoints."""
-        for i, block in enumerate(self.blocks):
-            if not loop.is_done(self.sweep, block, workdir.block_directory(folder, i)):
-                yield i
+        return (i for i, job in self.jobs.items() if not loop.is_done(self.sweep, *job))
 
-    def is_current(self, folder: AnyPath) -> bool:
+    def is_current(self) -> bool:
         """Whether no other process has changed the config of the workdir since."""
-        return self.config == _config_text(folder)
+        return self.config == _config_text(self.folder)
 
-    def record(self, folder: AnyPath) -> None:
+    def record(self) -> None:
         """Write the config of the workdir, whose folder exists."""
         if self.changes:
             indices = [block.indices for block in self.blocks]
-            workdir.write_config(folder, self.sweep, indices, self.made_with)
+            workdir.write_config(self.folder, self.sweep, indices, self.made_with)
 
 
 def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> Plan:
     """Plan a sweep in a workdir, new or not; writes nothing.
 
     Raises:
-        ConfigError: the workdir holds another sweep.
+        ConfigError: the workdir holds another sweep, or there is no such measure.
         DamagedError: its config.json cannot be read, or blocks are not those of the config.
     """
     config = _config_text(folder)
@@ -104,8 +110,10 @@ def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> 
         cores = saved.cores_per_run if saved else devices.default_cores(len(sweep.runs))
         sweep = sweep.replace(cores_per_run=cores)
     sweep, blocks, about = _of_shard(sweep, shard)
+    for block in blocks:
+        measuring.select_for(block, sweep.measures)
     if saved is None:
-        return Plan(sweep, blocks, {**_made_with(), **about}, config, changes=True)
+        return Plan(folder, sweep, blocks, {**_made_with(), **about}, config, changes=True)
     rows = rows_of_saved(saved, sweep)
     if rows is None:
         differences = "; ".join(differing_fields(saved, sweep))
@@ -123,7 +131,7 @@ def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> 
     growth = {f"{len(added)} new runs": added, f"more steps of {longer} runs": longer}
     growth = " and ".join(words for words, count in growth.items() if count)
     changes = bool(growth) or rows != sorted(rows)
-    return Plan(sweep, (*old, *new), made_with, config, changes, growth)
+    return Plan(folder, sweep, (*old, *new), made_with, config, changes, growth)
 
 
 def rows_of_saved(saved: SweepConfig, sweep: SweepConfig) -> list[int] | None:

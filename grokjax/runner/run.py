@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from grokjax.config import axes
 from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError
-from grokjax.results import measuring, workdir
+from grokjax.results import workdir
 from grokjax.results.sweep import Sweep, open_sweep
 from grokjax.runner import console, forecast, loop, resume, trackers
 from grokjax.runner.analysis import analyze, write_results
@@ -28,7 +27,6 @@ from grokjax.runner.verify import lost_checkpoints
 from grokjax.storage import datasets, metrics_log
 from grokjax.storage.files import AnyPath
 from grokjax.storage.leases import Claims
-from grokjax.training.blocks import Block
 
 __all__ = ["Interrupted", "analyze", "dry_run", "run_sweep", "set_up_jax", "train"]
 
@@ -109,19 +107,19 @@ def run_sweep(
     folder = workdir_path(folder)
     trackers.check(log)
     with Signals() as signals:
-        plan = _planned(sweep, folder, shard)
-        if _is_finished(plan, folder):
+        plan = planned(sweep, folder, shard)
+        if _is_finished(plan):
             output(f"{folder} is finished. Delete it, or name another --workdir, to run it again.")
         else:
             with _opened_claims(folder) as claims:
                 _claim(claims, "config" if join else "sweep", signals, join)
-                if not plan.is_current(folder):
-                    plan = _planned(sweep, folder, shard)
-                plan.record(folder)
+                if not plan.is_current():
+                    plan = planned(sweep, folder, shard)
+                plan.record()
                 if join:
                     _claim(claims, f"worker-{platform.node()}-{os.getpid()}", signals, join)
                     claims.release("config")
-                _train_and_measure(plan, folder, claims, signals, output, figures, log)
+                _train_and_measure(plan, claims, signals, output, figures, log)
     output(console.outcome(datasets.load(workdir.measures_path(folder)), folder))
 
 
@@ -138,11 +136,11 @@ def dry_run(
         ConfigError: as `run_sweep`, unless the folder cannot be made.
     """
     folder = workdir_path(folder)
-    plan = _planned(sweep, folder, shard)
-    if _is_finished(plan, folder):
+    plan = planned(sweep, folder, shard)
+    if _is_finished(plan):
         output(f"{folder} is finished: nothing is left to do")
         return
-    output(_forecast(plan, list(plan.unfinished(folder)), folder, figures)[0])
+    output(_forecast(plan, list(plan.unfinished()), figures)[0])
     output(f"Nothing was written; without --dry-run, results go to {folder}")
 
 
@@ -151,18 +149,10 @@ def asks_to_join() -> bool:
     return any(name in os.environ for name in SCHEDULED) or jax.process_count() > 1
 
 
-def _planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None) -> Plan:
-    """The plan of a workdir, whose measures exist."""
-    plan = planned(sweep, folder, shard)
-    for block in plan.blocks:
-        measuring.select_for(block, sweep.measures)
-    return plan
-
-
-def _is_finished(plan: Plan, folder: AnyPath) -> bool:
-    if plan.changes or next(plan.unfinished(folder), None) is not None:
+def _is_finished(plan: Plan) -> bool:
+    if plan.changes or next(plan.unfinished(), None) is not None:
         return False
-    return Sweep(folder).saved_measures() is not None
+    return Sweep(plan.folder).saved_measures() is not None
 
 
 def _opened_claims(folder: AnyPath) -> Claims:
@@ -192,82 +182,73 @@ def _claim(claims: Claims, name: str, signals: Signals, join: bool) -> None:
 
 
 def _train_and_measure(
-    plan: Plan,
-    folder: AnyPath,
-    claims: Claims,
-    signals: Signals,
-    output: Output,
-    figures: str,
-    log: str,
+    plan: Plan, claims: Claims, signals: Signals, output: Output, figures: str, log: str
 ) -> None:
     if plan.growth:
-        output(f"{folder} grows: {plan.growth}")
-    for line in lost_checkpoints(plan.sweep, plan.blocks, folder):
+        output(f"{plan.folder} grows: {plan.growth}")
+    for line in lost_checkpoints(plan.sweep, plan.blocks, plan.folder):
         output(f"{line}: trained again")
-    unfinished = list(plan.unfinished(folder))
-    text, stages = _forecast(plan, unfinished, folder, figures, compiled=1)
+    unfinished = list(plan.unfinished())
+    text, stages = _forecast(plan, unfinished, figures, compiled=1)
     output(text)
     progress = Progress(stages)
-    with trackers.open_log(log, plan.sweep, plan.blocks, folder) as tracker:
+    with trackers.open_log(log, plan.sweep, plan.blocks, plan.folder) as tracker:
         if unfinished:
-            _train(plan, unfinished, folder, claims, signals, progress, tracker)
+            _train(plan, unfinished, claims, signals, progress, tracker)
     _claim(claims, "measures", signals, join=True)
-    opened = Sweep(folder)
+    opened = Sweep(plan.folder)
     if opened.saved_measures() is None:  # unless another process has just measured
         write_results(opened, signals.check, (), figures, progress)
 
 
 def _forecast(
-    plan: Plan, unfinished: Sequence[int], folder: AnyPath, figures: str, compiled: int = 0
+    plan: Plan, unfinished: Sequence[int], figures: str, compiled: int = 0
 ) -> tuple[str, Stages]:
     """What is about to happen, in words, and the seconds of its stages.
 
     Raises:
         ConfigError: the disk is too small, and this is no dry run.
     """
-    sweep, blocks = plan.sweep, plan.blocks
-    directory = lambda i: workdir.block_directory(folder, i)  # noqa: E731
-    done = {i: resume.read(directory(i), sweep.keep).trained_to for i in unfinished}
+    sweep, blocks, jobs = plan.sweep, plan.blocks, plan.jobs
+    done = {i: resume.read(jobs[i][1], sweep.keep).trained_to for i in unfinished}
     costs = forecast.measured_costs(sweep, blocks[unfinished[0] if unfinished else 0])
     number = forecast.num_figures(sweep, figures)
     stages = forecast.stages(sweep, blocks, done, costs, number, compiled)
-    disk = forecast.disk(sweep, blocks, done, costs, folder)
+    disk = forecast.disk(sweep, blocks, done, costs, plan.folder)
     if compiled and not disk.fits:
-        raise ConfigError(f"{folder}: {console.disk_line(sweep, disk)}; or free some room")
+        raise ConfigError(f"{plan.folder}: {console.disk_line(sweep, disk)}; or free some room")
     return console.plan(sweep, blocks, done, stages, disk), stages
 
 
 def _train(
     plan: Plan,
     unfinished: Sequence[int],
-    folder: AnyPath,
     claims: Claims,
     signals: Signals,
     progress: Progress,
     tracker: trackers.Log,
 ) -> None:
     """Train the unfinished blocks, and wait for those that other processes train."""
-    blocks = {i: (x, workdir.block_directory(folder, i)) for i, x in enumerate(plan.blocks)}
+    jobs = plan.jobs
     with progress.training(plan.blocks) as bar:
-        for i in blocks.keys() - set(unfinished):
-            bar.update(i, *_final(*blocks[i]))
 
-        def on_progress(
-            number: int, steps: Sequence[int], scores: Mapping[str, np.ndarray]
-        ) -> None:
+        def on_progress(number: int, steps: Sequence[int], scores: Mapping) -> None:
             bar.update(number, steps, scores)
             tracker.follow(number)
 
-        left = {i: blocks[i] for i in unfinished}
+        def show_end(number: int) -> None:
+            block, directory = jobs[number]
+            steps = [run.steps for run in block.runs]
+            bar.update(number, steps, metrics_log.read(directory).scores)
+
+        for number in jobs.keys() - set(unfinished):
+            show_end(number)
+        left = {i: jobs[i] for i in unfinished}
         while left:
             with signals.noted():
                 loop.train(plan.sweep, left, on_progress, lambda: signals.seen, claims)
-            for i in [i for i in left if loop.is_done(plan.sweep, *left[i])]:
-                bar.update(i, *_final(*left.pop(i)))
+            for number in [i for i, job in left.items() if loop.is_done(plan.sweep, *job)]:
+                del left[number]
+                show_end(number)
             if left:
                 time.sleep(POLL)
-
-
-def _final(block: Block, directory: AnyPath) -> tuple[list[int], dict[str, np.ndarray]]:
-    """The updates and scores of a block that is trained, as the line of progress takes them."""
-    return [run.steps for run in block.runs], metrics_log.read(directory).scores

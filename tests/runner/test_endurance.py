@@ -64,10 +64,10 @@ def flip(path, at=0.5):
 def test_deleted_files_are_made_again_with_the_same_bits(whole, folder, lost):
     path = folder / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    said = train(small_sweep(), folder)
-    assert "is finished" not in said
+    text = train(small_sweep(), folder)
+    assert "is finished" not in text
     if lost == "blocks/0/trajectory/20":
-        assert "blocks/0 lacks the checkpoints of step 20: trained again" in said
+        assert "blocks/0 lacks the checkpoints of step 20: trained again" in text
     assert_same(contents(folder), whole[1])
 
 

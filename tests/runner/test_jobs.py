@@ -66,8 +66,9 @@ def test_script_is_valid_bash(path):
 def test_slurm_array_trains_a_sweep(programs, tmp_path):
     programs("srun", 'exec "$@"')
     script = JOBS / "slurm_array.sh"
-    asked = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", script.read_text(), re.M))
-    assert asked["array"] == "0-7" and "requeue" in asked and asked["signal"] == "B:TERM@120"
+    options = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", script.read_text(), re.M))
+    assert options["array"] == "0-7" and "requeue" in options
+    assert options["signal"] == "B:TERM@120"
     done = run(
         ["bash", script, *SMALL, "--workdir", tmp_path / "sweep"],
         programs.environment,
@@ -118,10 +119,10 @@ def test_queued_tpus_train_a_sweep(bucket, programs, tmp_path):
     copies = f'for x in "$@"; do {keeps}; done; true'
     programs("gcloud", copies)
     workdir = f"gs://{bucket}/a sweep"
-    asked = run(
+    queued = run(
         ["bash", JOBS / "tpu_queued.sh", "2", *SMALL, "--workdir", workdir], programs.environment
     )
-    assert asked.returncode == 0, asked.stderr
+    assert queued.returncode == 0, queued.stderr
     calls = (tmp_path / "called").read_text().splitlines()
     assert len(calls) == 2 and all("queued-resources create" in x and "--spot" in x for x in calls)
     programs("pip", "")

@@ -15,26 +15,18 @@ from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError
 from grokjax.runner import loop
 from grokjax.storage.leases import Claims, living
-from tests.small_sweeps import assert_same, contents, runs_of, train
+from tests.small_sweeps import assert_same, config_text, contents, runs_of, train
 
-SWEEP = SweepConfig(
-    runs_of(weight_decay=(0.0, 1.0), seed=(0, 1, 2, 3)),
-    measures=("train_loss", "test_loss", "gini_embedding"),
-    eval_every=5,
-    checkpoint_every=10,
-    max_block=2,
-)
+MEASURES = ("train_loss", "test_loss", "gini_embedding")
+EVERY = {"eval_every": 5, "checkpoint_every": 10, "max_block": 2}
+AXES = {"weight_decay": (0.0, 1.0), "seed": (0, 1, 2, 3)}
+SWEEP = SweepConfig(runs_of(**AXES), measures=MEASURES, **EVERY)
 
-CONFIG = """
-import grokjax
-def get_config():
-    config = grokjax.config.default()
-    config.modulus, config.train_fraction, config.d_model, config.num_heads = 7, 0.7, 8, 2
-    config.d_mlp, config.steps, config.eval_every, config.checkpoint_every = 16, {steps}, 5, 10
-    config.max_block, config.measures = 2, ("train_loss", "test_loss", "gini_embedding")
-    config.axes.seed, config.axes.weight_decay = (0, 1, 2, 3), (0.0, 1.0)
-    return config
-"""
+
+def write_config(folder, steps=40):
+    axes = {f"axes.{name}": values for name, values in AXES.items()}
+    text = config_text(steps=steps, measures=MEASURES, **EVERY, **axes)
+    (folder / "config.py").write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +37,7 @@ def whole(tmp_path_factory):
 
 
 def command(tmp_path, *options, steps=40, **environment):
-    (tmp_path / "config.py").write_text(CONFIG.format(steps=steps))
+    write_config(tmp_path, steps)
     arguments = ["-m", "grokjax.sweep", "--config", "config.py", "--workdir", "sweep"]
     return subprocess.Popen(
         [sys.executable, *arguments, "--figures", "none", *options],
@@ -128,11 +120,11 @@ def test_signal_ends_a_sweep_soon_with_its_code_and_releases_its_claims(
     assert not (tmp_path / "sweep" / "claims").exists()
 
 
-# --- Four workers, two of which are killed -----------------------------------------------------
+# --- Four workers, two of which are killed --------------------------------------------------------
 
 WORKER = """
-import os, sys
-from grokjax.cli.arguments import main
+import os
+from grokjax.__main__ import run
 from grokjax.runner import loop
 write = loop.Training.write
 def noted(self):
@@ -141,7 +133,7 @@ def noted(self):
     with open("written", "a") as file:
         file.write(line)
 loop.Training.write = noted
-sys.exit(main(["sweep", *sys.argv[1:]]))
+run("sweep")
 """
 
 
@@ -177,7 +169,7 @@ def shared(request, tmp_path):
 
 @pytest.mark.slow
 def test_four_workers_share_a_sweep_and_two_are_killed_for_good(whole, tmp_path, shared):
-    (tmp_path / "config.py").write_text(CONFIG.format(steps=40))
+    write_config(tmp_path)
     chance = random.Random(5)
     # A boundary is written every 5 steps: 9 for each of 4 blocks, 36 in all.
     instants = sorted(chance.sample(range(1, 25), 2))

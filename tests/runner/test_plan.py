@@ -105,10 +105,11 @@ def test_saved_runs_are_found_by_their_fields_or_by_growth():
 def test_plan_is_current_until_the_config_changes(two_runs, tmp_path):
     folder = shutil.copytree(two_runs, tmp_path / "copy")
     planned = plan.planned(sweep_of(seed=(0, 1)), folder)
-    assert not planned.changes and planned.is_current(folder)
-    plan.planned(sweep_of(seed=(0, 1), steps=(50,)), folder).record(folder)
-    assert not planned.is_current(folder)
-    assert not planned.is_current(tmp_path / "missing")
+    assert not planned.changes and planned.is_current()
+    plan.planned(sweep_of(seed=(0, 1), steps=(50,)), folder).record()
+    assert not planned.is_current()
+    new = plan.planned(sweep_of(seed=(0,)), tmp_path / "new")
+    assert new.changes and new.is_current()
 
 
 # --- Shards and several sweeps --------------------------------------------------------------------
