@@ -13,12 +13,12 @@ P = 7
 
 
 def logits_in_float64(run, params):
-    """[c a b], by the plain forward pass."""
+    """Logits [c a b], by the plain forward pass."""
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
         tokens = jnp.asarray(network(run).data.tokens).reshape(-1, 3)
-        found = by_name.logits(wide, tokens, 1, program_of(run))
-        return np.asarray(found).reshape(-1, P, P)
+        logits = by_name.logits(wide, tokens, 1, program_of(run))
+        return np.asarray(logits).reshape(-1, P, P)
 
 
 def norm(params):
@@ -34,7 +34,7 @@ def margins(logits, labels):
 
 @pytest.mark.parametrize("operation, sign", [("add", 1), ("subtract", -1)])
 def test_efficiency_is_of_the_projection_on_all_waves_of_the_sum_and_the_class(operation, sign):
-    """The waves as p^3 numbers each, and least squares by inner products, in float64."""
+    """Waves as explicit [p p p] arrays and projection by inner products, in float64."""
     run = RUN.replace(operation=operation)
     params = weights(run, 1.5)
     logits = logits_in_float64(run, params)[:P]
@@ -50,37 +50,22 @@ def test_efficiency_is_of_the_projection_on_all_waves_of_the_sum_and_the_class(o
     train = np.asarray(network(run).train)
     expected = margins(wave, labels).mean(), margins(logits - wave, labels)[train].mean()
     functions = (circuits.efficiency_generalizing, circuits.efficiency_memorizing)
-    found = measured(functions, run, params)
-    np.testing.assert_allclose(found, np.array(expected) / norm(params), rtol=2e-4)
-
-
-def test_logits_that_are_a_wave_have_no_other_part():
-    seen = network(RUN)
-    total = np.add.outer(np.arange(P), np.arange(P))
-    seen.logits = jnp.asarray(np.cos(2 * np.pi * 2 * (total - np.arange(8)[:, None, None]) / P))
-    wave, rest = circuits._two_parts(seen)
-    np.testing.assert_allclose(wave, np.cos(2 * np.pi * 2 * np.arange(P) / P), atol=1e-6)
-    np.testing.assert_allclose(rest, 0, atol=1e-6)
-    size = norm(seen.params)
-    best_other = np.cos(2 * np.pi / P * np.array([1, 2, 3]) * 2).max()
-    found = circuits.efficiency_generalizing(seen)
-    np.testing.assert_allclose(found, (1 - best_other) / size, rtol=1e-5)
-    assert abs(circuits.efficiency_memorizing(seen)) < 1e-6
+    result = measured(functions, run, params)
+    np.testing.assert_allclose(result, np.array(expected) / norm(params), rtol=2e-4)
 
 
 @pytest.mark.parametrize("activation, power", [("relu", 2), ("quadratic", 3)])
 def test_the_normalized_margin_does_not_change_with_the_scale_of_the_weights(activation, power):
     run = MLP.replace(activation=activation)
     params = weights(run)
-    found = measured(circuits.normalized_margin, run, params)
+    result = measured(circuits.normalized_margin, run, params)
     seen = network(run)
     own = margins(logits_in_float64(run, params)[:P], np.asarray(seen.targets))
     expected = own[np.asarray(seen.train)].min() / norm(params) ** power
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(result, expected, rtol=1e-4)
     scaled = jax.tree.map(lambda x: 3 * x, params)
-    np.testing.assert_allclose(
-        measured(circuits.normalized_margin, run, scaled), expected, rtol=1e-4
-    )
+    of_scaled = measured(circuits.normalized_margin, run, scaled)
+    np.testing.assert_allclose(of_scaled, expected, rtol=1e-4)
 
 
 # --- Neurons --------------------------------------------------------------------------------------
@@ -111,7 +96,7 @@ def test_the_last_layers_put_together_are_the_network(run):
 
 
 def needed(run, params, share):
-    """Neurons put to zero by zeroing their outgoing weights, in float64, one number at a time."""
+    """Number of neurons needed, by zeroing outgoing weights one number at a time, in float64."""
     mlp = params if run is MLP else params["blocks"]["0"]["mlp"]
     sizes = np.linalg.norm(np.reshape(mlp["W_in"], (-1, mlp["W_in"].shape[-1])), axis=0)
     order = np.argsort(-sizes)
@@ -137,7 +122,7 @@ def test_effective_sparsity_is_that_of_networks_with_neurons_cut_out(run):
 
 
 def linear_mapping_number(hidden, activation, rows):
-    """With NumPy's correlation coefficients over 21 places, in float64."""
+    """With NumPy's correlation coefficients over 21 positions, in float64."""
     before, skip = (np.asarray(x, np.float64)[:, rows] for x in (hidden.before, hidden.skip))
     t, n = np.linspace(0, 1, 21), len(rows)
     matrix = np.eye(n)
@@ -158,18 +143,18 @@ def test_the_linear_mapping_number_is_that_of_its_definition(monkeypatch):
     seen = network(RUN, params)
     rows = np.asarray(jax.random.permutation(seen.key, P * P)[:12])
     expected = linear_mapping_number(layers.hidden(seen), lambda x: np.maximum(x, 0), rows)
-    found = measured(circuits.linear_mapping_number, RUN, params)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    result = measured(circuits.linear_mapping_number, RUN, params)
+    np.testing.assert_allclose(result, expected, rtol=1e-4)
     assert expected > 1.05
 
 
 def test_a_network_whose_mlp_is_linear_has_the_number_one():
-    """Biases so large that no neuron is ever off; and neurons that are all off."""
+    """Biases so large that all neurons are always on, or always off."""
     params = weights(RUN)
     for bias in (8.0, -8.0):
         params["blocks"]["0"]["mlp"]["b_in"][:] = bias
-        found = measured(circuits.linear_mapping_number, RUN, params)
-        np.testing.assert_allclose(found, 1, atol=2e-3)
+        result = measured(circuits.linear_mapping_number, RUN, params)
+        np.testing.assert_allclose(result, 1, atol=2e-3)
 
 
 def test_the_number_counts_inputs_that_have_nothing_linear_between_them():

@@ -28,7 +28,7 @@ FLAT = a_run(np.full(21, 0.01), TRAIN)
 
 @pytest.mark.parametrize(("percent", "step"), [(50, 1500), (90, np.nan), (100, np.nan)])
 def test_a_crossing_is_kept_for_three_records(percent, step):
-    """0.9 is reached at 1,900, of which two records are left."""
+    """0.9 is reached at 1,900, with only one more record."""
     np.testing.assert_equal(summary(f"test_step_{percent}", GROKKED.isel(step=slice(20))), step)
 
 
@@ -85,6 +85,6 @@ def test_ceiling_floor_and_jump():
 
 def test_every_threshold_has_a_definition_of_its_own():
     names = [f"{kind}_{n}" for n in crossings.PERCENT for kind in ("train_step", "test_step")]
-    said = {name: parts.get("summary", name).definition for name in names}
-    assert len(set(said.values())) == 12
-    assert "test accuracy of at least 0.98" in said["test_step_98"]
+    definitions = {name: parts.get("summary", name).definition for name in names}
+    assert len(set(definitions.values())) == 12
+    assert "test accuracy of at least 0.98" in definitions["test_step_98"]

@@ -6,7 +6,7 @@ from jax.flatten_util import ravel_pytree
 from measured import MLP, RUN, hessian, measured, network, weights
 
 from grokjax.measures import layers
-from grokjax.measures.field import curvature, probes
+from grokjax.measures.field import curvature, landscape
 from grokjax.training.blocks import program_of
 
 
@@ -25,22 +25,22 @@ lanczos = jax.jit(
 
 def test_as_many_steps_as_rows_give_the_whole_spectrum():
     expected = np.sort(np.random.default_rng(1).normal(size=12))
-    found = lanczos(symmetric(expected), jax.random.key(0), 30)
-    assert found.values.shape == (12,)
-    np.testing.assert_allclose(found.values, expected, atol=3e-6)
+    result = lanczos(symmetric(expected), jax.random.key(0), 30)
+    assert result.values.shape == (12,)
+    np.testing.assert_allclose(result.values, expected, atol=3e-6)
 
 
 @pytest.mark.parametrize("eigenvalues", [[3.0] * 8, [-1.0, -1.0, 2.0, 2.0, 2.0, 5.0], [0.0] * 5])
 def test_a_repeated_eigenvalue_ends_the_first_space_and_not_the_search(eigenvalues):
-    found = lanczos(symmetric(eigenvalues), jax.random.key(0), 30)
-    np.testing.assert_allclose(found.values, sorted(eigenvalues), atol=5e-6)
+    result = lanczos(symmetric(eigenvalues), jax.random.key(0), 30)
+    np.testing.assert_allclose(result.values, sorted(eigenvalues), atol=5e-6)
 
 
 def test_the_ends_of_a_large_spectrum_are_found_in_thirty_steps_and_the_error_is_a_bound():
     bulk = np.random.default_rng(0).normal(scale=0.05, size=400)
     matrix = symmetric([*bulk, 4.0, 2.5, -1.0])
-    found = lanczos(matrix, jax.random.key(0), 30)
-    np.testing.assert_allclose(np.asarray(found.values)[[0, -2, -1]], [-1.0, 2.5, 4.0], atol=1e-4)
+    result = lanczos(matrix, jax.random.key(0), 30)
+    np.testing.assert_allclose(np.asarray(result.values)[[0, -2, -1]], [-1.0, 2.5, 4.0], atol=1e-4)
     few = lanczos(matrix, jax.random.key(0), 4)
     distance = np.abs(np.linalg.eigvalsh(matrix.astype(float)) - few.values[-1]).min()
     assert 1e-5 < distance <= few.errors[-1] * 1.001
@@ -81,18 +81,19 @@ def test_the_product_with_the_hessian_is_that_of_the_training_loss():
 
     @jax.jit
     def compute(params, v):
-        around = network(run, params).once(probes.landscape)
+        around = network(run, params).once(landscape.landscape)
         return around.point, around.loss(around.point), around.product(around.point, v)
 
-    found = compute(params, v)
-    np.testing.assert_allclose(found[0], point, rtol=1e-6)
-    np.testing.assert_allclose(found[1], loss, rtol=1e-5)
-    np.testing.assert_allclose(found[2], matrix @ v, atol=2e-5 * np.abs(matrix @ v).max())
+    at, value, product = compute(params, v)
+    np.testing.assert_allclose(at, point, rtol=1e-6)
+    np.testing.assert_allclose(value, loss, rtol=1e-5)
+    np.testing.assert_allclose(product, matrix @ v, atol=2e-5 * np.abs(matrix @ v).max())
     rows = np.arange(0, 20, 3)
-    whole, part = network(run), jax.jit(lambda p: probes.loss_on(network(run, p), rows)(found[0]))
-    chosen = jax.tree.map(lambda x: x[rows], whole.batch)
-    whole.batch = chosen._replace(weights=jnp.full((len(rows), 1), 1 / len(rows)))
-    np.testing.assert_allclose(part(params), jax.jit(whole.loss)(params), rtol=1e-6)
+    loss_on_rows = jax.jit(lambda p: landscape.loss_on(network(run, p), rows)(at))(params)
+    whole = network(run)
+    batch = jax.tree.map(lambda x: x[rows], whole.batch)
+    whole.batch = batch._replace(weights=jnp.full((len(rows), 1), 1 / len(rows)))
+    np.testing.assert_allclose(loss_on_rows, jax.jit(whole.loss)(params), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -115,18 +116,8 @@ def test_relative_flatness_is_that_of_its_definition(run, matrix):
     d, c = W.shape
     traces = np.einsum("icid->cd", H.reshape(d, c, d, c))
     expected = np.sum((W.T @ W) * traces)
-    found = measured(curvature.relative_flatness, run, params)
-    np.testing.assert_allclose(found, expected, rtol=2e-4)
-
-
-def test_scaling_one_layer_up_and_the_next_down_changes_the_eigenvalues_and_not_the_flatness():
-    params = weights(MLP)
-    scaled = params | {name: params[name] * 2 for name in ("W_in", "b_in")}
-    scaled["W_out"] = params["W_out"] / 2
-    functions = (curvature.relative_flatness, curvature.hessian_top)
-    (flat, top), (same, other) = (measured(functions, MLP, p) for p in (params, scaled))
-    np.testing.assert_allclose(same, flat, rtol=1e-5)
-    assert abs(other / top - 1) > 0.1
+    result = measured(curvature.relative_flatness, run, params)
+    np.testing.assert_allclose(result, expected, rtol=2e-4)
 
 
 def test_a_layer_norm_stands_between_neurons_and_logits():

@@ -17,8 +17,8 @@ ORDER = ["feature_learning", *PHASES[1:5], "finalising"]
 
 
 def test_the_papers_five_phases_come_in_their_order():
-    found = phases(-S, R, weight=1.0)
-    names = [PHASES[i] for i in found]
+    result = phases(-S, R, weight=1.0)
+    names = [PHASES[i] for i in result]
     assert list(dict.fromkeys(names)) == ORDER
     assert [names.index(name) for name in ORDER] == [0, 41, 81, 121, 161, 201]
 
@@ -47,7 +47,7 @@ def test_summaries_are_the_steps_at_which_phases_start():
         series[name][1][::2] = x  # measured at every other checkpoint
     run = xr.Dataset(series, {"step": steps})
     values = [parts.get("summary", f"{name}_start").function(run) for name in PHASES[1:5]]
-    found = phases(-S, R)
-    assert values == [200.0 * np.argmax(found == i) for i in range(1, 5)]
+    result = phases(-S, R)
+    assert values == [200.0 * np.argmax(result == i) for i in range(1, 5)]
     flat = xr.zeros_like(run)
     assert np.isnan(parts.get("summary", "emergence_start").function(flat))

@@ -14,23 +14,13 @@ def test_drift_is_a_relative_distance():
     start, now = weights(RUN), weights(RUN, seed=1)
     flat = lambda tree: np.asarray(ravel_pytree(tree)[0], np.float64)  # noqa: E731
     expected = np.linalg.norm(flat(now) - flat(start)) / np.linalg.norm(flat(start))
-    found = measured(kernels.drift, RUN, now, initial=start)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    result = measured(kernels.drift, RUN, now, initial=start)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
     assert measured(kernels.drift, RUN, start, initial=start) == 0
 
 
-def test_the_kernel_of_a_linear_model_is_that_of_its_inputs():
-    """logits = W x: the sum over classes of <grad, grad> is c x'x, whatever the signs."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(6, 4)).astype(np.float32)
-    signs = rng.choice([-1.0, 1.0], size=(3, 5)).astype(np.float32)
-    W = {"W": jnp.asarray(rng.normal(size=(5, 4)), jnp.float32)}
-    kernel = kernels.tangent_kernel(W, lambda p, x: p["W"] @ x, x, signs)
-    np.testing.assert_allclose(kernel, 5 * x @ x.T, rtol=1e-5, atol=1e-5)
-
-
 def jacobian(run, params, rows):
-    """Of the logits at some rows by all parameters, [b c P], in float64."""
+    """Jacobian [b c P] of the logits at some rows with respect to all parameters, in float64."""
     data, program = network(run).data, program_of(run)
     tokens = np.asarray(data.tokens).reshape(-1, 3)[rows]
     with jax.enable_x64(True):
@@ -41,8 +31,7 @@ def jacobian(run, params, rows):
 
 @pytest.mark.parametrize("run", [MLP, RUN.replace(d_mlp=6)], ids=["mlp", "transformer"])
 def test_kernels_alignments_and_distance_are_those_of_a_float64_jacobian(run, monkeypatch):
-    """With the signs that the measure draws; and their mean over all signs is the sum of classes,
-    to which few of them come as near as independent signs do."""
+    """With the signs that the measure draws."""
     monkeypatch.setattr(kernels, "INPUTS", 12)
     start, now = weights(run, seed=1), weights(run, 1.5)
     seen = network(run, now, initial=start)
@@ -68,25 +57,6 @@ def test_kernels_alignments_and_distance_are_those_of_a_float64_jacobian(run, mo
     np.testing.assert_allclose(centred, expected, rtol=1e-3)
     np.testing.assert_allclose(distance, 1 - cosine(*made), atol=1e-5)
     assert distance > 0.01
-
-
-def test_the_mean_over_signs_is_the_sum_over_classes():
-    params = weights(MLP)
-    rows = np.arange(10)
-    J = jacobian(MLP, params, rows)
-    exact = np.einsum("bcp,dcp->bd", J, J)
-    tokens = np.asarray(network(MLP).data.tokens).reshape(-1, 3)[rows]
-    logits = lambda p, x: by_name.logits(p, x[None], 1, program_of(MLP))[:, 0]  # noqa: E731
-    every = 1 - 2 * ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
-    kernel = jax.jit(lambda p: kernels.tangent_kernel(p, logits, tokens, every))(params)
-    np.testing.assert_allclose(kernel, exact, atol=1e-4 * exact.max())
-
-
-def test_a_kernel_does_not_move_while_the_weights_do_not_and_a_lazy_one_hardly():
-    start = weights(MLP)
-    near = {name: x * 1.001 for name, x in start.items()}
-    assert abs(measured(kernels.kernel_distance, MLP, start, initial=start)) < 1e-6
-    assert measured(kernels.kernel_distance, MLP, near, initial=start) < 1e-5
 
 
 def test_where_the_test_set_is_smaller_only_its_rows_count():

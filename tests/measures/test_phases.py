@@ -3,8 +3,7 @@ import pytest
 import xarray as xr
 
 from grokjax.core import parts
-from grokjax.measures.paper.phases import half_width, phase_ends, running_median
-from grokjax.measures.paper.steps import first_step
+from grokjax.measures.paper.phases import first_step, half_width, phase_ends, running_median
 
 PAPER = (1_400, 9_400, 14_000)
 LATE = 20_000
@@ -14,21 +13,16 @@ NAMES = ("train_accuracy", "test_accuracy", "test_loss", "excluded_loss", "sum_s
 def a_run(memorized=200, lowest=1_400, formed=9_400, slow=14_000, grokked=10_000, end=LATE, by=100):
     """Series of the shape of the paper's Figure 7, with the given turning points.
 
-    Test loss peaks at 25 and falls below ln 113 at `formed`; excluded loss has its minimum at
-    `lowest` and a plateau from `formed` on; weights shrink slowly, from `formed` on fast, from
-    `slow` on hardly.
+    The test loss peaks at 25 and falls below ln 113 at `formed`; the excluded loss has its minimum
+    at `lowest` and a plateau from `formed` on; weights shrink fast from `formed` to `slow`, and
+    slowly otherwise.
     """
     steps = np.arange(0, end + 1, by)
     t = steps.astype(float)
-    excluded = np.where(
-        t <= lowest,
-        4.7 - 4.2 * t / lowest,
-        0.5 + 7 * np.clip((t - lowest) / (formed - lowest), 0, 1),
-    )
-    test_loss = (
-        25 * (1 - np.exp(-t / 300)) * np.where(t < formed, 1.0, 0.18 * np.exp(-(t - formed) / 60))
-    )
-    test_loss += 4.75 * np.exp(-t / 300)
+    rise = 0.5 + 7 * np.clip((t - lowest) / (formed - lowest), 0, 1)
+    excluded = np.where(t <= lowest, 4.7 - 4.2 * t / lowest, rise)
+    start, fall = np.exp(-t / 300), 0.18 * np.exp(-(t - formed) / 60)
+    test_loss = 25 * (1 - start) * np.where(t < formed, 1.0, fall) + 4.75 * start
     shrunk = 0.01 * t + 0.2 * np.clip(t - formed, 0, slow - formed)
     return dict(
         steps=steps,
@@ -57,9 +51,8 @@ def test_steps_need_not_be_even():
     spaced = np.unique(np.round(np.geomspace(1, LATE, 300)).astype(int))
     run = a_run(by=1)
     kept = np.union1d(spaced, np.arange(0, LATE + 1, 200))
-    assert phase_ends(**{k: x[kept] for k, x in run.items()}, p=113) == pytest.approx(
-        PAPER, abs=400
-    )
+    ends = phase_ends(**{k: x[kept] for k, x in run.items()}, p=113)
+    assert ends == pytest.approx(PAPER, abs=400)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -68,62 +61,52 @@ def test_noise_moves_the_ends_by_a_few_checkpoints(seed):
     assert ends == pytest.approx(PAPER, abs=500)
 
 
-# One or two checkpoints at these steps, far from where the value belongs.
-WHEREVER = (500, 3_000, 7_000, 9_300, 9_500, 11_000, 13_900, 18_000, 19_900, 20_000)
+SPIKES = dict(test_loss=30.0, excluded_loss=1e-4, sum_squared_weights=4_000.0, train_accuracy=0.2)
 
 
 @pytest.mark.parametrize("width", [1, 2])
-@pytest.mark.parametrize("at", WHEREVER)
 @pytest.mark.parametrize("by", [50, 100])
-def test_spikes_and_dips_are_survived(at, width, by):
-    for name, value in {
-        "test_loss": 30.0,
-        "excluded_loss": 1e-4,
-        "sum_squared_weights": 4_000.0,
-        "train_accuracy": 0.2,
-    }.items():
-        run = a_run(by=by)
-        place = min(at // by, len(run["steps"]) - width)
-        run[name][place : place + width] = value
-        ends = phase_ends(**run, p=113)
-        assert ends == pytest.approx(PAPER, abs=4 * by), (name, at)
-    run = a_run(by=by)
-    run["excluded_loss"][at // by] = 1e4
-    assert phase_ends(**run, p=113) == pytest.approx(PAPER, abs=4 * by)
+def test_spikes_and_dips_of_two_checkpoints_move_no_end(width, by):
+    for at in (500, 3_000, 7_000, 9_300, 9_500, 11_000, 13_900, 18_000, 19_900, 20_000):
+        for name, value, length in (
+            *((name, value, width) for name, value in SPIKES.items()),
+            ("excluded_loss", 1e4, 1),
+        ):
+            run = a_run(by=by)
+            start = min(at // by, len(run["steps"]) - length)
+            run[name][start : start + length] = value
+            ends = phase_ends(**run, p=113)
+            assert ends == pytest.approx(PAPER, abs=4 * by), (name, at)
 
 
 def test_many_checkpoints_survive_longer_spikes():
     run = a_run(by=10)
-    for at in (3_000, 12_000, 18_000):
-        place = at // 10
-        run["test_loss"][place : place + 12] = 40.0  # 120 steps of a slingshot
-        run["excluded_loss"][place : place + 12] = 0.0
-        run["sum_squared_weights"][place : place + 12] += 300
+    for start in (300, 1_200, 1_800):
+        spike = slice(start, start + 12)  # 120 steps of a slingshot
+        run["test_loss"][spike] = 40.0
+        run["excluded_loss"][spike] = 0.0
+        run["sum_squared_weights"][spike] += 300
     assert phase_ends(**run, p=113) == pytest.approx(PAPER, abs=200)
 
 
 def random_run(rng):
-    """Whatever: levels, spikes and lengths without sense."""
+    """Random levels, spikes and lengths."""
     count = int(rng.integers(2, 200))
     steps = np.cumsum(rng.integers(1, 200, count))
     walk = lambda scale: np.abs(np.cumsum(rng.normal(size=count)) * scale)  # noqa: E731
     accuracy = lambda: np.clip(np.cumsum(rng.normal(0.01, 0.05, count)), 0, 1)  # noqa: E731
     spiky = walk(1) * np.where(rng.random(count) < 0.1, 20, 1)
-    return dict(
-        zip(
-            ("steps", *NAMES), (steps, accuracy(), accuracy(), spiky, walk(1), walk(9)), strict=True
-        )
-    )
+    series = (steps, accuracy(), accuracy(), spiky, walk(1), walk(9))
+    return dict(zip(("steps", *NAMES), series, strict=True))
 
 
 def test_the_order_holds_for_any_series():
-    rng, seen = np.random.default_rng(0), np.zeros(3, int)
+    rng, counts = np.random.default_rng(0), np.zeros(3, int)
     for _ in range(500):
         run = random_run(rng)
         ends = np.array(phase_ends(**run, p=int(rng.integers(3, 200))))
-        known = ends[np.isfinite(ends)]
-        seen += np.isfinite(ends)
-        assert np.all(np.diff(known) >= 0)
+        counts += np.isfinite(ends)
+        assert np.all(np.diff(ends[np.isfinite(ends)]) >= 0)
         memorized, grokked = (
             first_step(run["steps"], run[f"{split}_accuracy"][None])[0]
             for split in ("train", "test")
@@ -135,10 +118,10 @@ def test_the_order_holds_for_any_series():
             assert np.isfinite(ends[0]) and ends[1] <= max(grokked, memorized)
         if np.isfinite(ends[2]):
             assert ends[2] >= grokked
-    assert (seen > 50).all()
+    assert (counts > 50).all()
 
 
-def test_what_a_run_has_not_reached_is_not_a_number():
+def test_an_end_that_a_run_has_not_reached_is_nan():
     cut = phase_ends(**a_run(end=12_000), p=113)
     assert cut[:2] == pytest.approx(PAPER[:2], abs=200) and np.isnan(cut.cleanup_end)
     unformed = phase_ends(**a_run(end=8_000), p=113)
@@ -193,11 +176,11 @@ def test_a_run_that_diverges_after_it_has_memorized_has_no_later_ends():
 def test_the_running_median_is_that_of_every_window():
     x = np.random.default_rng(0).normal(size=40)
     x[[7, 8, 30]] = np.nan
-    found = running_median(x, 3)
+    medians = running_median(x, 3)
     for i, value in enumerate(x):
         start = min(max(i - 3, 0), 33)
         expected = np.nanmedian(x[start : start + 7]) if np.isfinite(value) else np.nan
-        np.testing.assert_equal(found[i], expected)
+        np.testing.assert_equal(medians[i], expected)
     np.testing.assert_array_equal(running_median(np.arange(3.0), 5), [1, 1, 1])
     assert [half_width(n) for n in (1, 200, 400, 1_000)] == [2, 2, 4, 10]
 
@@ -207,12 +190,12 @@ def test_summaries_are_taken_of_what_was_recorded_of_a_run():
     steps = series.pop("steps")
     series["total_sum_squared_weights"] = series.pop("sum_squared_weights")
     run = xr.Dataset({k: ("step", x) for k, x in series.items()}, {"step": steps, "modulus": 113})
-    found = {}
+    values = {}
     for part in (x for x in parts.all_of("summary") if not any(x.families)):
         assert part.units == "steps" and set(part.needs) <= set(run.data_vars)
-        found[part.name] = part.function(run)
+        values[part.name] = part.function(run)
     ends = phase_ends(**a_run(), p=113)
-    assert found == ends._asdict() | {"steps_to_memorize": 200.0, "steps_to_grok": 10_000.0}
+    assert values == ends._asdict() | {"steps_to_memorize": 200.0, "steps_to_grok": 10_000.0}
 
 
 def test_the_first_step_of_an_accuracy_is_that_of_each_run():

@@ -7,10 +7,7 @@ from measured import MLP, in_float64, measured, network, weights
 from grokjax.core import parts
 from grokjax.measures.compute import measure_networks
 from grokjax.measures.field import precision
-from grokjax.measures.network import Network
-from grokjax.networks import by_name
 from grokjax.training import blocks
-from grokjax.training import update as training
 from grokjax.training.blocks import block_of, program_of
 
 LOW = MLP.replace(loss="low_precision")
@@ -112,40 +109,3 @@ def test_the_cosine_is_of_minus_the_gradient_and_the_weights():
     flat = lambda tree: np.concatenate([np.ravel(tree[name]) for name in names])  # noqa: E731
     g, w = flat(gradient), flat(seen.params)
     np.testing.assert_allclose(total, -(g @ w) / np.linalg.norm(g) / np.linalg.norm(w), atol=1e-5)
-
-
-def test_growing_logits_are_along_the_weights_of_a_homogeneous_network():
-    """All answers right: scaling the weights up lowers the loss, so the cosine is positive; and it
-    does not depend on how small the gradient is."""
-    params = jax.device_get(by_name.init(jax.random.key(0), program_of(MLP)))
-    state = training.initial_state(params, network(MLP).hyper, program_of(MLP))
-    hyper = network(MLP).hyper.replace(learning_rate=np.float32(1e-2), weight_decay=np.float32(0))
-    hyper = hyper.replace(steps=np.int32(10**6))
-    given = network(MLP)
-    train = jax.jit(
-        lambda s, n: training.train(s, hyper, given.data, given.batch, n, given.program)
-    )
-    state = train(state, 300)
-    total, zero = measured((precision.total_nlm_cosine, precision.zero_loss), MLP, state.params)
-    assert total > 0.3 and zero == 0
-    scaled = {name: 3 * x for name, x in state.params.items()}
-    assert np.isfinite(measured(precision.total_nlm_cosine, MLP, scaled))
-    assert abs(measured(precision.total_nlm_cosine, MLP)) < 0.3  # random weights
-
-
-def test_rows_that_are_padding_count_for_nothing():
-    larger = MLP.replace(modulus=11, train_fraction=0.6)
-    block = block_of([MLP, larger], [0, 1])
-    together = (precision.softmax_collapse, precision.mean_margin, precision.least_margin)
-    together += (precision.largest_logit, precision.total_nlm_cosine)
-    own = measured(together, MLP)
-    padded = by_name.pad(weights(MLP), block.program)
-    first = lambda x: jnp.asarray(np.asarray(x)[0])  # noqa: E731
-    hyper, data, batch = jax.tree.map(first, tuple(blocks.block_data(block)))
-
-    @jax.jit
-    def compute(params):
-        seen = Network(params, data, block.program, hyper, batch, jnp.int32(3))
-        return [function(seen) for function in together]
-
-    np.testing.assert_allclose(compute(padded), own, rtol=2e-5, atol=1e-6)

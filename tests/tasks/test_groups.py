@@ -85,6 +85,7 @@ def test_the_task_has_all_pairs_of_elements_and_the_split_of_a_seed():
     assert (data.splits["train"] ^ data.splits["test"]).all()
 
 
+@pytest.mark.slow
 def test_groups_of_two_orders_share_a_program_and_learn():
     base = RunConfig(
         task="group", train_fraction=0.8, steps=150, d_model=16, num_heads=2, d_mlp=32
