@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import programs
 import pytest
-from hand_built import waves_of_the_sum
 from programs import initial, network_of, program
 
 from grokjax.measures.field import harmonics
@@ -16,7 +15,7 @@ from grokjax.tasks.modular import modular
 
 
 def gromov(p, neurons, seed=0):
-    """U, V, W of Gromov's solution for x^2 neurons, frequencies in turn and random phases."""
+    """U, V, W of Gromov's solution for x^2 neurons, with all frequencies and random phases."""
     rng = np.random.default_rng(seed)
     k = 1 + np.arange(neurons) % (p // 2)
     phi, psi = rng.uniform(0, 2 * np.pi, (2, neurons))
@@ -35,7 +34,7 @@ def _measured(params, data, of):
 
 
 def of_perceptron(p, U, V, W):
-    """Of the network `mlp` with these weights over a, b and the classes."""
+    """Measures of the network `mlp` with these weights over a, b and the classes."""
     of = program(p=p, network="mlp", d_mlp=U.shape[1])
     params = {name: np.zeros(x.shape, np.float32) for name, x in by_name.shapes(of).items()}
     params["W_in"][0, :p], params["W_in"][1, :p], params["W_out"][:, :p] = U, V, W.T
@@ -53,9 +52,9 @@ def test_gromovs_solution_is_right_and_has_one_wave_a_neuron():
     neurons = np.square(U[:, None] + V[None, :])  # the network of the paper
     a = np.arange(p)
     assert ((neurons @ W.T).argmax(-1) == (a[:, None] + a) % p).all()
-    found = of_perceptron(p, U, V, W)
-    np.testing.assert_allclose(found["neuron_ipr"], np.ones(500), rtol=1e-5)
-    np.testing.assert_allclose(found["ipr"], 1.0, rtol=1e-5)
+    result = of_perceptron(p, U, V, W)
+    np.testing.assert_allclose(result["neuron_ipr"], np.ones(500), rtol=1e-5)
+    np.testing.assert_allclose(result["ipr"], 1.0, rtol=1e-5)
 
 
 participation = jax.jit(harmonics.participation)
@@ -68,16 +67,7 @@ def test_participation_is_of_the_half_spectrum(p):
     x = np.random.default_rng(0).normal(size=(p, 5)) + 0.7
     power = np.abs(np.fft.rfft(x, axis=0)) ** 2
     expected = (power**2).sum(0) / power.sum(0) ** 2
-    found = participation(x.astype(np.float32), p)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    padded = np.vstack([x, np.zeros((2, 5))]).astype(np.float32)
-    np.testing.assert_allclose(participation(padded, p), expected, rtol=1e-5)
-
-
-def test_random_weights_have_the_papers_baseline():
-    x = np.random.default_rng(0).normal(size=(97, 2000)).astype(np.float32)
-    assert abs(participation(x, 97).mean() - 0.040) < 0.001
-    assert not participation(jnp.zeros((97, 2)), 97).any()
+    np.testing.assert_allclose(participation(x.astype(np.float32), p), expected, rtol=1e-5)
 
 
 def test_a_transformers_neurons_read_through_the_heads_and_write_through_W_U():
@@ -91,9 +81,9 @@ def test_a_transformers_neurons_read_through_the_heads_and_write_through_W_U():
     power = lambda x: np.abs(np.fft.rfft(x, axis=0)) ** 2  # noqa: E731
     of_one = lambda x: (power(x) ** 2).sum(0) / power(x).sum(0) ** 2  # noqa: E731
     expected = (2 * of_one(reads) + of_one(writes)) / 3
-    found = of_transformer(params, p)
-    np.testing.assert_allclose(found["neuron_ipr"], expected, rtol=1e-4)
-    np.testing.assert_allclose(found["ipr_embedding"], of_one(E).mean(), rtol=1e-5)
+    result = of_transformer(params, p)
+    np.testing.assert_allclose(result["neuron_ipr"], expected, rtol=1e-4)
+    np.testing.assert_allclose(result["ipr_embedding"], of_one(E).mean(), rtol=1e-5)
 
 
 def furuta(W):
@@ -112,11 +102,11 @@ def test_ffd_and_fcr_are_furutas():
     W += 2 * np.cos(2 * np.pi * 3 * np.arange(p) / p)[:, None]
     params = initial(0, program(p=p))
     params["embed"] = {"W_E": np.vstack([W, np.ones(d)]).astype(np.float32)}
-    found = of_transformer(params, p)
-    of_W_E = found["ffd_embedding"], found["fcr_embedding"]
+    result = of_transformer(params, p)
+    of_W_E = result["ffd_embedding"], result["fcr_embedding"]
     np.testing.assert_allclose(of_W_E, furuta(W), rtol=1e-5)
     W_L = (np.asarray(params["blocks"]["0"]["mlp"]["W_out"]) @ params["unembed"]["W_U"]).T[:p]
-    of_W_L = found["ffd_neuron_logit_map"], found["fcr_neuron_logit_map"]
+    of_W_L = result["ffd_neuron_logit_map"], result["fcr_neuron_logit_map"]
     np.testing.assert_allclose(of_W_L, furuta(W_L), rtol=1e-4)
 
 
@@ -136,7 +126,7 @@ def test_one_circle_is_sparse_and_a_cosine_alone_is_biased():
 
 
 def shares(logits, operation="add"):
-    """Both shares of logits [c a b], which stand in for a network's."""
+    """Both measures of a network with logits [c a b]."""
     return np.array(_shares(logits.astype(np.float32), modular(len(logits), 0.5, 0, operation)))
 
 
@@ -148,7 +138,7 @@ def _shares(logits, data):
 
 
 def projected(logits, sign):
-    """The same by explicit projection on every cosine and sine, in float64."""
+    """Both measures by explicit projection on every cosine and sine, in float64."""
     p = len(logits)
     c, a, b = np.indices((p, p, p))
     power = 0.0
@@ -183,14 +173,6 @@ def test_waves_of_products_are_trigonometric_in_discrete_logarithms():
     assert np.isnan(shares(np.ones((12, 12, 12)), "multiply")).all()  # no group modulo 12
 
 
-def test_hand_built_weights_are_trigonometric_and_random_logits_are_not():
-    p = 11
-    found = of_transformer(waves_of_the_sum(p, {3: 9.0, 5: 4.0}), p)
-    np.testing.assert_allclose(found["trig_logit_share"], 1.0, rtol=1e-3)
-    random = shares(np.random.default_rng(0).normal(size=(p, p, p)))
-    assert (random < 3 / p**2).all()
-
-
 # --- Circulants -----------------------------------------------------------------------------------
 
 
@@ -205,10 +187,8 @@ def deviation_by_hand(A, sign):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_deviation_is_about_the_wrapped_diagonals(sign):
     A = np.random.default_rng(0).normal(size=(9, 9)) + 0.5
-    expected = deviation_by_hand(A, sign)
-    np.testing.assert_allclose(deviation(jnp.asarray(A), 9, sign), expected, rtol=1e-5)
     padded = jnp.asarray(np.pad(A, (0, 2), constant_values=7.0))
-    np.testing.assert_allclose(deviation(padded, 9, sign), expected, rtol=1e-5)
+    np.testing.assert_allclose(deviation(padded, 9, sign), deviation_by_hand(A, sign), rtol=1e-5)
 
 
 def test_waves_make_circulants_or_hankel_matrices_and_random_weights_neither():

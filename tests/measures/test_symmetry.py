@@ -12,14 +12,13 @@ from grokjax.tasks.modular import modular
 
 
 def logits_of(kind, p, frequencies=(1, 5), sign=1):
-    """Of the circuits of Zhong et al., [c a b]."""
+    """Logits [c a b] of the circuits of Zhong et al."""
     c, a, b = np.indices((p, p, p))
-    found = np.zeros((p, p, p))
-    for k in frequencies:
-        w = 2 * np.pi * k / p
+    logits = np.zeros((p, p, p))
+    for w in 2 * np.pi * np.array(frequencies) / p:
         size = np.abs(np.cos(w * (a - sign * b) / 2)) if kind == "pizza" else 1.0
-        found += size * np.cos(w * (a + sign * b - c))
-    return found
+        logits += size * np.cos(w * (a + sign * b - c))
+    return logits
 
 
 def circle(p, d=16):
@@ -63,23 +62,23 @@ def test_pizzas_know_the_distance_and_clocks_do_not(operation, sign):
     noise = 1e-2 * np.random.default_rng(0).normal(size=(p, p, p))
     for kind in ("pizza", "clock"):
         logits = logits_of(kind, p, sign=sign) + noise
-        found = measured(logits, operation, circle(p))
+        result = measured(logits, operation, circle(p))
         expected = irrelevance_by_hand(logits[(a + sign * b) % p, a, b], sign)
-        np.testing.assert_allclose(found["distance_irrelevance"], expected, rtol=1e-3)
+        np.testing.assert_allclose(result["distance_irrelevance"], expected, rtol=1e-3)
         assert (expected < 0.1) if kind == "pizza" else (expected > 0.8)
-        assert found["clock"] == (kind == "clock")
+        assert result["clock"] == (kind == "clock")
         assert np.isnan(measured(logits, operation)["clock"])  # no circles, no verdict
     assert measured(100 * noise, operation)["distance_irrelevance"] > 0.8  # random logits
 
 
-def test_distance_irrelevance_needs_all_pairs_and_heeds_padding():
+def test_distance_irrelevance_needs_all_pairs_and_ignores_padding():
     p = 11
     assert np.isnan(measured(logits_of("clock", p), "divide")["distance_irrelevance"])
     correct = np.random.default_rng(0).normal(size=(p, p))
     expected = irrelevance_by_hand(correct, 1)
     padded = jnp.asarray(np.pad(correct, (0, 3), constant_values=9.0))
-    found = jax.jit(symmetry.irrelevance)(padded, p, 1)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    result = jax.jit(symmetry.irrelevance)(padded, p, 1)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 # --- Gradients ------------------------------------------------------------------------------------
@@ -114,9 +113,9 @@ def test_gradient_symmetricity_is_that_of_central_differences():
             gradients[i, j] = logit64(wide, x + moved, c) - logit64(wide, x - moved, c)
         one, other = gradients
         cosines.append(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
-    found = jax.jit(lambda: symmetry.gradient_symmetricity(network))()
-    np.testing.assert_allclose(found, np.mean(cosines), atol=1e-4)
-    assert 0 < found < 0.95
+    result = jax.jit(lambda: symmetry.gradient_symmetricity(network))()
+    np.testing.assert_allclose(result, np.mean(cosines), atol=1e-4)
+    assert 0 < result < 0.95
 
 
 def test_with_uniform_attention_both_operands_are_alike():
@@ -141,7 +140,7 @@ def test_with_uniform_attention_both_operands_are_alike():
 
 
 def kl_by_hand(logits, negated=False):
-    """Of every pair, in float64."""
+    """Symmetrized divergence of every pair, in float64."""
     log_p = log_softmax(logits.astype(np.float64), axis=0)
     other = log_p[-np.arange(len(logits)) % len(logits)] if negated else log_p
     log_q = other.swapaxes(1, 2)
@@ -152,15 +151,15 @@ def kl_by_hand(logits, negated=False):
 @pytest.mark.parametrize("operation", ["add", "multiply", "subtract"])
 def test_commutativity_is_the_divergence_of_exchanged_operands(operation):
     logits = 3 * np.random.default_rng(0).normal(size=(11, 11, 11))
-    found, expected = measured(logits, operation), kl_by_hand(logits, operation == "subtract")
-    np.testing.assert_allclose(found["commutativity_kl"], expected.mean(), rtol=1e-5)
-    np.testing.assert_allclose(found["commutativity_kl_max"], expected.max(), rtol=1e-5)
+    result, expected = measured(logits, operation), kl_by_hand(logits, operation == "subtract")
+    np.testing.assert_allclose(result["commutativity_kl"], expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(result["commutativity_kl_max"], expected.max(), rtol=1e-5)
 
 
 def test_answers_with_the_symmetry_have_none_and_tasks_without_it_no_number():
     p = 11
     for operation, sign in (("add", 1), ("subtract", -1)):
-        found = measured(8 * logits_of("clock", p, sign=sign), operation)
-        assert abs(found["commutativity_kl_max"]) < 1e-4
+        result = measured(8 * logits_of("clock", p, sign=sign), operation)
+        assert abs(result["commutativity_kl_max"]) < 1e-4
     for operation in ("divide", "random"):
         assert np.isnan(measured(logits_of("clock", p), operation)["commutativity_kl"])
