@@ -63,9 +63,7 @@ def write_results(
     curves = sweep.curves()
     datasets.save(curves, workdir.curves_path(folder))
     with progress.stage("drawing", "figures") as show:
-        plots.save_all(
-            measured, folder / "figures", figures, curves=curves, check=check, tell=show
-        )
+        plots.save_all(measured, folder / "figures", figures, curves=curves, check=check, tell=show)
     page.write_of(measured, curves, sweep.made_with, folder / "report.html")
     (folder / "runs.csv").write(console.every_run(sweep.runs, measured).to_csv())
     # Last, because it marks the sweep as finished.

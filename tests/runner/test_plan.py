@@ -60,6 +60,7 @@ def test_former_end_stays_as_a_checkpoint(tmp_path):
     assert datasets_[1]["gini_embedding"].equals(planned[2]["gini_embedding"])
 
 
+@pytest.mark.slow
 def test_new_runs_get_blocks_of_their_own(tmp_path):
     folder = tmp_path / "grown"
     train(sweep_of(seed=(0, 2), weight_decay=(1.0,)), folder)
@@ -115,6 +116,7 @@ def test_plan_is_current_until_the_config_changes(two_runs, tmp_path):
 # --- Shards and several sweeps --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shards_open_as_the_whole_sweep(tmp_path):
     sweep = sweep_of(seed=(0, 1, 2), weight_decay=(1.0, 0.0))
     train(sweep, tmp_path / "whole")
@@ -139,6 +141,7 @@ def test_more_shards_than_blocks_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_several_sweeps_open_as_one_with_the_fields_that_differ(two_runs, tmp_path):
     train(sweep_of(seed=(0, 1), d_mlp=(8,), steps=(20,)), tmp_path / "b")
     both = grokjax.open_sweep([two_runs, tmp_path / "b"])

@@ -262,7 +262,7 @@ def test_rule_ends_a_run_and_changes_nothing_else(stopped_by_rule, tmp_path):
     assert "is finished" in train(falling_sweep(**LOW), stopped_by_rule)
 
 
-@pytest.mark.parametrize("keep", ["params", "measures"])
+@pytest.mark.parametrize("keep", ["params", pytest.param("measures", marks=pytest.mark.slow)])
 def test_sweep_with_a_rule_resumes_after_runs_have_ended(
     stopped_by_rule, tmp_path, monkeypatch, keep
 ):
@@ -292,6 +292,7 @@ def test_rule_that_reads_what_is_not_recorded_raises_config_error(tmp_path, regi
 # --- Bits -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bits_of_a_run_depend_on_its_own_configuration_alone(tmp_path, monkeypatch):
     """Alone, and with others of other sizes on two devices."""
     monkeypatch.setattr(devices, "num_cores", lambda: 2)
