@@ -46,7 +46,8 @@ def is_available(part: Part, block: Block) -> bool:
     params = by_name.shapes(program)
     network = {"params": params, "initial": params, "hyper": hyper, "data": data, "batch": batch}
     try:
-        jax.eval_shape(partial(compute, program, [part]), step=np.int32(0), **network)
+        with jax.enable_x64("float64" in part.needs):
+            jax.eval_shape(partial(compute, program, [part]), step=np.int32(0), **network)
     except MissingError:
         return False
     return True

@@ -18,6 +18,7 @@ from grokjax.results.measuring import is_available
 from grokjax.tasks.data import data_of
 from grokjax.training import blocks
 from tests.measured import weights
+from tests.sequence_runs import RUNS
 
 SMALL = {"train_fraction": 0.6, "steps": 10, "d_model": 8, "num_heads": 2, "d_mlp": 12}
 KINDS = {
@@ -27,10 +28,8 @@ KINDS = {
     "attention only": RunConfig(
         network="attention_only", modulus=7, train_fraction=0.6, steps=10, d_model=8, num_heads=2
     ),
-    "sequences": RunConfig(
-        task="skip_trigram", network="attention_only", d_model=8, num_heads=2, steps=10
-    ),
     "group": RunConfig(task="group", **{"group.degree": 3}, **SMALL),
+    **RUNS,
 }
 
 

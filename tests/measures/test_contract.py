@@ -35,8 +35,12 @@ def test_every_array_has_the_axes_that_its_measure_names(kind):
     run, measures = KINDS[kind], measures_of_kind(kind)
     program, shapes = blocks.program_of(run), by_name.shapes(blocks.program_of(run))
     data = jax.tree.map(lambda x: x[0], blocks.own_data([run])._asdict())
-    call = partial(compute, program, measures, params=shapes, initial=shapes)
-    values = jax.eval_shape(call, step=np.int32(3), **data)
+    network = {"params": shapes, "initial": shapes, "step": np.int32(3), **data}
+    values = {}
+    for wide in (False, True):
+        together = [part for part in measures if ("float64" in part.needs) == wide]
+        with jax.enable_x64(wide):
+            values |= jax.eval_shape(partial(compute, program, together), **network)
     for part in measures:
         shape = values[part.name].shape
         names = [labels(dim, 1000, program, shapes) for dim in part.dims]

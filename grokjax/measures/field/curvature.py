@@ -66,6 +66,7 @@ def hessian_trace_error(network: Network) -> Float[Array, ""]:
 @parts.measure(
     family="field",
     units="nats",
+    split="train",
     applies=layers.reads_out_linearly,
     source="Petzka et al. 2021; Han et al. 2025, arXiv 2509.17738",
 )
