@@ -64,7 +64,7 @@ def test_a_sweep_has_the_bits_of_one_on_a_disk(whole, trained, finished, store, 
     assert run_main(main, ["report", str(finished)]) == 0
     assert f"{finished}/report.html (" in capsys.readouterr().out
     assert run_main(main, ["analyze", str(finished), "--verify"]) == 0
-    assert "12 checkpoints in 2 blocks are what was written" in capsys.readouterr().out
+    assert "all 12 checkpoints in 2 blocks are intact" in capsys.readouterr().out
     names = set(finished.names())
     assert {"config.json", "runs.csv", "measures.nc", "curves.nc", "report.html"} <= names
     assert "claims" not in names
