@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections import namedtuple
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,6 +17,7 @@ from grokjax.results import measuring
 from grokjax.runner import console, forecast
 from grokjax.runner import run as runner
 from grokjax.runner.forecast import Costs, Stages
+from grokjax.storage import files
 from grokjax.training import devices
 from grokjax.training.blocks import initial_states, plan
 
@@ -52,7 +52,7 @@ def test_seconds_are_those_of_all_runs_on_two_devices():
     np.testing.assert_allclose(stages.train, 1.5 * of_run)
     assert stages.compile == 4.0  # one program, on both devices at once
     np.testing.assert_allclose(stages.measure, 6.0 + 0.02 * 3 * 3 / 2)
-    assert stages.draw == forecast.PER_FIGURE * 6
+    assert stages.draw == forecast.PER_FIGURE * 12
     assert stages_of(sweep, compiled=1).compile == 2.0
     np.testing.assert_allclose(stages_of(sweep, {0: 500}).train, 0.75 * of_run)
     assert stages_of(sweep, {})[:2] == (0.0, 0.0)  # trained, not yet measured
@@ -155,7 +155,7 @@ def test_suggested_checkpoint_every_fits_the_disk(monkeypatch, tmp_path):
     for fraction in (1.01, 0.5, 0.02):
         free = Usage(0, 0, fraction * needed)
         monkeypatch.setattr(shutil, "disk_usage", lambda path, x=free: x)
-        disk = forecast.disk(sweep, blocks, {0: 0}, COSTS, tmp_path / "not" / "there")
+        disk = forecast.disk(sweep, blocks, {0: 0}, COSTS, files.path(tmp_path / "not" / "there"))
         line = console.disk_line(sweep, disk)
         if fraction > 1:
             assert disk.fits and disk.checkpoint_every is None and "fit" not in line
@@ -165,7 +165,7 @@ def test_suggested_checkpoint_every_fits_the_disk(monkeypatch, tmp_path):
         assert f"does not fit; --config.checkpoint_every={disk.checkpoint_every} does" in line
     assert disk.checkpoint_every == 1000 and len(checkpoint_steps(rarer)) == 101
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 1000))
-    disk = forecast.disk(sweep, blocks, {0: 0}, COSTS, Path("/"))
+    disk = forecast.disk(sweep, blocks, {0: 0}, COSTS, files.path("/"))
     assert not disk.fits and "does not fit; fewer runs" in console.disk_line(sweep, disk)
 
 
