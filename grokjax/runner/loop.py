@@ -86,7 +86,8 @@ def train(
 
 def is_done(sweep: SweepConfig, block: Block, directory: AnyPath) -> bool:
     """Whether nothing of a block is left to train, and nothing is lost."""
-    return resume.is_done(resume.schedule_of(sweep, block), resume.read(directory, sweep.keep))
+    disk = resume.read(directory, sweep.keep)
+    return bool(disk.states) and resume.is_done(resume.schedule_of(sweep, block), disk)
 
 
 def _handle_event(

@@ -22,8 +22,9 @@ def lost_checkpoints(sweep: SweepConfig, blocks: Sequence[Block], folder: AnyPat
     lines = []
     for i, block in enumerate(blocks):
         directory = workdir.block_directory(folder, i)
-        wanted = resume.schedule_of(sweep, block).checkpoints
-        if steps := resume.lost_checkpoints(wanted, resume.read(directory, sweep.keep)):
+        if not (disk := resume.read(directory, sweep.keep)).states:
+            continue
+        if steps := resume.lost_checkpoints(resume.schedule_of(sweep, block).checkpoints, disk):
             shown = ", ".join(map(str, steps[:5]))
             more = f" and {len(steps) - 5} more" if len(steps) > 5 else ""
             lines.append(
