@@ -11,6 +11,7 @@ from programs import initial, network_of, program
 from grokjax.core import parts
 from grokjax.measures import select, spectra
 from grokjax.measures.from_params import measures_of, progress_measures
+from grokjax.measures.network import Network
 from grokjax.measures.paper import progress as paper
 from grokjax.networks import by_name
 from grokjax.tasks.modular import modular
@@ -130,6 +131,32 @@ def test_a_wide_frequency_does_not_change_other_networks_of_a_batch():
     together = jax.jit(jax.vmap(measure))(jax.tree.map(lambda *x: jnp.stack(x), *several))
     for i, network in enumerate(several):
         np.testing.assert_allclose(together[i], measure(network), rtol=2e-5)
+
+
+def test_padding_changes_no_measure_of_an_even_modulus():
+    p, size = 12, 17
+    params = initial(0, program(p=p), init_scale=2.0)
+    data = modular(p, 0.4, seed=1)
+    own = progress_measures(params, data, [2, 6])
+    key = jnp.isin(jnp.arange(1, size // 2 + 1), jnp.array([2, 6]))
+    padded = measured_padded(params, data, size, key, "paper")
+    assert padded.keys() == own.keys()
+    for name, small in own.items():
+        large = padded[name][tuple(map(slice, small.shape))]
+        np.testing.assert_allclose(large, small, rtol=2e-5, atol=2e-5, err_msg=name)
+
+
+def measured_padded(params, data, size, key, *families):
+    """Measures of a network in the arrays of a larger modulus."""
+    large = program(p=size)
+    params, data = by_name.pad(params, large), programs.padded(data, size)
+
+    @jax.jit
+    def measure(params, data):
+        network = Network(params, data, large, given={"key_frequency": key})
+        return {part.name: part.function(network) for part in select.select(families, large)}
+
+    return measure(params, data)
 
 
 @pytest.mark.parametrize("p", [59, 48])
