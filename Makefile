@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 CONFIG ?= sweeps/quickstart.py
 TINY = --config.modulus=7 --config.d_model=8 --config.num_heads=2 --config.d_mlp=16 --config.steps=100
 
-.PHONY: sweep test test-all lint format docs package bench clean
+.PHONY: sweep test test-all lint format docs package mutants torture bench clean
 
 # Train, measure and plot: make sweep CONFIG=sweeps/weight_decay.py ARGS="--config.steps=5000"
 sweep: $(VENV)/ready
@@ -40,7 +40,11 @@ package: $(VENV)/ready-dev
 	  bin/grokjax sweep --config quickstart $(TINY) && bin/grokjax report runs/quickstart && \
 	  bin/python -m grokjax.sweep --config sweeps/weight_decay.py --help >help.txt
 
-# Kills, damage, full disks, two processes: counts of what became of each
+# Deliberate faults, which the tests must find.
+mutants: $(VENV)/ready-dev
+	$(BIN)/python -m tests.mutants $(ARGS)
+
+# Kills, damage, full disks, two processes: counts of outcomes.
 torture: $(VENV)/ready-dev
 	$(BIN)/python -m tests.torture $(ARGS)
 
