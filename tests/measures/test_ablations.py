@@ -85,6 +85,7 @@ def test_removing_one_frequency_leaves_the_others(algorithm, name):
     close(without_other, loss(AMPLITUDES), 5e-3)
 
 
+@pytest.mark.slow
 def test_linear_neurons_are_their_own_polynomials():
     values = analysed(periodic_neurons(P, CLUSTERS, HEADS, strength=0.3), CLUSTERS)
     for name in ("neurons_as_polynomials", "key_blocks_only", "attention_linearised"):
