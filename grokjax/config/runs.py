@@ -22,9 +22,16 @@ parts.common(
         None, "seed of data, splits and batches", low=0, follows="seed", traced=True, static=False
     ),
 )
-parts.common("task", task=setting("modular", "the task", part="task"))
-parts.common("optimizer", optimizer=setting("adamw", "the optimiser", part="optimizer"))
-parts.common("network", network=setting("transformer", "the network", part="network"))
+
+
+def _declare_parts_of_a_run() -> None:
+    parts.common("task", task=setting("modular", "the task", part="task"))
+    parts.common("optimizer", optimizer=setting("adamw", "the optimiser", part="optimizer"))
+    parts.common("network", network=setting("transformer", "the network", part="network"))
+
+
+# After the settings of the parts: the order of columns and axes.
+parts.load_on_lookup(_declare_parts_of_a_run)
 
 SEEDS = ("seed", "init_seed", "split_seed")
 ALWAYS = (

@@ -79,7 +79,7 @@ def _load() -> None:
     if _to_load:
         with _loading:
             while _to_load:
-                _to_load.pop()()
+                _to_load.pop(0)()
 
 
 FROM_A_FILE = "load custom parts with --config FILE, or import the file that defines them"
