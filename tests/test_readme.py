@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from test_notebooks import SIZES as SIZES_OF
-from test_notebooks import SMALL
-from test_own_parts import command
-from test_trackers import stand_in
 
 import grokjax
 from grokjax.cli.arguments import main
 from grokjax.cli.config_file import read_sweep, run_file
 from grokjax.storage import datasets
+from tests.runner.test_trackers import stand_in
+from tests.test_notebooks import SIZES as SIZES_OF
+from tests.test_notebooks import SMALL
+from tests.test_own_parts import command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

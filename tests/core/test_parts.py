@@ -127,7 +127,8 @@ def test_parts_of_two_kinds_may_share_a_name_but_no_setting():
     parts.loss("novel", slope=setting(1.0, "of the loss"))(function)
     again = parts.network("novel", width=setting(4, "hidden units"))
     message = message_of(again, function)
-    assert "task 'novel' already has a setting novel.width" in message and "rename the network" in message
+    assert "task 'novel' already has a setting novel.width" in message
+    assert "rename the network" in message
     parts.task("novel", width=setting(5, "of the input"))(function)
 
 

@@ -22,7 +22,7 @@ from grokjax.results.workdir import measures_path
 from grokjax.runner.analysis import analyze
 from grokjax.storage import datasets
 from grokjax.training import blocks
-from tests.results.test_sweep import scores_of
+from tests.results.test_open_sweep import scores_of
 
 # --- Custom measures ------------------------------------------------------------------------------
 
