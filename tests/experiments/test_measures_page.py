@@ -22,7 +22,7 @@ def measures():
     return [part for part in parts.all_of("measure") if part.builtin]
 
 
-def test_committed_page_has_the_current_definition_of_every_measure_and_summary(
+def test_committed_page_has_the_current_definition_of_every_part(
     committed, measures
 ):
     for part in measures:
