@@ -22,9 +22,7 @@ def measures():
     return [part for part in parts.all_of("measure") if part.builtin]
 
 
-def test_committed_page_has_the_current_definition_of_every_part(
-    committed, measures
-):
+def test_committed_page_has_the_current_definition_of_every_part(committed, measures):
     for part in measures:
         rows = [line for line in committed.splitlines() if f"**`{part.name}`**" in line]
         rows = [line for line in rows if page.escaped(part.definition) in line]
