@@ -37,6 +37,7 @@ def test_outputs_are_kept_and_hold_no_error(path):
     assert pictures and "/home" not in path.read_text() and "Traceback" not in path.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_cell_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

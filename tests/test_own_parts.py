@@ -13,6 +13,8 @@ from grokjax.cli.config_file import run_file
 from grokjax.results.workdir import measures_path
 from grokjax.storage import datasets
 
+pytestmark = pytest.mark.slow
+
 PARITY = Path(__file__).parents[1] / "sweeps" / "parity.py"
 TINY = (
     "--config.modulus=7 --config.train_fraction=0.6 --config.d_model=8 --config.num_heads=2 "

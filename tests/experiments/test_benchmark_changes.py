@@ -30,6 +30,7 @@ def usual():
     return training_of(changes.AS_IT_IS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_change_makes_another_program_and_the_same_weights(usual, name):
     text, weights = training_of(name)

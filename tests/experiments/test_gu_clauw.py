@@ -63,6 +63,7 @@ def test_paper_preset_is_the_published_network():
     assert {clauw.name_of({"optimizer": "adamw"} | row) for row in rows} >= set(clauw.ORDER)
 
 
+@pytest.mark.slow
 def test_removed_neurons_stay_out_while_others_train(tmp_path):
     config, _ = clauw.paper()
     config.modulus, config.d_mlp, config.steps = 7, 12, 40

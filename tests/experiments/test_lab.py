@@ -136,6 +136,7 @@ def figures_are_held_to_their_record(experiment, folder, monkeypatch):
     assert len(faults) == 2 and "old.png" in faults[0] and "curves.png" in faults[1]
 
 
+@pytest.mark.slow
 def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lab, "set_up_jax", lambda writing: None)
     monkeypatch.chdir(tmp_path)

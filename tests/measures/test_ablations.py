@@ -52,6 +52,7 @@ UNIFORM = (
 ).split()
 
 
+@pytest.mark.slow
 def test_ablating_what_the_algorithm_does_not_use_costs_nothing(algorithm):
     for name in UNCHANGED:
         close(algorithm[f"loss_{name}"], loss(AMPLITUDES), 5e-3, name)

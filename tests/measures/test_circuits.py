@@ -32,6 +32,7 @@ def margins(logits, labels):
     return correct - others.max(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation, sign", [("add", 1), ("subtract", -1)])
 def test_efficiency_is_of_the_projection_on_all_waves_of_the_sum_and_the_class(operation, sign):
     """Waves as explicit [p p p] arrays and projection by inner products, in float64."""
@@ -54,6 +55,7 @@ def test_efficiency_is_of_the_projection_on_all_waves_of_the_sum_and_the_class(o
     np.testing.assert_allclose(result, np.array(expected) / norm(params), rtol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation, power", [("relu", 2), ("quadratic", 3)])
 def test_the_normalized_margin_does_not_change_with_the_scale_of_the_weights(activation, power):
     run = MLP.replace(activation=activation)

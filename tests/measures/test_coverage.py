@@ -39,6 +39,7 @@ def test_it_is_the_least_distance_over_all_training_pairs(operation, wrapped):
     assert (expected[train] == 0).all() and (expected[~train] > 0).all()
 
 
+@pytest.mark.slow
 def test_measures_of_it_are_over_the_test_pairs():
     p = 13
     data = modular(p, 0.3, held_out="square", held_out_size=7)

@@ -36,6 +36,7 @@ def test_a_repeated_eigenvalue_ends_the_first_space_and_not_the_search(eigenvalu
     np.testing.assert_allclose(result.values, sorted(eigenvalues), atol=5e-6)
 
 
+@pytest.mark.slow
 def test_the_ends_of_a_large_spectrum_are_found_in_thirty_steps_and_the_error_is_a_bound():
     bulk = np.random.default_rng(0).normal(scale=0.05, size=400)
     matrix = symmetric([*bulk, 4.0, 2.5, -1.0])
@@ -61,6 +62,7 @@ def test_the_trace_is_exact_for_a_diagonal_and_within_its_error_for_any():
     np.testing.assert_allclose(made[:, 1].mean(), spread, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_a_network_has_the_eigenvalues_of_its_hessian():
     """Against a float64 Hessian, differentiated entry by entry and given to LAPACK."""
     params = weights(MLP)
@@ -96,6 +98,7 @@ def test_the_product_with_the_hessian_is_that_of_the_training_loss():
     np.testing.assert_allclose(loss_on_rows, jax.jit(whole.loss)(params), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "run, matrix",
     [

@@ -32,6 +32,7 @@ SIGNED = (
 ).split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["subtract", "multiply"])
 def test_padding_changes_no_measure_of_differences_and_products(operation):
     own, large = program(p=11), program(p=13)

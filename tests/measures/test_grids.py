@@ -9,6 +9,7 @@ def maps(p, count=3):
     return np.random.default_rng(p).normal(size=(count, p, p)).astype(np.float32) + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [7, 12, 31])
 def test_terms_are_entries_of_the_2d_transform(p):
     x = maps(p)

@@ -208,6 +208,7 @@ def of_network(kind, names, p=13, d_mlp=24):
     return measure(params), neurons[:, data.splits["train"][..., 0]]
 
 
+@pytest.mark.slow
 def test_measures_are_of_the_living_neurons_on_training_pairs():
     values, neurons = of_network("transformer", (*WHOLE, "o_information_tied_by_order"))
     living = np.ptp(neurons, axis=1) > 0
@@ -219,6 +220,7 @@ def test_measures_are_of_the_living_neurons_on_training_pairs():
     np.testing.assert_allclose(values["o_information_tied_by_order"], ordered, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_redundancy_and_synergy_are_of_the_unions_of_ten_clusters():
     values, neurons = of_network("mlp", UNIONS)
     x = neurons[np.ptp(neurons, axis=1) > 0]

@@ -29,6 +29,7 @@ def jacobian(run, params, rows):
         return jax.device_get(jax.jit(jax.jacobian(logits))(flat))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [MLP, RUN.replace(d_mlp=6)], ids=["mlp", "transformer"])
 def test_kernels_alignments_and_distance_are_those_of_a_float64_jacobian(run, monkeypatch):
     """With the signs that the measure draws."""

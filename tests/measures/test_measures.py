@@ -76,6 +76,7 @@ def float64_measures(logits, data, keys):
     }
 
 
+@pytest.mark.slow
 def test_tied_logits_count_as_wrong():
     data = modular(13, 0.4)
     params = jax.tree.map(np.zeros_like, initial(0, program(p=13)))
@@ -98,6 +99,7 @@ def numpy_gini(x):
     return np.abs(x[:, None] - x[None, :]).mean() / (2 * x.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["add", "subtract", "x2_xy_y2"])
 @pytest.mark.parametrize("p", [13, 12])
 def test_losses_and_coefficients_agree_with_a_float64_projection(p, operation):
@@ -111,6 +113,7 @@ def test_losses_and_coefficients_agree_with_a_float64_projection(p, operation):
         np.testing.assert_allclose(getattr(measured, name), value, rtol=2e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("amplitude", [28.0, 45.0])
 def test_excluded_loss_is_accurate_for_any_amplitude_of_a_frequency(amplitude):
     """Below and above the spread up to which exponentials are multiplied; in nats, 56 and 90."""
@@ -123,6 +126,7 @@ def test_excluded_loss_is_accurate_for_any_amplitude_of_a_frequency(amplitude):
     np.testing.assert_allclose(measured.excluded_loss_by_frequency, expected, rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_wide_frequency_does_not_change_other_networks_of_a_batch():
     p = 13
     several = [waves_of_the_sum(p, {3: amplitude, 5: 4.0}) for amplitude in (2.0, 45.0, 8.0)]
@@ -133,6 +137,7 @@ def test_a_wide_frequency_does_not_change_other_networks_of_a_batch():
         np.testing.assert_allclose(together[i], measure(network), rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_padding_changes_no_measure_of_an_even_modulus():
     p, size = 12, 17
     params = initial(0, program(p=p), init_scale=2.0)
@@ -159,6 +164,7 @@ def measured_padded(params, data, size, key, *families):
     return measure(params, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [59, 48])
 def test_the_frequencies_of_hand_built_weights_are_recovered(p):
     amplitudes = {10: 9.0, 13: 8.0, 17: 7.0, 20: 6.0}
@@ -173,6 +179,7 @@ def test_the_frequencies_of_hand_built_weights_are_recovered(p):
     np.testing.assert_allclose(measured.cos_coefficient / np.sqrt(p**3 / 2), expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_published_network_has_its_published_measures(reference):
     name = "wd_10-1_mod_addition_loss_curve"
     expected = json.loads((reference / f"{name}.json").read_text())
@@ -220,6 +227,7 @@ def _published(arrays):
     return jax.tree.map(lambda x: np.asarray(x, np.float32), params)
 
 
+@pytest.mark.slow
 def test_leading_axes_are_kept_and_give_each_network_its_own_measures():
     data = modular(7, 0.5, seed=3)
     several = [initial(i, program()) for i in range(6)]
@@ -277,6 +285,7 @@ def test_key_frequencies_have_a_margin_and_a_share(p):
     np.testing.assert_allclose(every.key_share_of_neuron_logit_map, 1.0, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_sine_of_half_the_modulus_does_not_exist():
     for p, missing in ((12, 1), (13, 0)):
         values = progress_measures(initial(0, program(p=p)), modular(p, 0.4))

@@ -11,6 +11,8 @@ from grokjax.measures.from_params import measures_of, mechanism
 from grokjax.networks import interop
 from grokjax.tasks.modular import modular
 
+pytestmark = pytest.mark.slow
+
 OTHERS = "loss_without_other_frequency_logit_block"
 NAME = "wd_10-1_mod_addition_loss_curve"
 

@@ -42,6 +42,7 @@ def periodic(request):
 # --- Neurons --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_neurons_have_the_frequency_they_were_built_with(periodic):
     shares = periodic[1].once(neurons.neuron_shares)
     best, largest = neurons.best_frequency(shares), np.max(shares, -1)
@@ -93,6 +94,7 @@ def test_the_span_of_the_readouts_holds_all_of_w_l(waves):
     close(W_L @ projector, W_L, atol=1e-4 * np.abs(W_L).max())
 
 
+@pytest.mark.slow
 def test_directions_that_depend_on_each_other_count_once():
     # Width 4 leaves W_L with rank 4, though 7 frequencies have 14 directions.
     W_L = spectra.neuron_logit_map(initial(0, program(d_model=4, num_heads=1, p=15)))
@@ -102,6 +104,7 @@ def test_directions_that_depend_on_each_other_count_once():
 # --- Logits ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_spectrum_of_the_logits_has_four_components_for_each_frequency(waves):
     p, network = waves
     spectrum = np.asarray(logit_fits.spectrum(network.once(logit_fits.logits), p))
@@ -124,6 +127,7 @@ def test_several_waves_interfere_only_at_0():
 # --- Attention ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_sigmoid_of_every_head_is_recovered(periodic):
     p, network = periodic
     to_first = network.trace.attention[:, 0]

@@ -31,12 +31,14 @@ def test_logits_and_gradients_are_the_models_in_float64(deep, assert_trees_close
         assert all(np.any(x != 0) for x in jax.tree.leaves(tables))
 
 
+@pytest.mark.slow
 @at_every_depth
 def test_logits_and_gradients_are_the_models_in_float32(deep, assert_trees_close):
     weights = random_weights(P + 1, P * P)
     assert_trees_close(*both_forms(random_params(deep), all_pairs(P), weights, deep), 2e-5)
 
 
+@pytest.mark.slow
 def test_logits_and_gradients_at_the_papers_sizes(assert_trees_close):
     paper, tokens = program(**programs.PAPER, p=113, num_layers=2), all_pairs(113)[::211]
     params, weights = random_params(paper, 0.1), random_weights(114, len(tokens))
@@ -44,6 +46,7 @@ def test_logits_and_gradients_at_the_papers_sizes(assert_trees_close):
         assert_trees_close(*both_forms(in_float64(params), tokens, weights, paper), 1e-11)
 
 
+@pytest.mark.slow
 def test_padding_the_vocabulary_changes_neither_logits_nor_gradients(assert_trees_close):
     deep, large = DEPTHS[0], program(p=P + 3, num_layers=2, activation="gelu")
     params, weights = random_params(deep), random_weights(P + 1, P * P)
@@ -55,6 +58,7 @@ def test_padding_the_vocabulary_changes_neither_logits_nor_gradients(assert_tree
     assert_trees_close(gradients, by_name.pad(own, large), 1e-5)
 
 
+@pytest.mark.slow
 @at_every_depth
 def test_a_trace_is_that_of_the_plain_form(deep, assert_trees_close):
     data, params = modular(P, 0.67), random_params(deep)
@@ -65,10 +69,12 @@ def test_a_trace_is_that_of_the_plain_form(deep, assert_trees_close):
     assert_trees_close(found, expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_products_with_the_hessian_are_those_of_the_model():
     assert_hessians_multiply_alike(random_params(DEPTHS[0]), all_pairs(P), DEPTHS[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", [(), ("dropout",)], ids=["tables", "plain form"])
 def test_the_form_of_a_deep_program_gives_the_models_logits(on):
     deep, tokens, data = program(p=P, num_layers=2, on=on), all_pairs(P), modular(P, 0.67)

@@ -48,6 +48,7 @@ def pairs_far_from_every_kink(params, p):
     return clear
 
 
+@pytest.mark.slow
 def test_tables_give_the_models_logits_and_gradients_in_float64(params, assert_trees_close):
     with jax.enable_x64(True):
         weights = random_weights(P + 1, P * P)
@@ -131,6 +132,7 @@ def test_every_parameter_receives_a_gradient():
     assert all(np.any(x != 0) for x in jax.tree.leaves(gradients))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [P, P + 3])
 def test_a_trace_is_the_models_forward_pass_over_the_grid(params, size):
     large, num_tokens = program(p=size), size + 1
@@ -182,5 +184,6 @@ def test_the_plain_form_gives_the_same_trace_as_the_tables(assert_trees_close):
     assert_trees_close(tables, plain, 1e-5)
 
 
+@pytest.mark.slow
 def test_products_with_the_hessian_are_those_of_the_model():
     assert_hessians_multiply_alike(random_params(GELU), all_pairs(P), GELU)

@@ -147,6 +147,7 @@ def saved(state, path, wrapper=None, **beside):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_file_of_each_layout_loads_with_the_same_logits(layout, layers, tmp_path):

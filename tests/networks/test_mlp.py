@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import pytest
 
 from grokjax.config.sweep import RunConfig
 from grokjax.networks import by_name
@@ -54,6 +55,7 @@ def test_padded_it_gives_the_same_logits_and_zeros_behind():
     jax.tree.map(np.testing.assert_array_equal, by_name.unpad(padded, own), params)
 
 
+@pytest.mark.slow
 def test_it_trains_padded_as_it_does_at_its_own_size():
     larger = RUN.replace(modulus=11, train_fraction=0.3)
 

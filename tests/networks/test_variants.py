@@ -77,6 +77,7 @@ def gelu(z):
     return 0.5 * z * (1 + erf(z / np.sqrt(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
 def test_logits_are_those_written_out_in_float64(changes):
     run = SMALL.replace(**changes)
@@ -174,6 +175,7 @@ def test_padded_they_give_the_same_logits():
     np.testing.assert_allclose(of_padded[:8], logits, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_they_train_beside_each_other_and_apart_from_others():
     run = SMALL.replace(**CHANGES["all"], steps=60, learning_rate=0.01)
     runs = [run, run.replace(seed=1), SMALL]

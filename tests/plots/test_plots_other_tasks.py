@@ -194,6 +194,7 @@ def test_a_run_that_never_grokked_is_above_all_that_did(known):
     assert heights == [1.05] * 4 and "4,000" in texts(figure)
 
 
+@pytest.mark.slow
 def test_each_task_of_a_sweep_has_its_own_figures():
     paper = sweep(steps=range(0, 40_001, 800), seed=(0, 1), never={0, 1})
     other = other_task(steps=range(0, 40_001, 800))

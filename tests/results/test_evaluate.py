@@ -24,6 +24,8 @@ from grokjax.storage import datasets
 from grokjax.training import blocks
 from tests.results.test_open_sweep import scores_of
 
+pytestmark = pytest.mark.slow
+
 # --- Custom measures ------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ def scores_of(config, params):
     return scores(params, hyper, data, blocks.program_of(config))
 
 
+@pytest.mark.slow
 def test_each_row_of_interleaved_programs_is_that_run_trained_by_hand(sweep, assert_trees_close):
     assert [block.indices for block in sweep.blocks] == [(0, 2), (1, 3)]
     assert [block.program.loss.name for block in sweep.blocks] == ["exact", "low_precision"]
@@ -64,6 +65,7 @@ def test_a_frame_has_a_row_for_every_run_and_step_with_a_number(sweep):
 # --- Selections -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_selection_is_a_sweep_of_some_of_its_runs(sweep):
     some = sweep.sel(operation="subtract")
     assert list(some.runs.index) == [0, 2] and "2 of 4 runs" in repr(some)
@@ -150,6 +152,7 @@ def test_no_workdir_or_one_twice_raises_config_error(folder):
         grokjax.open_sweep([folder, folder])
 
 
+@pytest.mark.slow
 def test_a_sweep_over_tasks_is_one_dataset(tmp_path):
     small = {"d_model": 8, "num_heads": 2, "steps": 20}
     runs = (

@@ -47,6 +47,7 @@ def flip(path, at=0.5):
 # --- Lost files are made again --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lost",
     [

@@ -93,6 +93,7 @@ def trained(tmp_path_factory):
     return sweep, costs, folder, lines
 
 
+@pytest.mark.slow
 def test_costs_are_measured_and_printed_by_stage(trained):
     _, costs, _, lines = trained
     assert costs.compile >= 0 and costs.per_work > 0 and costs.per_measure > 0
@@ -169,6 +170,7 @@ def test_suggested_checkpoint_every_fits_the_disk(monkeypatch, tmp_path):
     assert not disk.fits and "does not fit; fewer runs" in console.disk_line(sweep, disk)
 
 
+@pytest.mark.slow
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runner, "set_up_jax", lambda writing: writes.append(writing))

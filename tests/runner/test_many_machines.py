@@ -64,6 +64,7 @@ def test_second_process_fails_and_names_the_first(tmp_path):
     assert not (tmp_path / "sweep" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_blocks_of_others_are_taken_over_when_they_give_them_up(whole, tmp_path, monkeypatch):
     folder, waits = tmp_path / "sweep", []
     others = Claims(folder).__enter__()

@@ -34,6 +34,7 @@ def trained(folder, **axes):
 # --- Growth ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "growth"),
     [

@@ -157,6 +157,7 @@ def test_folder_without_a_sweep_is_refused(tmp_path):
 # --- Interrupted and resumed ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 21])
 def test_sweep_stopped_by_a_signal_ends_with_the_same_bits(whole, tmp_path, monkeypatch, step):
     kill_once(monkeypatch, workers.Lane, "advance", lambda lane: lane.reached >= step)
@@ -239,6 +240,7 @@ def stopped_by_rule(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_rule_ends_a_run_and_changes_nothing_else(stopped_by_rule, tmp_path):
     train(falling_sweep(), tmp_path)
     whole, stopped = grokjax.open_sweep(tmp_path), grokjax.open_sweep(stopped_by_rule)
@@ -319,6 +321,7 @@ def test_bits_of_a_run_depend_on_its_own_configuration_alone(tmp_path, monkeypat
 # --- Measures alone -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_measures_taken_while_training_are_those_of_the_checkpoints(finished, tmp_path):
     train(tiny_sweep().replace(keep="measures"), tmp_path)
     kept, whole = grokjax.open_sweep(tmp_path), grokjax.open_sweep(finished[0])

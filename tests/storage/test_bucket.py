@@ -54,6 +54,7 @@ def finished(store, trained, folder):
     return folder
 
 
+@pytest.mark.slow
 def test_a_sweep_has_the_bits_of_one_on_a_disk(whole, trained, finished, store, capsys):
     assert "needed, in a bucket" in trained[0] and f"{finished}/measures.nc" in trained[0]
     assert_same(contents(finished), whole)
@@ -80,6 +81,7 @@ def test_figures_are_drawn_into_a_bucket(folder, monkeypatch):
     assert path.parent.names() == ["empty.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["blocks/0/trajectory/20", "blocks/1/resume"])
 def test_an_interrupted_sweep_continues_with_the_same_bits(whole, folder, monkeypatch, at):
     original, left = buckets.BucketPath.write, [1]
@@ -152,6 +154,7 @@ def test_a_workdir_in_use_is_refused_with_its_holder(folder):
             train(SWEEP, folder)
 
 
+@pytest.mark.slow
 def test_shards_are_read_as_one_sweep(folder, whole):
     for i in (1, 2):
         train(SWEEP, f"{folder}-{i}-of-2", shard=(i, 2))

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from grokjax.config.sweep import RunConfig
 from grokjax.tasks import minibatches
@@ -62,6 +63,7 @@ def trained(runs, place=0):
     return jax.device_get(jax.tree.map(lambda x: x[place], state.params))
 
 
+@pytest.mark.slow
 def test_updates_are_those_on_the_rows_of_each_step():
     """Trained step by step with the batches given in turn."""
     from grokjax.training import update
@@ -82,6 +84,7 @@ def test_updates_are_those_on_the_rows_of_each_step():
     assert np.abs(moved - jax.tree.leaves(found)[0]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_as_many_as_there_are_is_the_full_batch():
     for x, y in zip(
         *map(jax.tree.leaves, (trained([RUN.replace(batch_size=500)]), trained([RUN]))), strict=True
@@ -89,6 +92,7 @@ def test_as_many_as_there_are_is_the_full_batch():
         np.testing.assert_allclose(x, y, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_depend_on_what_shares_its_block():
     run = RUN.replace(batch_size=8)
     other = run.replace(seed=3, train_fraction=0.9)

@@ -48,6 +48,7 @@ def test_sums_are_sums(digits):
     np.testing.assert_allclose(weights, 1 / (400 * (digits + 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length, subsequence, repeats", [(85, 16, 3), (25, 8, 3), (21, 5, 2)])
 def test_copies_are_copies_one_in_each_part(length, subsequence, repeats):
     made = sequences(jax.random.key(1), 300, length, subsequence, repeats, 128)
@@ -75,6 +76,7 @@ def test_a_subsequence_that_does_not_fit_is_refused():
     assert own(COPIES, subsequence=8)
 
 
+@pytest.mark.slow
 @each_task
 def test_fresh_batches_differ_by_step_and_seed_and_are_not_what_is_scored(run):
     first, second = drawn(run), drawn(run, 1)
@@ -87,6 +89,7 @@ def test_fresh_batches_differ_by_step_and_seed_and_are_not_what_is_scored(run):
     assert not np.array_equal(data.tokens[: len(first.tokens)], first.tokens[: len(data.tokens)])
 
 
+@pytest.mark.slow
 @each_task
 def test_a_finite_set_is_trained_on_whole_or_in_parts_and_not_scored_on_as_a_test(run):
     whole = own(run, num_sequences=40, finite_batch=0)

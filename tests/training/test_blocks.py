@@ -179,6 +179,7 @@ def test_the_planned_number_of_examples_is_the_number_there_are(fraction):
 # --- Training -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_trains_side_by_side_as_it_does_alone():
     """In float64, over updates in which the training loss falls a hundredfold."""
     run = SMALL.replace(modulus=59, train_fraction=0.05, learning_rate=1e-2, seed=3, steps=200)
@@ -191,6 +192,7 @@ def test_a_run_trains_side_by_side_as_it_does_alone():
     np.testing.assert_allclose(among_three, alone, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_trains_padded_as_it_does_at_its_own_size():
     """In float64: in float32 training itself enlarges rounding, to 1 % of the loss in 200 steps."""
     run = SMALL.replace(modulus=59, train_fraction=0.1, learning_rate=1e-2, steps=200)
@@ -213,6 +215,7 @@ def test_initial_weights_depend_on_the_runs_own_seed_and_size_alone():
         )
 
 
+@pytest.mark.slow
 def test_runs_apart_give_what_runs_side_by_side_give(assert_trees_close):
     apart, side_by_side = trained_apart(MIXED, 30), mixed_after(30)
     for i in range(6):
@@ -305,6 +308,7 @@ def test_weights_follow_the_init_seed_and_the_split_the_split_seed():
         assert same_bits(params[i], one_run(blocks.initial_states(block_of(apart)).params, 0))
 
 
+@pytest.mark.slow
 def test_the_seed_itself_is_that_of_dropout_alone():
     runs = small_runs(seed=(2, 1), init_seed=(None, 2), split_seed=(None, 2))
     block = block_of(*runs)
@@ -436,6 +440,7 @@ def test_what_is_drawn_is_not_what_is_scored():
     assert len(set(fresh)) == 16 and len(scored & set(fresh)) < 2
 
 
+@pytest.mark.slow
 def test_two_stretches_on_drawn_batches_are_one_of_twice_the_length_bit_for_bit():
     block = block_of(DRAWING, DRAWING.replace(seed=1), DRAWING.replace(split_seed=1))
     trainer, data = blocks.trainer(block), blocks.block_data(block)
@@ -450,6 +455,7 @@ def test_two_stretches_on_drawn_batches_are_one_of_twice_the_length_bit_for_bit(
     assert same_bits(one_run(start.params, 0), one_run(start.params, 2))  # one init_seed
 
 
+@pytest.mark.slow
 def test_a_run_that_draws_trains_among_others_as_by_hand(assert_trees_close):
     runs = (DRAWING, DRAWING.replace(seed=3, weight_decay=0.1))
     block = block_of(*runs)
@@ -477,6 +483,7 @@ def test_on_a_cpu_every_run_is_a_lane_of_its_own_sizes():
         assert lane.runs == (run,) and lane.program == program_of(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "run", [RunConfig(network="mlp", modulus=7, train_fraction=0.5), DRAWING], ids=["kept", "drawn"]
 )

@@ -33,6 +33,7 @@ def test_training_asks_an_accelerator_for_nothing_slow(platform):
     assert train.count("tf.aliasing_output") + train.count("jax.buffer_donor") == state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "asked_for"),
     [

@@ -67,6 +67,7 @@ def test_singular_values_of_an_update_are_about_one():
     assert 0.5 < values.min() and values.max() < 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adam", "muon"])
 def test_hyperparameters_may_differ_between_the_runs_of_a_program(name):
     momentum = {"muon.momentum": 0.5} if name == "muon" else {"adam.eps": 1e-4}

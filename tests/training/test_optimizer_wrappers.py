@@ -73,6 +73,7 @@ def test_the_total_norm_stays_what_it_was_at_the_start():
     assert abs(norm(updated(params, grads)[-1]) / start - 1) > 1e-3
 
 
+@pytest.mark.slow
 def test_in_a_run_it_is_the_norm_of_its_own_initial_weights():
     base = RunConfig(optimizer="constant_norm", modulus=7, steps=50, d_model=8, num_heads=2)
     runs = [base.replace(d_mlp=8, init_scale=scale) for scale in (1.0, 3.0)]

@@ -65,6 +65,7 @@ def first_gradient(program, params=None, batch=EXAMPLES, **changes):
     return jax.tree.map(lambda x: x / (1 - program.betas[0]), optax.tree.get(state.opt_state, "mu"))
 
 
+@pytest.mark.slow
 def test_training_memorises_the_training_set():
     rates = hyper()
     before = start(rates)
@@ -130,6 +131,7 @@ def test_stretches_of_any_length_give_the_same_bits():
     assert_equal(state, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [0, 8, 9])
 def test_an_inner_loop_makes_as_many_updates_as_none(num_steps, assert_trees_close):
     """Also where it would go beyond the last of the call, beyond a run's end or a divergence."""
@@ -148,6 +150,7 @@ def test_an_inner_loop_makes_as_many_updates_as_none(num_steps, assert_trees_clo
     assert_trees_close(one_of(nested.params, slice(3)), one_of(plain.params, slice(3)), 1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_stops_at_its_own_number_of_steps():
     hypers = [hyper(steps=steps) for steps in (4, 9, 0)]
     states = train_together(started_together(stacked(*hypers)), stacked(*hypers), 9)
@@ -202,6 +205,7 @@ def test_padded_examples_change_nothing(assert_trees_close):
     )
 
 
+@pytest.mark.slow
 def test_an_l1_penalty_adds_the_sign_of_every_parameter_to_the_gradient():
     """The sign of zero is zero: weights that are only padding must stay zero."""
     penalized, l1, params = program(p=P, on=["l1"]), 0.25, random_params(PLAIN)
@@ -222,6 +226,7 @@ def test_an_l1_penalty_or_dropout_of_zero_changes_nothing(assert_trees_close):
     assert_trees_close(first_gradient(program(p=P, on=["dropout"])), expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_leaves_the_neurons_unchanged_on_average():
     """With W_out at zero the gradient of W_out is linear in the neurons, so it shows them."""
     smooth = program(p=P, activation="gelu", on=["dropout"])  # no neuron is off
@@ -299,6 +304,7 @@ def test_a_low_precision_run_no_longer_sees_the_correct_class_at_small_losses():
     np.testing.assert_allclose(rounded[:, 1:], exact[:, 1:], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_layers_train_in_the_same_trainer():
     deep, rates = program(p=P, num_layers=2), hyper()
     before = start(rates, deep)

@@ -33,6 +33,7 @@ def next_snapshot(workers):
     return event
 
 
+@pytest.mark.slow
 def test_lane_leaves_its_state_at_every_boundary_and_scores_at_some():
     lane, snapshots = lane_of(SMALL), []
     for number, step in enumerate(BOUNDARIES):
@@ -53,6 +54,7 @@ def test_training_on_leaves_a_snapshot_as_it_is():
     assert same_bits(before, jax.device_get(snapshot.state))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [SMALL, DRAWING], ids=["kept", "drawn"])
 def test_halting_anywhere_and_restoring_gives_the_same_bits(run):
     lane, calls, snapshot = lane_of(run), [], None
@@ -77,6 +79,7 @@ def test_lane_continues_from_a_state_between_two_boundaries():
     assert same_bits(advance(lane), last_snapshot(SMALL))
 
 
+@pytest.mark.slow
 def test_ended_runs_are_dropped_once_they_are_half_of_the_lane(assert_trees_close):
     runs = [SMALL.replace(seed=seed) for seed in range(4)]
     lane = lane_of(*runs)
