@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grokjax.networks import fast_one_layer, forward, transformer
+from grokjax.networks import fast_one_layer, fast_tables, forward, transformer
 
 
 def in_float64(params):
@@ -21,7 +21,7 @@ def of_tables(params, tokens, program, drop=None):
     """Logits [v, b] by the faster form that serves the program, and not by the plain one."""
     form = forward.form(program)
     prepared = form.prepare(tokens)
-    assert isinstance(prepared, fast_one_layer.Prepared)
+    assert isinstance(prepared, fast_one_layer.Prepared | fast_tables.Prepared)
     return form.logits(params, prepared, 1, drop=drop)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from experiments import options as command_line
 from experiments.benchmarks import chips, programs, timing
 from experiments.written import save_json
-from grokjax.networks import fast_one_layer, forward, matmul, variants
+from grokjax.networks import fast_one_layer, fast_tables, forward, matmul, variants
 from grokjax.training import blocks, update
 
 AS_IT_IS = "as it is"
@@ -113,6 +113,7 @@ def names_for(platform: str, only: Collection[str] = ()) -> list[str]:
 def applied(name: str) -> ExitStack:
     """A context in which traced programs have the change."""
     stack, change = ExitStack(), changes()[name]
+    stack.enter_context(fast_tables.left_out())  # the changes are to the form of accelerators
     for attribute, value in change.replaced.items():
         stack.enter_context(mock.patch.object(change.module, attribute, value))
     return stack

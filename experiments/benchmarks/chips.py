@@ -27,6 +27,7 @@ from experiments.benchmarks import hlo, programs, timing
 from experiments.written import save_json
 from grokjax.config.sweep import PRECISIONS
 from grokjax.core.errors import ConfigError
+from grokjax.networks import fast_tables
 from grokjax.training import blocks
 
 
@@ -129,7 +130,7 @@ def compiled(name: str, function: Callable, arguments: Any, precision: str) -> j
     """A function of these arguments' shapes compiled for a chip; the first one is donated."""
     sharding = SingleDeviceSharding(device(name))
     shape = lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=sharding)  # noqa: E731
-    with jax.default_matmul_precision(PRECISIONS[precision]):
+    with fast_tables.left_out(), jax.default_matmul_precision(PRECISIONS[precision]):
         traced = jax.jit(function, donate_argnums=0).trace(*jax.tree.map(shape, arguments))
         return traced.lower().compile()
 

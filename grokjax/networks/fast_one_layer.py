@@ -83,7 +83,7 @@ def logits(
     tables = _tables(params, batch.equals)
     values = tables.values - tables.equals_values[:, None]
     scores = tables.scores - tables.equals_scores[:, None]
-    w = _attention_to_pairs(look_up(scores, batch.pairs))
+    w = attention_to_pairs(look_up(scores, batch.pairs))
     mixed = _mix(w, values, batch.pairs)
 
     W_O, mlp, W_U = _W_O(params), params["blocks"]["0"]["mlp"], params["unembed"]["W_U"]
@@ -100,7 +100,7 @@ def logits(
     return over_examples(_matmul(mlp["W_out"], W_U), neurons) + around
 
 
-def _attention_to_pairs(scores: Float[Array, "2 h b"]) -> Float[Array, "2 h b"]:
+def attention_to_pairs(scores: Float[Array, "2 h b"]) -> Float[Array, "2 h b"]:
     """Attention of "=" to two tokens, from scores relative to the score of "=" itself."""
     top = jax.lax.stop_gradient(jnp.maximum(jnp.max(scores, 0), 0))
     exps = jnp.exp(scores - top)

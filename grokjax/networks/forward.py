@@ -8,9 +8,9 @@ from functools import partial
 from typing import NamedTuple
 
 from grokjax.core.types import Data, Params, Program
-from grokjax.networks import by_name, fast_deep, fast_one_layer
+from grokjax.networks import by_name, fast_deep, fast_one_layer, fast_tables
 
-FASTER = (fast_one_layer, fast_deep)
+FASTER = (fast_tables, fast_one_layer, fast_deep)
 """Modules with the same functions in less arithmetic; the first that applies is used."""
 
 

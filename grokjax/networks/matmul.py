@@ -44,6 +44,11 @@ def computed_by(contract: Contract) -> Iterator[None]:
         _contracts.pop()
 
 
+def is_emulated() -> bool:
+    """Whether `computed_by` replaces the products."""
+    return _contracts[-1] is not contract
+
+
 def over_examples(
     weights: Float[Array, "d n"], features: Float[Array, "d b"]
 ) -> Float[Array, "n b"]:
