@@ -45,11 +45,14 @@ def registry(monkeypatch):
 
 @pytest.fixture(autouse=True, scope="module")
 def few_programs():
-    """Compiled programs are dropped before a process has more memory maps than Linux allows it
-    (65,530), which ends it with a segmentation fault."""
+    """Drop compiled programs before a process has more memory maps than Linux allows (65,530),
+    which ends it with a segmentation fault, or a quarter of the memory of a small machine."""
     yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
+    maps, memory = Path("/proc/self/maps"), Path("/proc/self/statm")
+    if not maps.exists():
+        return
+    resident = int(memory.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if maps.read_bytes().count(b"\n") > 25_000 or resident > 6e9:
         jax.clear_caches()
 
 
