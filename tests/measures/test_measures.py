@@ -349,3 +349,10 @@ def test_networks_without_mlps_have_the_measures_that_need_none():
     values = progress_measures(params, modular(7))
     assert {"train_loss", "gini_embedding", "excluded_loss_by_frequency"} <= values.keys()
     assert not {"key_frequency", "restricted_loss", "gini_neuron_logit_map"} & values.keys()
+
+
+def test_logits_by_label_ignore_padded_classes():
+    logits = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32) - 40
+    padded = np.pad(logits, ((0, 3), (0, 0)))  # zeros, far above the logits
+    for own, large in zip(paper._by_label(logits, 7), paper._by_label(padded, 7), strict=True):
+        np.testing.assert_allclose(large[:7], own, rtol=1e-6)

@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 
 from grokjax.core import parts
+from grokjax.measures.paper import phases
 from grokjax.measures.paper.phases import first_step, half_width, phase_ends, running_median
 
 PAPER = (1_400, 9_400, 14_000)
@@ -202,3 +203,8 @@ def test_the_first_step_of_an_accuracy_is_that_of_each_run():
     accuracy = np.array([[0.1, 0.995, 0.2], [0.99, 1.0, 1.0], [0.5, 0.5, np.nan]])
     np.testing.assert_array_equal(first_step(np.arange(3) * 10, accuracy), [10, 0, np.nan])
     assert np.isnan(first_step(np.zeros(0, int), np.zeros((2, 0)))).all()
+
+
+def test_a_loss_that_ends_above_the_limit_falls_for_good_only_there():
+    assert phases._falls_for_good(np.array([5.0, 1.0, 1.0, 5.0]), 2.0, last=3) == 3
+    assert phases._falls_for_good(np.array([5.0, 1.0, 1.0, 5.0]), 2.0, last=2) == 1
