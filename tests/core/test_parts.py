@@ -82,6 +82,12 @@ def test_a_name_may_not_be_taken_twice_from_two_files():
     parts.loss(defined(text, "twice", "/second/parts.py"))  # of another kind
 
 
+def test_a_built_in_part_cannot_be_replaced_from_its_own_file():
+    file = parts.get("operation", "add").file
+    again = defined("def add(a, b, p):\n    return a\n", "add", file)
+    assert "registered twice" in message_of(parts.operation, again)
+
+
 def test_a_built_in_part_cannot_be_replaced():
     with_its_name = defined("def add(a, b, p):\n    return a\n", "add", "/mine/parts.py")
     message = message_of(parts.operation, with_its_name)
