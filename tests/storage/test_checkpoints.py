@@ -177,7 +177,7 @@ def test_the_latest_two_states_are_kept_and_later_ones_replaced(tmp_path, steps,
 
 def test_rewound_steps_are_saved_anew(tmp_path):
     with checkpoints.Writer(tmp_path) as writer:
-        for step in (0, 10, 20):
+        for step in (0, 1, 10, 20):
             writer.save_params(step, make_params(1))
             writer.save_measures(step, {"loss": jnp.zeros(RUNS)})
     with checkpoints.Writer(tmp_path) as writer:
