@@ -22,7 +22,7 @@ from grokjax.runner.run import set_up_jax
 
 
 def trained(folder: Path, steps: list[int], seeds: int, cores: int) -> grokjax.Sweep:
-    """The sweep, trained on so many cores a run, with a checkpoint at each of the steps."""
+    """The sweep, trained on `cores` cores for each run, with a checkpoint at each of the steps."""
     fields = {"modulus": 59, "train_fraction": 0.5, "steps": max(steps)}
     runs = [RunConfig(seed=seed, **fields) for seed in range(seeds)]
     every = int(np.gcd.reduce(steps))

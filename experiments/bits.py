@@ -27,7 +27,7 @@ OTHERS = (
 
 
 def trained(folder: Path, steps: int, others: int) -> list[np.ndarray]:
-    """All numbers of the run, trained with so many others."""
+    """All numbers of the run, trained with `others` other runs."""
     run = {"modulus": 59, "train_fraction": 0.5, "steps": steps}
     runs = [RunConfig(**{**run, **more}) for more in (*OTHERS[:others], {})]
     config = SweepConfig(runs, eval_every=25, checkpoint_every=50, cores_per_run=1)

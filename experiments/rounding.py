@@ -12,7 +12,7 @@ from grokjax.networks.matmul import contract
 
 
 def _rounded(mantissa_bits: int, x, y, axes: tuple[int, int]):
-    """Round both operands to the nearest number of so many mantissa bits; sum in float32."""
+    """Round both operands to the nearest number with fewer mantissa bits; sum in float32."""
     keep = lambda z: jax.lax.reduce_precision(z, 8, mantissa_bits)  # noqa: E731
     return contract(keep(x), keep(y), axes)
 

@@ -36,7 +36,7 @@ def both(
 ) -> tuple[ConfigDict, list[dict[str, Any]]]:
     """Fresh data for as long as in the paper, and finite sets of `counts` sequences for `steps`.
 
-    There is a checkpoint `every` so many steps.
+    There is a checkpoint every `every` steps.
     """
     config, name = fresh(task), f"{task}.num_sequences"
     kinds = [{name: 0, "steps": config.steps}]

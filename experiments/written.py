@@ -23,7 +23,7 @@ def command(name: str, argv: Sequence[str]) -> str:
 def plain(value: Any, digits: int | None = None) -> Any:
     """A value of JSON's types: no NumPy, and None for numbers that are not finite.
 
-    With `digits`, floats are rounded to so many significant digits.
+    With `digits`, floats are rounded to that number of significant digits.
     """
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()

@@ -154,7 +154,7 @@ def text_of(program: jax.stages.Compiled, chip: Chip) -> str:
 def analysis(
     name: str, runs: int = 8, layers: int = 1, precision: str = "float32", text: Path | None = None
 ) -> dict[str, Any]:
-    """Costs of training so many runs side by side on a chip, per run and step."""
+    """Costs of training `runs` runs in parallel on a chip, per run and step."""
     # The text of a TPU's program does not say how often its inner loop runs.
     chip, inner = CHIPS[name], blocks.INNER if name == "h100" else 1
     device(name)  # before anything is compiled for the CPU

@@ -26,7 +26,7 @@ _LIBRARY = re.compile("gemm|matmul")
 
 
 def profile(runs: int, precision: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """Profile so many runs that train side by side."""
+    """Profile runs that train in parallel."""
     training = programs.Training(programs.mainline(runs, **fields), precision)
     program = training.program()
     once = lambda: training.train(STEPS)  # noqa: E731

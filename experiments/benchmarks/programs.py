@@ -59,7 +59,7 @@ class Training:
         return self._of_runs([state.params for state in self.states])
 
     def train(self, steps: int) -> list[jax.Array]:
-        """Train all runs for so many more updates."""
+        """Train all runs for more updates."""
         self.steps += steps
 
         def one(i: int) -> jax.Array:

@@ -235,19 +235,23 @@ def trace(params: Params, data: Data, program: Program) -> Trace:
             for w, x, y, z in zip(weights.swapaxes(0, 1), first, second, third, strict=True)
         )
 
-    def apart(make: Callable[[], Array]) -> Array:
-        # An always-true condition, so that XLA does not fuse this with the reshape that the product
-        # into the classes needs, which would prevent vectorisation on a CPU. Half the time.
-        shape = jax.eval_shape(make)
-        return jax.lax.cond(data.vocabulary > 0, make, lambda: jnp.zeros(shape.shape, shape.dtype))
-
     mlp, W_U, x = params["blocks"]["0"]["mlp"], params["unembed"]["W_U"], tables.equals_residual
     activate, bias = ACTIVATIONS[program.activation], _matmul(x, mlp["W_in"]) + mlp["b_in"]
-    neurons = apart(lambda: activate(through(mlp["W_in"], bias)))
+    neurons = apart(data.vocabulary > 0, lambda: activate(through(mlp["W_in"], bias)))
     out = jnp.tensordot(_matmul(mlp["W_out"], W_U), neurons, (0, 0), precision=EXACT)
-    logits = apart(lambda: out + through(W_U, _matmul(x + mlp["b_out"], W_U)))
+    logits = apart(data.vocabulary > 0, lambda: out + through(W_U, _matmul(x + mlp["b_out"], W_U)))
     residual = through(jnp.eye(len(x)), x)
     return Trace(logits, neurons, weights.swapaxes(0, 1), residual)
+
+
+def apart(condition, make: Callable[[], Array]) -> Array:
+    """make(), compiled as a computation of its own.
+
+    The condition always holds, which the compiler does not know. So it does not fuse the result
+    into its users, which would prevent vectorisation.
+    """
+    shape = jax.eval_shape(make)
+    return jax.lax.cond(condition, make, lambda: jnp.zeros(shape.shape, shape.dtype))
 
 
 def _tables(params: Params, equals: Float[Array, " v"]) -> _Tables:

@@ -10,7 +10,7 @@ computed over segments of examples that share a token, a few segments at a time,
 in the cache.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -224,7 +224,7 @@ def _mixed(weights, tables, row, bias, batch: Prepared):
                 total = total + weight[head][:, None] * own[:, head].at[tokens].get(**_get)
         return total
 
-    return apart(batch.equals >= 0, make)
+    return fast_one_layer.apart(batch.equals >= 0, make)
 
 
 def _mix_forward(weights, tables, row, bias, batch: Prepared):
@@ -266,16 +266,6 @@ def _side(
     of_tables, of_weights = jax.lax.scan(chunk, jnp.zeros_like(tables), chunks)
     of_weights = of_weights.reshape(-1, len(weights))  # [g*r h]
     return of_weights.at[segments.places].get(**_get).T, of_tables
-
-
-def apart(condition: Bool[Array, ""], make: Callable[[], Array]) -> Array:
-    """make(), compiled as a computation of its own.
-
-    The condition always holds, which the compiler does not know. So it does not fuse the result
-    into its users, which would prevent vectorisation.
-    """
-    shape = jax.eval_shape(make)
-    return jax.lax.cond(condition, make, lambda: jnp.zeros(shape.shape, shape.dtype))
 
 
 # --- The product into the classes -----------------------------------------------------------------
