@@ -18,6 +18,7 @@ SECTIONS = {
     "field": "The field's measures",
     "mechanism": "The evidence for the mechanism",
     "variants": "Variants of ablations",
+    "views": "What the explore page draws",
     "general": "Of any task",
     "sequences": "Of tasks of sequences",
 }

@@ -2,7 +2,8 @@
 
 A measure is a registered function of a `Network`, the record of one run at one checkpoint with the
 quantities that several measures share. Its docstring is its definition. A summary is a registered
-function of everything recorded of one run. The built-in measures are in three folders::
+function of everything recorded of one run. The built-in measures are in three folders, and those
+that the explore page draws in the file `views`::
 
     paper      Nanda et al. 2023: progress measures, key frequencies, phases of training
     mechanism  Nanda et al. 2023: the evidence for the Fourier algorithm, and ablations
@@ -18,7 +19,7 @@ A custom measure needs the decorator and a function::
 Options of the decorator::
 
     family    a name that selects several measures: "general", "paper", "mechanism", "variants",
-              "field"
+              "field", "views"
     task      the only task for which the measure is defined; `applies(program)` restricts further
     padded    whether the measure supports arrays larger than the run's vocabulary
     split     the split of the data that the measure needs
@@ -54,3 +55,4 @@ from grokjax.measures.field import precision
 from grokjax.measures.field import ranks
 from grokjax.measures.field import sequences
 from grokjax.measures.field import symmetry
+from grokjax.measures import views
