@@ -126,6 +126,37 @@ class Float64:
                 neurons[mine] = self.fit(neurons[mine], self.block([k]))[0]
         return neurons
 
+    def means_back(self, logits):
+        """Logits with each class's mean over the pairs replaced by the network's own."""
+        return logits - self.mean(logits) + self.mean(self.logits)
+
+    def mlp_products(self):
+        """The neurons' part along the four products of two waves of each key frequency."""
+        fitted = self.fit(self.neurons, self.products(self.keys))[0]
+        return fitted - self.mean(fitted)
+
+    def mlp_before_heads(self):
+        """Logits if the MLP reads the stream before the heads and nothing else goes around it."""
+        before = np.repeat(self.x_equals[:, None], self.p**2, axis=1)
+        return self.after(self.read_out(before)[0], self.attend(self.attention, skip=0.0))
+
+    def without_cluster(self, k, threshold=0.85):
+        """Logits of the neurons as polynomials, means back, without those of one frequency."""
+        mine = (self.neuron_shares.argmax(0) == k - 1) & (self.neuron_shares.max(0) > threshold)
+        return self.means_back(self.W_L @ np.where(mine[:, None], 0, self.polynomials()))
+
+    def shares_about_zero(self):
+        """Share of each head's squared attention to a by the fit through 1/2, and its frequency."""
+        found = []
+        for to_a in self.attention[:, :1]:
+            fits = [
+                self.fit(to_a - 0.5, self.difference(k), constant=False)[0]
+                for k in range(1, self.p // 2 + 1)
+            ]
+            shares = [1 - np.sum((to_a - 0.5 - x) ** 2) / np.sum(to_a**2) for x in fits]
+            found.append((1 + int(np.argmax(shares)), max(shares)))
+        return found
+
     def lines(self, constant=None):
         """The best line through each head's sigmoid of the score difference."""
         difference = self.scores[:, 0] - self.scores[:, 1]
@@ -185,6 +216,10 @@ class Float64:
             "mlp_readout_span_without_skip": span,
             "mlp_readout_null_space": mlp - span + skip,
             "mlp_readout_null_space_without_skip": mlp - span,
+            "mlp_readout_span_products": self.means_back(self.W_L @ self.mlp_products()),
+            "mlp_readout_null_space_products": self.logits - self.W_L @ self.mlp_products(),
+            "neurons_as_polynomials_without_skip": self.means_back(self.W_L @ self.polynomials()),
+            "attention_skip_zero_mlp_before_heads": self.mlp_before_heads(),
             "mlp_skip_zero": mlp + bias,
             "mlp_skip_mean": mlp + self.mean(skip),
         }
@@ -231,6 +266,7 @@ class Float64:
             after = lambda k, rows=rows: self.after(without(self.neurons, rows([k])), self.residual)  # noqa: E731
             found[f"logit_{name}"] = [self.losses(without(self.logits, rows([k]))) for k in ks]
             found[f"neuron_{name}"] = [self.losses(after(k)) for k in ks]
+        found["neuron_cluster"] = [self.losses(self.without_cluster(k)) for k in ks]
         return found
 
     def mean(self, maps):

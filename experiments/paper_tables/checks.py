@@ -4,21 +4,43 @@ Networks differ by their random generator. Frequencies are therefore counted, no
 small loss is compared as a multiple of the network's own loss, which is 2.41e-7 in the paper.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import inf, nextafter
 from typing import Any, NamedTuple
 
 PAPER_LOSS = 2.41e-7
 
 
 class Check(NamedTuple):
-    """A tolerance in words, and a function of a value and of all numbers it belongs to."""
+    """A tolerance: the quantities to compare, and an interval for each.
+
+    Attributes:
+        words: the tolerance in words.
+        quantities: makes them from a value and all numbers that it belongs to; None if the run is
+            too short to tell.
+        bounds: the interval of each.
+        printed: each as the paper has it; empty if the paper has no such number.
+    """
 
     words: str
-    accepts: Callable[[Any, Mapping[str, Any]], bool | None]
+    quantities: Callable[[Any, Mapping[str, Any]], Sequence[float] | None]
+    bounds: Sequence[tuple[float, float]]
+    printed: Sequence[float] = ()
+
+    def of(self, value: Any, numbers: Mapping[str, Any]) -> Sequence[float] | None:
+        """The quantities of a value; None if there is none."""
+        return None if value in (None, {}, []) else self.quantities(value, numbers)
 
     def met(self, value: Any, numbers: Mapping[str, Any]) -> bool | None:
         """Whether a value agrees; None if there is no value, or if the run is too short to tell."""
-        return None if value in (None, {}, []) else self.accepts(value, numbers)
+        found = self.of(value, numbers)
+        return None if found is None else self.holds(found)
+
+    def holds(self, quantities: Sequence[float]) -> bool:
+        """Whether quantities are within the bounds."""
+        pairs = zip(quantities, self.bounds, strict=False)
+        inside = all(low <= x <= high for x, (low, high) in pairs)
+        return len(quantities) == len(self.bounds) and inside
 
 
 def parse(text: str) -> Check:
@@ -46,105 +68,90 @@ def values_of(x: Any) -> list[float]:
     return [y for value in x.values() for y in values_of(value)]
 
 
-def near(paper: float, tolerance: float) -> Check:
-    return Check(f"+- {tolerance:g}", lambda x, _: abs(x - paper) <= tolerance)
+def _first(x: Any, _: Any) -> list[float]:
+    return values_of(x)[:1]
 
 
-def relative(paper: float, tolerance: float) -> Check:
-    accepts = lambda x, _: abs(values_of(x)[0] - paper) <= tolerance * paper  # noqa: E731
-    return Check(f"+- {tolerance:.0%}", accepts)
-
-
-def below(limit: float) -> Check:
-    return Check(f"< {limit:g}", lambda x, _: all(y < limit for y in values_of(x)))
-
-
-def at_least(limit: float) -> Check:
-    return Check(f">= {limit:g}", lambda x, _: x >= limit)
-
-
-def between(low: float, high: float) -> Check:
-    return Check(f"{low:,g} to {high:,g}", lambda x, _: low <= x <= high)
-
-
-def within(paper: float, factor: float) -> Check:
-    accepts = lambda x, _: paper / factor <= values_of(x)[0] <= paper * factor  # noqa: E731
-    return Check(f"within {factor:g}x", accepts)
-
-
-def multiple(paper: float, factor: float = 1.25) -> Check:
-    wanted = paper / PAPER_LOSS
-
-    def accepts(x: Any, numbers: Mapping[str, Any]) -> bool:
-        return wanted / factor <= values_of(x)[0] / numbers["loss"]["all"] <= wanted * factor
-
-    return Check(f"{wanted:.2g} of the loss, within {factor:g}x", accepts)
-
-
-def extremes(low: float, high: float, tolerance: float, factor: float = 1.0) -> Check:
-    """Accept values whose least and greatest are each within the tolerance, or the factor."""
-
-    def accepts(x: Any, _: Mapping[str, Any]) -> bool:
-        values = values_of(x)
-        pairs = (min(values), low), (max(values), high)
-        return all(
-            paper / factor - tolerance <= value <= paper * factor + tolerance
-            for value, paper in pairs
-        )
-
-    words = f"within {factor:g}x" if factor > 1 else f"+- {tolerance:g}"
-    return Check(f"least and greatest {words}", accepts)
-
-
-def in_order(tolerance: float, *paper: float) -> Check:
-    """Accept as many values, each near the paper's value of the same rank."""
-
-    def accepts(x: Any, _: Mapping[str, Any]) -> bool:
-        values = sorted(values_of(x))
-        close = (abs(a - b) <= tolerance for a, b in zip(values, sorted(paper), strict=False))
-        return len(values) == len(paper) and all(close)
-
-    return Check(f"sorted, each +- {tolerance:g}", accepts)
-
-
-def count(low: float, high: float) -> Check:
-    return Check(f"{low:g} to {high:g} of them", lambda x, _: low <= len(x) <= high)
-
-
-def of_key_frequencies() -> Check:
-    accepts = lambda x, numbers: {*map(int, x)} == {*numbers["key_frequencies"]}  # noqa: E731
-    return Check("of all key k, of no other", accepts)
-
-
-def groks(steps: float) -> Check:
-    return _grokking(True, steps)
-
-
-def never_groks(steps: float) -> Check:
-    return _grokking(False, steps)
-
-
-def _grokking(wanted: bool, steps: float) -> Check:
-    """Accept runs that grok, or that do not; a run that did not may have been too short."""
-
-    def accepts(grokked: bool, run: Mapping[str, Any]) -> bool | None:
-        return grokked == wanted if grokked or run["trained"] >= steps else None
-
-    return Check(f"{'' if wanted else 'not '}within {steps:,.0f} steps", accepts)
-
-
-def late(factor: float) -> Check:
-    """Accept a step that is late compared with that of a training loss below 1."""
-
-    def accepts(x: int, run: Mapping[str, Any]) -> bool:
-        trained = run["steps_to_train_loss_below"]["1.0"]
-        return trained is not None and x >= factor * trained
-
-    return Check(f">= {factor:g}x that of the training loss", accepts)
+def _one(words: str, low: float, high: float, *printed: float) -> Check:
+    return Check(words, _first, [(low, high)], printed)
 
 
 CHECKS: dict[str, Callable[..., Check]] = {
-    check.__name__: check
-    for check in (near, relative, below, at_least, between, within, multiple, extremes, in_order)
-    + (count, of_key_frequencies, groks, never_groks, late)
+    "near": lambda paper, tolerance: _one(
+        f"+- {tolerance:g}", paper - tolerance, paper + tolerance, paper
+    ),
+    "relative": lambda paper, tolerance: _one(
+        f"+- {tolerance:.0%}", paper * (1 - tolerance), paper * (1 + tolerance), paper
+    ),
+    "within": lambda paper, factor: _one(
+        f"within {factor:g}x", paper / factor, paper * factor, paper
+    ),
+    "between": lambda low, high: _one(f"{low:,g} to {high:,g}", low, high),
+    "at_least": lambda limit: _one(f">= {limit:g}", limit, inf),
+    "below": lambda limit: Check(
+        f"< {limit:g}", lambda x, _: [max(values_of(x))], [(-inf, nextafter(limit, -inf))], [limit]
+    ),
+    "count": lambda paper, low, high: Check(
+        f"{low:g} to {high:g} of them", lambda x, _: [len(x)], [(low, high)], [paper]
+    ),
+    "of_key_frequencies": lambda: Check(
+        "of all key k, of no other",
+        lambda x, numbers: [len({*map(int, x)} ^ {*numbers["key_frequencies"]})],
+        [(0, 0)],
+        [0],
+    ),
+    "groks": lambda steps: _grokking(1, steps),
+    "never_groks": lambda steps: _grokking(0, steps),
 }
+
+
+def _check(make: Callable[..., Check]) -> Callable[..., Check]:
+    CHECKS[make.__name__] = make
+    return make
+
+
+@_check
+def multiple(paper: float, factor: float = 1.25) -> Check:
+    wanted = paper / PAPER_LOSS
+    of_loss = lambda x, numbers: [values_of(x)[0] / numbers["loss"]["all"]]  # noqa: E731
+    words = f"{wanted:.2g} of the loss, within {factor:g}x"
+    return Check(words, of_loss, [(wanted / factor, wanted * factor)], [wanted])
+
+
+@_check
+def extremes(low: float, high: float, tolerance: float, factor: float = 1.0) -> Check:
+    """Accept values whose least and greatest are each within the tolerance, or the factor."""
+    words = f"within {factor:g}x" if factor > 1 else f"+- {tolerance:g}"
+    both = lambda x, _: [min(values_of(x)), max(values_of(x))]  # noqa: E731
+    bounds = [(x / factor - tolerance, x * factor + tolerance) for x in (low, high)]
+    return Check(f"least and greatest {words}", both, bounds, [low, high])
+
+
+@_check
+def in_order(tolerance: float, *paper: float) -> Check:
+    """Accept as many values, each near the paper's value of the same rank."""
+    printed = sorted(paper)
+    bounds = [(x - tolerance, x + tolerance) for x in printed]
+    words = f"sorted, each +- {tolerance:g}"
+    return Check(words, lambda x, _: sorted(values_of(x)), bounds, printed)
+
+
+@_check
+def late(factor: float) -> Check:
+    """Accept a step that is late compared with that of a training loss below 1."""
+
+    def delay(x: int, run: Mapping[str, Any]) -> list[float]:
+        trained = run["steps_to_train_loss_below"]["1.0"]
+        return [-inf if trained is None else x / trained]
+
+    return Check(f">= {factor:g}x that of the training loss", delay, [(factor, inf)])
+
+
+def _grokking(wanted: int, steps: float) -> Check:
+    """Accept runs that grok, or that do not; a run that did not may have been too short."""
+
+    def grokked(x: bool, run: Mapping[str, Any]) -> list[int] | None:
+        return [int(x)] if x or run["trained"] >= steps else None
+
+    words = f"{'' if wanted else 'not '}within {steps:,.0f} steps"
+    return Check(words, grokked, [(wanted, wanted)], [wanted])

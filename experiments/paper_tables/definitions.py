@@ -17,14 +17,16 @@ class Row(NamedTuple):
     paper: str = ""
     check: checks.Check | None = None
     claim: str = ""
+    status: str = ""  # documented, found or conjecture
 
     @property
     def name(self) -> str:
         return self.path.rpartition("/")[2]
 
 
-def _row(title: str, path: str, definition="", paper="", check: str = "", claim="") -> Row:
-    return Row(title, path, definition, paper, checks.parse(check) if check else None, claim)
+def _row(title: str, path: str, definition="", paper="", check="", claim="", status="") -> Row:
+    check = checks.parse(check) if check else None
+    return Row(title, path, definition, paper, check, claim or path.rpartition("/")[2], status)
 
 
 SECTIONS: dict[str, list[Row]] = {
@@ -32,6 +34,7 @@ SECTIONS: dict[str, list[Row]] = {
     for section in tomllib.loads(Path(__file__).with_suffix(".toml").read_text())["sections"]
 }
 TABLE = [row for rows in SECTIONS.values() for row in rows]
+READINGS = [row for row in TABLE if row.check]
 
 
 def ablations(folder: str) -> list[str]:
@@ -40,18 +43,26 @@ def ablations(folder: str) -> list[str]:
 
 
 def agreements(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each claim of the paper: the tolerance, whether each reading agrees, and the verdict.
+    """For each statement of the paper: its readings on this network, and the verdict.
 
-    A claim that no reading meets is unresolved.
+    A reading has its values `here`, and the quantities that its tolerance compares. A statement
+    that no reading meets is unresolved.
     """
     claims: dict[str, dict[str, Any]] = {}
-    for row in TABLE:
-        met = row.check and row.check.met(checks.at(numbers, row.path), numbers)
-        if met is not None:
-            name = row.claim or row.name
-            new = {"claim": name, "paper": row.paper, "tolerance": row.check.words, "readings": {}}
-            claims.setdefault(name, new)["readings"][row.path.replace("/", ".")] = met
+    for row in READINGS:
+        value = checks.at(numbers, row.path)
+        compared = row.check.of(value, numbers)
+        if compared is None:
+            continue
+        new = {"claim": row.claim, "paper": row.paper, "tolerance": row.check.words, "readings": {}}
+        reading = {
+            "here": value if isinstance(value, list) else checks.values_of(value),
+            "compared": list(compared),
+            "agrees": row.check.holds(compared),
+            "status": row.status,
+        }
+        claims.setdefault(row.claim, new)["readings"][row.path.replace("/", ".")] = reading
     for claim in claims.values():
-        agree = [path.rpartition(".")[2] for path, met in claim["readings"].items() if met]
-        claim["verdict"] = f"agrees: {', '.join(agree)}" if agree else "unresolved"
+        met = [path.rpartition(".")[2] for path, x in claim["readings"].items() if x["agrees"]]
+        claim["verdict"] = f"agrees: {', '.join(met)}" if met else "unresolved"
     return list(claims.values())

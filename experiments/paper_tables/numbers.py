@@ -118,6 +118,7 @@ def _heads_of(found, keys: Sequence[int]) -> dict[str, Any]:
     share = power / power.sum(1, keepdims=True)
     measures = {
         "attention_fit_fve_with_constant_half": "attention_fit_fve_half",
+        "attention_fit_fve_with_constant_half_about_zero": "attention_fit_fve_half_about_zero",
         "attention_score_fit_fve_with_constant_zero": "attention_score_fit_fve_zero",
     }
     fits = ("attention_score_fit_alpha", "attention_score_fit_beta")

@@ -1,10 +1,9 @@
-"""The printed table: numbers next to the paper's, and whether they agree."""
+"""The printed tables: numbers next to the paper's, and the readings of each statement."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 
 from experiments.paper_tables import checks
@@ -12,27 +11,38 @@ from experiments.paper_tables.definitions import SECTIONS, Row, agreements
 from grokjax.measures.paper.key_frequencies import stand_out
 
 COLUMNS = {"": 35, "here": 16, "paper": 14, "tolerance": 15, "met": 3, "definition": None}
+STATEMENTS = {"statement": 22, "paper": 12, "reading": 38, "status": 10, "here": 18, "agrees": 6}
+
+MOST = 5
+"""Of more losses or shares the least and the greatest are shown."""
 
 
 def table(numbers: Mapping[str, Any], width: int = 120) -> str:
-    """The numbers next to the paper's, with definitions, and the verdict on each statement."""
+    """The numbers next to the paper's, with definitions, and the readings of each statement."""
     console = Console(width=width, markup=False, highlight=False, no_color=True)
+    claims = agreements(numbers)
     with console.capture() as capture:
         for title, section in SECTIONS.items():
-            grid = Table(title=f"\n{title}", title_justify="left", box=None)
-            for header, size in COLUMNS.items():
-                grid.add_column(header, width=size)
-            for cells in (cells for row in section for cells in rows(row, numbers)):
-                grid.add_row(*cells)
-            console.print(grid)
-        console.print("\nStatements of the paper, and which reading of each agrees")
+            lines = (cells for row in section for cells in rows(row, numbers))
+            console.print(_grid(title, COLUMNS, lines))
         shares = numbers["key_share_of_neuron_logit_map"], numbers["key_share_of_logits"]
         keys = len(numbers["key_frequencies"])
         if not stand_out(keys, numbers["inputs"]["modulus"] // 2, *shares):
-            console.print("  (no frequency stands out: values that rest on key ones say little)")
-        for claim in agreements(numbers):
-            console.print(Padding(f"{claim['claim']}: {claim['verdict']}", (0, 0, 0, 2)))
+            console.print("\nNo frequency stands out: values that rest on key ones say little.")
+        lines = (cells for claim in claims for cells in _readings(claim))
+        console.print(_grid("Statements of the paper, by reading", STATEMENTS, lines))
+        agree = sum(claim["verdict"] != "unresolved" for claim in claims)
+        console.print(f"\n{agree} of {len(claims)} statements agree by at least one reading")
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _grid(title: str, columns: Mapping[str, int | None], lines: Iterable[tuple[str, ...]]) -> Table:
+    grid = Table(title=f"\n{title}", title_justify="left", box=None)
+    for header, size in columns.items():
+        grid.add_column(header, width=size, overflow="fold")
+    for cells in lines:
+        grid.add_row(*cells)
+    return grid
 
 
 def rows(row: Row, numbers: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -49,6 +59,19 @@ def rows(row: Row, numbers: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for key, x in value.items():
         yield f"{row.title} {key}", _show(x), *about
         about = ("",) * 4
+
+
+def _readings(claim: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The statement, the paper's value, and of each reading name, status, values, verdict."""
+    about = claim["claim"], claim["paper"]
+    for path, reading in claim["readings"].items():
+        values = reading["here"]
+        many = len(values) > MOST and isinstance(values[0], float)
+        shown = [min(values), max(values)] if many else values
+        here = (" to " if many else " ").join(_show(x, digits=4) for x in shown)
+        agrees = "yes" if reading["agrees"] else "no"
+        yield *about, path.rpartition(".")[2], reading["status"], here, agrees
+        about = "", ""
 
 
 def _show(value: Any, digits: int = 5) -> str:

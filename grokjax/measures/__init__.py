@@ -49,6 +49,7 @@ from grokjax.measures.paper import progress
 from grokjax.measures.paper import key_frequencies
 from grokjax.measures.field import llc
 from grokjax.measures.mechanism import logit_ablations
+from grokjax.measures.mechanism import readings
 from grokjax.measures.field import noise
 from grokjax.measures.paper import phases
 from grokjax.measures.field import precision

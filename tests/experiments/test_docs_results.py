@@ -28,6 +28,41 @@ def test_numbers_of_the_published_network():
         assert f"{min(shares):.2f} to {max(shares):.2f} of the" in text
 
 
+def cell(values):
+    """The values of a reading as the docs show them."""
+    form = "#.3g" if len(values) == 1 else ""
+    text = " ".join(f"{x:{form or ('.1e' if x < 0.01 else '.4f')}}" for x in values)
+    return text.replace("e-0", "e-")
+
+
+def test_numbers_of_the_authors_mainline_network():
+    text = section("The authors' networks")
+    early, late = (read(f"paper_tables_authors_mainline{x}") for x in ("", "_49900"))
+    counts = []
+    for numbers in (early, late):
+        readings = [claim["readings"].values() for claim in numbers["agreement"]]
+        agree = sum(any(x["agrees"] for x in one) for one in readings)
+        plain = sum(any(x["agrees"] and not x["status"] for x in one) for one in readings)
+        counts += [agree, len(readings), plain]
+    assert "{} of {} statements agree by at least one reading".format(*counts[:2]) in text
+    assert f"{counts[2]} of them by what the text says" in text
+    assert "{} of {} agree, {} of them without these".format(*counts[3:]) in text
+    for one, other in zip(early["agreement"], late["agreement"], strict=True):
+        for path, reading in one["readings"].items():
+            if reading["status"]:
+                states = cell(reading["here"]), cell(other["readings"][path]["here"])
+                assert f"| {states[0]} | {states[1]} | {reading['status']} |" in text, path
+    shares = [x["fve"] for x in early["attention_fit_fve"].values()]
+    assert f"About the mean they are {min(shares):.2f} to {max(shares):.2f}." in text
+    assert f"loss is {early['variants']['ablations']['attention_skip_zero']['all']:.3f}." in text
+    (sixth,) = {*early["variants"]["key_frequencies_of_embedding"]} - {*early["key_frequencies"]}
+    assert f"does not name, is {sixth}." in text
+    block = [x["all"] for x in early["variants"]["loss_without_frequency"]["neuron_block"].values()]
+    assert f"({cell([min(block)] * 2).split()[0]} to {max(block):.3f})" in section(
+        "The mainline run"
+    )
+
+
 def test_numbers_on_ways_to_train():
     text = section("Ways to train")
     rows = {row["way"]: row for row in read("ways")["ways"]}

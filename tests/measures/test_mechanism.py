@@ -177,6 +177,8 @@ def test_fits_of_the_attention_and_of_the_score_difference(pair, name, at, const
 
 def test_attention_of_the_heads(pair):
     result, exact = pair
+    about_zero = [share for _, share in exact.shares_about_zero()]
+    close(result.attention_fit_fve_half_about_zero, about_zero, atol=1e-6)
     close(result.equals_attention, exact.attention[:, 2].mean(1))
     close(result.pattern_correlation, np.corrcoef(exact.attention[:, 0]), atol=1e-5)
 

@@ -4,6 +4,7 @@
     readouts                                directions of the neuron-logit map W_L (4.2)
     attention                               attention as a sigmoid, heads' circuits (C.1)
     ablations, *_ablations                  losses after part of the network is replaced (4.4)
+    readings                                readings that reproduce the printed numbers, with status
 
 Where the paper's text allows several readings, the default is in the family "mechanism" and the
 others are in the family "variants".

@@ -9,6 +9,7 @@ are in "variants".
 
 from collections.abc import Callable
 from functools import partial, wraps
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Float
@@ -35,7 +36,7 @@ loss_measure = partial(
 )
 
 
-def ablation(family: str, applies: Callable = spectra.is_transformer) -> Callable:
+def ablation(family: str, **options: Any) -> Callable:
     """Register a function that returns ablated logits, as the measure `loss_<name>` of them."""
 
     def decorate(logits_of: Callable[[Network], Array]) -> Callable[[Network], Array]:
@@ -43,7 +44,7 @@ def ablation(family: str, applies: Callable = spectra.is_transformer) -> Callabl
         def loss(network: Network) -> Array:
             return split_losses(network, network.once(logits_of))
 
-        loss_measure(f"loss_{logits_of.__name__}", family=family, applies=applies)(loss)
+        loss_measure(f"loss_{logits_of.__name__}", family=family, **options)(loss)
         return logits_of
 
     return decorate
@@ -69,15 +70,7 @@ def full_loss(network: Network) -> Float[Array, " 3"]:
 def neurons_as_polynomials(network: Network) -> Float[Array, "c p p"]:
     """loss if each neuron with more than 0.85 of its variance in one frequency is replaced by the
     constant, linear and quadratic terms of that frequency"""
-    p, size = network.p, network.size
-    W_L, terms = network.once(spectra.W_L)[:size], network.once(neurons.neuron_terms)
-    members = network.once(neurons.members)
-    explained = jnp.any(members, 1)
-    means = W_L @ jnp.where(explained, terms[0, 0, :, 0] / p, 0.0)
-    polynomials = grids.from_terms(neurons.polynomials(terms, members, W_L), p, size)
-    unexplained, _ = network.once(_unexplained_and_span)
-    polynomials = means[:, None, None] + polynomials
-    return network.once(readouts.skip_logits) + unexplained + polynomials
+    return network.once(readouts.skip_logits) + network.once(polynomial_logits)
 
 
 @ablation("mechanism")
@@ -104,6 +97,23 @@ def mlp_readout_span_without_skip(network: Network) -> Float[Array, "c p p"]:
 def mlp_readout_null_space_without_skip(network: Network) -> Float[Array, "c p p"]:
     "loss_mlp_readout_null_space with the residual path around the MLP removed"
     return network.once(readouts.mlp_logits) - network.once(_unexplained_and_span)[1]
+
+
+def polynomial_terms(network: Network) -> Float[Array, "3 3 c f"]:
+    """Terms, by frequency, of the contribution of the neurons in each cluster to the logits."""
+    W_L, terms = network.once(spectra.W_L)[: network.size], network.once(neurons.neuron_terms)
+    return neurons.polynomials(terms, network.once(neurons.members), W_L)
+
+
+def polynomial_logits(network: Network) -> Float[Array, "c p p"]:
+    """Contribution of the MLP to the logits if the neurons in clusters are polynomials."""
+    p, size = network.p, network.size
+    explained = jnp.any(network.once(neurons.members), 1)
+    constant = jnp.where(explained, network.once(neurons.neuron_terms)[0, 0, :, 0] / p, 0.0)
+    means = network.once(spectra.W_L)[:size] @ constant
+    polynomials = grids.from_terms(network.once(polynomial_terms), p, size)
+    unexplained, _ = network.once(_unexplained_and_span)
+    return unexplained + (means[:, None, None] + polynomials)
 
 
 def _unexplained_and_span(network: Network) -> Float[Array, "2 c p p"]:

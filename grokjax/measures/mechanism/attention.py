@@ -19,7 +19,7 @@ from grokjax.measures.mechanism import neurons
 from grokjax.measures.network import Network
 from grokjax.tasks.modular import PAPER
 
-_of_heads = partial(
+of_heads = partial(
     parts.measure,
     dims=("head",),
     family="mechanism",
@@ -163,14 +163,14 @@ def heads_of(network: Network) -> Heads:
     return heads(network.params, network.p)
 
 
-@_of_heads
+@of_heads
 def attention_fit_frequency(network: Network) -> Int[Array, " h"]:
     """frequency at which constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) explains
     most of the variance of each head's attention from = to a over all pairs (Table 2)"""
     return network.once(fit_of).frequency
 
 
-@_of_heads
+@of_heads
 def attention_fit_fve(network: Network) -> Float[Array, " h"]:
     """fraction of the variance of each head's attention from = to a, over all pairs, explained by
     constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) at its best frequency, with a
@@ -178,25 +178,25 @@ def attention_fit_fve(network: Network) -> Float[Array, " h"]:
     return network.once(fit_of).fve
 
 
-@_of_heads
+@of_heads
 def attention_fit_fve_half(network: Network) -> Float[Array, " h"]:
     "attention_fit_fve with the constant 1/2"
     return network.once(fit_of).fve_at
 
 
-@_of_heads
+@of_heads
 def attention_fit_alpha(network: Network) -> Float[Array, " h"]:
     "coefficient alpha of the fit of attention_fit_fve"
     return network.once(fit_of).alpha
 
 
-@_of_heads
+@of_heads
 def attention_fit_beta(network: Network) -> Float[Array, " h"]:
     "coefficient beta of the fit of attention_fit_fve; NaN at k = p/2, which has no sine"
     return _beta(network, fit_of)
 
 
-@_of_heads
+@of_heads
 def attention_score_fit_frequency(network: Network) -> Int[Array, " h"]:
     """frequency at which constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) explains
     most of the variance over all pairs of each head's score of a minus score of b, before the
@@ -204,7 +204,7 @@ def attention_score_fit_frequency(network: Network) -> Int[Array, " h"]:
     return network.once(score_fit_of).frequency
 
 
-@_of_heads
+@of_heads
 def attention_score_fit_fve(network: Network) -> Float[Array, " h"]:
     """fraction of the variance over all pairs of each head's score of a minus score of b, before
     the softmax, explained by constant + alpha (cos w a - cos w b) + beta (sin w a - sin w b) at its
@@ -212,31 +212,31 @@ def attention_score_fit_fve(network: Network) -> Float[Array, " h"]:
     return network.once(score_fit_of).fve
 
 
-@_of_heads
+@of_heads
 def attention_score_fit_fve_zero(network: Network) -> Float[Array, " h"]:
     "attention_score_fit_fve with the constant 0"
     return network.once(score_fit_of).fve_at
 
 
-@_of_heads(units="nats")
+@of_heads(units="nats")
 def attention_score_fit_alpha(network: Network) -> Float[Array, " h"]:
     "coefficient alpha of the fit of attention_score_fit_fve"
     return network.once(score_fit_of).alpha
 
 
-@_of_heads(units="nats")
+@of_heads(units="nats")
 def attention_score_fit_beta(network: Network) -> Float[Array, " h"]:
     "coefficient beta of the fit of attention_score_fit_fve; NaN at k = p/2, which has no sine"
     return _beta(network, score_fit_of)
 
 
-@_of_heads
+@of_heads
 def equals_attention(network: Network) -> Float[Array, " h"]:
     "mean over all pairs of each head's attention from = to itself"
     return grids.mean(network.trace.attention[:, 2], network.p)
 
 
-@_of_heads(dims=("head", "other_head"))
+@of_heads(dims=("head", "other_head"))
 def pattern_correlation(network: Network) -> Float[Array, "h h"]:
     """correlation over all pairs between the attention to a of every two heads; -1 for opposite
     patterns, which together amplify the embedding (C.1)"""
@@ -246,7 +246,7 @@ def pattern_correlation(network: Network) -> Float[Array, "h h"]:
     return grids.share(maps @ maps.T, norms[:, None] * norms)
 
 
-@_of_heads(dims=("head", "component"))
+@of_heads(dims=("head", "component"))
 def score_coefficients(network: Network) -> Float[Array, "h p"]:
     """Fourier coefficients of W_attn: the scores C_j that = gives each token, without the position
     and without 1/sqrt(d_head), as in the paper"""
@@ -255,7 +255,7 @@ def score_coefficients(network: Network) -> Float[Array, "h p"]:
     return fourier.transform(scores, network.p)
 
 
-@_of_heads(dims=("head", "component"))
+@of_heads(dims=("head", "component"))
 def ov_norms(network: Network) -> Float[Array, "h p"]:
     "norm over the neurons of each Fourier component of W_neur = W_in W_O W_V W_E"
     block = network.params["blocks"]["0"]

@@ -39,7 +39,7 @@ def key_blocks_only(network: Network) -> Float[Array, "c p p"]:
 @_on_logits("variants")
 def key_products_only(network: Network) -> Float[Array, "c p p"]:
     "loss_key_blocks_only with the four products of two waves of each frequency alone"
-    return _mean(network, logit_fits.logit_terms) + network.once(_key_products)
+    return _mean(network, logit_fits.logit_terms) + network.once(_logit_products)
 
 
 @ablation("variants")
@@ -59,7 +59,7 @@ def key_blocks_only_in_neurons(network: Network) -> Float[Array, "c p p"]:
 @_on_logits("variants")
 def excluded_products(network: Network) -> Float[Array, "c p p"]:
     "loss of the logits without the four products of two waves of each key frequency"
-    return network.once(logit_fits.logits) - network.once(_key_products)
+    return network.once(logit_fits.logits) - network.once(_logit_products)
 
 
 @_on_logits("variants")
@@ -121,14 +121,19 @@ def _key_blocks(network: Network) -> Float[Array, "c p p"]:
     return _blocks(network, _key_terms(network, logit_fits.logit_terms))
 
 
-def _key_products(network: Network) -> Float[Array, "c p p"]:
-    terms = _key_terms(network, logit_fits.logit_terms)
-    return _blocks(network, terms.at[0].set(0.0).at[:, 0].set(0.0))
+def _logit_products(network: Network) -> Float[Array, "c p p"]:
+    return products(network, logit_fits.logit_terms)
+
+
+def products(network: Network, terms: Callable) -> Float[Array, "c p p"]:
+    """The part of maps along the four products of two waves of each key frequency."""
+    key = _key_terms(network, terms)
+    return _blocks(network, key.at[0].set(0.0).at[:, 0].set(0.0))
 
 
 # --- Logits without one frequency -----------------------------------------------------------------
 
-_by_frequency = partial(loss_measure, dims=("split", "frequency"))
+by_frequency = partial(loss_measure, dims=("split", "frequency"))
 _of_logits_by_frequency = partial(_loss, dims=("split", "frequency"))
 
 
@@ -154,13 +159,13 @@ def loss_without_frequency_logit_sum_directions(network: Network) -> Float[Array
     return without_each(network, terms, network.key_frequency)
 
 
-@_by_frequency(family="variants")
+@by_frequency(family="variants")
 def loss_without_frequency_neuron_block(network: Network) -> Float[Array, "3 f"]:
     "loss if the block of one key frequency is removed from the neurons; NaN if not key"
     return without_each(network, network.once(readouts.mlp_terms), network.key_frequency)
 
 
-@_by_frequency(family="variants")
+@by_frequency(family="variants")
 def loss_without_frequency_neuron_sum_directions(network: Network) -> Float[Array, "3 f"]:
     """loss if the directions cos, sin of w_k (a + b) of one key frequency are removed from the
     neurons; NaN if not key"""
@@ -169,15 +174,18 @@ def loss_without_frequency_neuron_sum_directions(network: Network) -> Float[Arra
 
 
 def without_each(
-    network: Network, coefficients: Float[Array, "3 3 c f"], which: Bool[Array, " f"]
+    network: Network,
+    coefficients: Float[Array, "3 3 c f"],
+    which: Bool[Array, " f"],
+    logits: Float[Array, "c p p"] | None = None,
 ) -> Float[Array, "3 f"]:
     """Losses of the logits without one frequency, for each frequency in `which`; NaN otherwise.
 
     `coefficients` are the terms to remove: those of the logits or of the MLP's contribution to
-    them, as whole blocks or as their `sum_terms`.
+    them, as whole blocks or as their `sum_terms`. `logits` default to the network's.
     """
-    unit = grids.rows(network.p, network.size)
-    logits, nothing = network.once(logit_fits.logits), jnp.full(3, jnp.nan)
+    unit, nothing = grids.rows(network.p, network.size), jnp.full(3, jnp.nan)
+    logits = network.once(logit_fits.logits) if logits is None else logits
 
     def remove(of_one):
         return split_losses(network, logits - grids.from_terms_of(*of_one))
