@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 CONFIG ?= sweeps/quickstart.py
 TINY = --config.modulus=7 --config.d_model=8 --config.num_heads=2 --config.d_mlp=16 --config.steps=100
 
-.PHONY: sweep test test-all lint format docs package mutants torture bench clean
+.PHONY: sweep test test-all lint format docs package mutants torture bench bench-check gpu-check clean
 
 # Train, measure and plot: make sweep CONFIG=sweeps/weight_decay.py ARGS="--config.steps=5000"
 sweep: $(VENV)/ready
@@ -51,6 +51,14 @@ torture: $(VENV)/ready-dev
 # Compares with PyTorch where it is installed: pip install ".[torch]"
 bench: $(VENV)/ready
 	$(BIN)/python -m experiments.benchmarks --out $(or $(OUT),benchmarks.json) $(ARGS)
+
+# Fails if a step, an evaluation or the measures take 15 % more or less than recorded, in products.
+bench-check: $(VENV)/ready
+	$(BIN)/python -m experiments.benchmarks check $(ARGS)
+
+# At most eight minutes on a machine with one GPU, without network: tests, speed, memory, peers.
+gpu-check: $(VENV)/ready-dev
+	$(BIN)/python -m experiments.benchmarks gpu --out $(or $(OUT),gpu.json) $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f'grokjax needs Python 3.11 or newer; this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...')"

@@ -1,84 +1,102 @@
 """Measure how fast grokjax is on this machine, and PyTorch's loops next to it.
 
-    python -m experiments.benchmarks --out FILE.json [--quick]
-    python -m experiments.benchmarks --out FILE.json --blocks 1,8,128 --precisions float32
+    python -m experiments.benchmarks step peers --out FILE.json
+    python -m experiments.benchmarks goals --out FILE.json
+    python -m experiments.benchmarks check
+    python -m experiments.benchmarks gpu --out FILE.json
 
 The network is the paper's mainline run: p = 113, 30 % of the pairs. A run-step is one update of one
-run. Numbers are quartiles over repeats; calls that are compared take turns. Each section runs in a
-process of its own, and the file is written after each. Let nothing else run meanwhile. The PyTorch
-loops need torch.
+run. Calls that are compared take turns; numbers are medians and quartiles. Each subject runs in a
+process of its own, and its numbers are written as they come. Let nothing else run meanwhile. The
+PyTorch loops need torch.
 """
 
 import argparse
+import os
 import re
+import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from experiments import options as command_line
 from experiments.benchmarks import programs, timing
-from experiments.benchmarks.sections import SECTIONS
+from experiments.benchmarks.subjects import FOREVER, ON_A_GPU, OTHERS, SUBJECTS, measure
 from experiments.written import command, save_json
-from grokjax.config.sweep import check
+from grokjax.config.sweep import PRECISIONS
+from grokjax.config.sweep import check as check_field
 from grokjax.core.errors import ConfigError, suggest
-
-
-def section(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The numbers of a section, or its error."""
-    if name in ("torch", "processes") and not timing.installed("torch"):
-        return {"skipped": "torch is not installed"}
-    try:
-        return timing.in_own_process(SECTIONS[name], options)
-    except Exception as error:
-        return {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
 
 
 def main(argv: list[str]) -> int:
     options = _options(argv)
-    out, chosen = Path(options.out), options.sections
+    out = Path(options.out) if options.out else None
     results: dict[str, Any] = {
         "command": command("benchmarks", argv),
         "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "settings": vars(options),
     }
-    save_json(results, out)  # an error here costs no time
-    results["machine"] = timing.in_own_process(timing.describe_machine)
-    for number, name in enumerate(chosen):
-        timing.say(f"[{number + 1}/{len(chosen)}] {name}")
-        results[name] = section(name, options)
-        save_json(results, out)
-        print(*timing.lines(name, results[name]), sep="\n", flush=True)
-    print(f"written to {out}")
-    return int(any("error" in results[name] for name in chosen))
+    if out:
+        save_json(results, out)  # an error here costs no time
+    with tempfile.TemporaryDirectory() as cache:  # subjects share compiled programs
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
+        results["machine"] = timing.in_own_process(timing.describe_machine)
+        spare = 0.0
+        for name, seconds in options.subjects.items():
+            print(f"\n{name}", flush=True)
+            began = time.time()
+            results[name] = measure(name, options, seconds + spare)
+            took = results[name]["seconds"] = round(time.time() - began, 1)
+            spare += seconds - took if seconds < FOREVER else 0.0
+            if out:
+                save_json(results, out)
+    if out:
+        print(f"\nwritten to {out}")
+    return int(any("error" in results[name] for name in options.subjects))
 
 
-def _options(argv: list[str]) -> argparse.Namespace:
+def _options(argv: list[str]) -> SimpleNamespace:
     parser = command_line.parser("benchmarks", __doc__)
-    names = {"type": lambda text: tuple(text.split(",")), "metavar": "NAME,NAME"}
-    numbers = {"type": _numbers, "metavar": "N,N"}
-    blocks, products, sections = (1, 2, 4, 8, 16, 32), (1024, 2048, 4096), tuple(SECTIONS)
-    parser.add_argument("--out", metavar="FILE", required=True, help="JSON file to write")
-    parser.add_argument("--quick", action="store_true", help="a tiny network: does it work?")
-    parser.add_argument("--blocks", default=blocks, help="numbers of runs", **numbers)
-    parser.add_argument("--products", default=products, help="sizes of square matrices", **numbers)
-    parser.add_argument("--precisions", default=("float32",), help="of training", **names)
-    parser.add_argument("--repeats", type=int, default=7, metavar="N")
-    parser.add_argument("--seconds", type=float, default=1.0, help="that a timed call lasts")
-    parser.add_argument("--sections", default=sections, help=", ".join(SECTIONS), **names)
-    options = parser.parse_args(argv)
-    for name in options.precisions:
-        check("precision", name)
-    for name in options.sections:
-        if name not in SECTIONS:
-            raise ConfigError(f"--sections: {suggest(name, SECTIONS)}")
-    sizes = dict(fields={}, moduli=programs.MIXED_MODULI, torch_runs=8, measured=16, starts=3)
-    sizes |= dict(sweep_steps=300, checked=20)
-    if options.quick:
-        fields = dict(modulus=11, train_fraction=0.5, d_model=16, num_heads=2, d_mlp=32)
-        sizes |= dict(fields=fields, moduli=(10, 11), torch_runs=2, measured=2, starts=1)
-        sizes |= dict(sweep_steps=6, checked=6, blocks=(1, 2), products=(64, 128))
-        sizes |= dict(repeats=2, seconds=0.01)
-    return argparse.Namespace(**vars(options) | sizes)
+    numbers, names = {"type": _numbers, "metavar": "N,N"}, {"type": _names, "metavar": "NAME,NAME"}
+    known = [*SUBJECTS, *OTHERS, "gpu"]
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=", ".join(known))
+    parser.add_argument("--out", metavar="FILE", help="JSON file to write")
+    parser.add_argument("--tiny", action="store_true", help="a tiny network: does it work?")
+    parser.add_argument("--blocks", help="numbers of runs", **numbers)
+    parser.add_argument("--products", help="sizes of square matrices", **numbers)
+    parser.add_argument("--precisions", help="of training", **names)
+    parser.add_argument("--repeats", type=int, metavar="N", help="turns; default 7")
+    parser.add_argument("--seconds", type=float, help="that a timed call lasts at least")
+    given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v}
+    subjects = given.get("subjects", list(SUBJECTS))
+    for name in subjects:
+        if name not in known:
+            raise ConfigError(f"SUBJECT: {suggest(name, known)}")
+    sizes = dict(out=None, tiny=False, fields={}, accelerator=False, repeats=7, seconds=1.0)
+    sizes |= dict(blocks=(1, 2, 4, 8, 16, 32), products=(1024, 2048, 4096))
+    sizes |= dict(
+        precisions=("float32",), measured=16, starts=3, sweep_steps=300, checked=20, peers=()
+    )
+    sizes |= dict(groks=128, groks_on_cpu=16, grok_steps=1500)
+    chosen = dict.fromkeys(subjects, FOREVER)
+    if "gpu" in subjects:
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # PyTorch needs memory, too
+        chosen = ON_A_GPU
+        sizes |= dict(blocks=(8, 32, 128, 512), products=(4096, 8192), measured=64)
+        sizes |= dict(precisions=tuple(PRECISIONS), accelerator=True, repeats=5, seconds=0.2)
+        sizes |= dict(peers=(1, 8, 32, 128))
+    if given.get("tiny"):
+        sizes |= dict(fields=programs.TINY, blocks=(1, 2), products=(64, 128), repeats=2, peers=())
+        sizes |= dict(seconds=0.01, measured=1, starts=1, sweep_steps=6, checked=6)
+        sizes |= dict(groks=4, groks_on_cpu=2, grok_steps=40)
+    for name in given.get("precisions", ()):
+        check_field("precision", name)
+    return SimpleNamespace(**sizes | given | {"subjects": chosen})
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -6,12 +6,10 @@
 
 Without --chip two mainline runs (p = 113, 30 % of the pairs) are timed: each change in a process of
 its own, all in turn, repeatedly; let nothing else run meanwhile. With --chip the chip's compiler
-reports the costs (see `experiments.benchmarks.chips`). The last line is JSON.
+reports the costs (see `experiments.benchmarks.chips`).
 """
 
-import json
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -20,10 +18,9 @@ from unittest import mock
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from experiments import options as command_line
-from experiments.benchmarks import chips, programs, timing
+from experiments.benchmarks import chips, gpu_tables, programs, timing
 from experiments.written import save_json
 from grokjax.networks import fast_one_layer, fast_tables, forward, matmul, variants
 from grokjax.training import blocks, update
@@ -37,50 +34,6 @@ class Change(NamedTuple):
     module: Any
     platforms: str  # of "cpu", "cuda" and "tpu"
     replaced: dict[str, Any]
-
-
-def changes() -> dict[str, Change]:
-    fast, every = fast_one_layer, "cpu cuda tpu"
-    apart, together = fast._mix_back_apart, fast._mix_back_together
-    return {
-        AS_IT_IS: Change(fast, every, {}),
-        "the plain form": Change(forward, every, dict(FASTER=())),
-        "look-ups by products with one-hots": Change(
-            fast, "cpu cuda", dict(_by_gather=fast._by_product)
-        ),
-        "look-ups by gathers": Change(fast, "tpu", dict(_by_product=fast._by_gather)),
-        "one-hots of four bytes": Change(fast, every, dict(Pairs=_wide)),
-        "mixes of both tokens back at once": Change(
-            fast, "cpu", dict(_mix_back_apart=lambda _, *kept: together(*kept))
-        ),
-        "mixes of each token back by itself": Change(
-            fast, "cuda", dict(_mix_back_together=partial(apart, fast._by_gather))
-        ),
-        "biases added": Change(
-            matmul,
-            "cpu cuda",
-            dict(
-                _with_ones=matmul._with_sums,
-                _back_apart=matmul._back_summed,
-                _back_together=matmul._back_summed,
-            ),
-        ),
-        "biases as a row of the product": Change(
-            matmul, "tpu", dict(_with_sums=matmul._with_ones, _back_summed=matmul._back_apart)
-        ),
-        "MLP and unembedding back at once": Change(
-            matmul, "cpu", dict(_back_apart=matmul._back_together)
-        ),
-        "MLP and unembedding back one by one": Change(
-            matmul, "cuda", dict(_back_together=matmul._back_apart)
-        ),
-        "neurons made again in the backward pass": Change(
-            fast, every, dict(ACTIVATIONS={"relu": lambda before: before}, over_examples=_activated)
-        ),
-        "examples in tiles of 128": Change(blocks, "cpu", dict(block_data=_in_tiles)),
-        "examples not in tiles": Change(blocks, "cuda tpu", dict(TILE=1)),
-        "an inner loop of 10 updates": Change(update, "cpu", dict(train=_with_inner_loop)),
-    }
 
 
 _Pairs, _over_examples, _train = fast_one_layer.Pairs, matmul.over_examples, update.train
@@ -104,6 +57,38 @@ def _with_inner_loop(*args):
     return _train(*args[:-1], blocks.INNER)
 
 
+def changes() -> dict[str, Change]:
+    fast, every, gpu = fast_one_layer, "cpu cuda tpu", "cuda"
+    apart, together = fast._mix_back_apart, fast._mix_back_together
+    ones, sums = matmul._with_ones, matmul._with_sums
+    one_by_one, at_once, summed = matmul._back_apart, matmul._back_together, matmul._back_summed
+    added = dict(_with_ones=sums, _back_apart=summed, _back_together=summed)
+    again = dict(ACTIVATIONS={"relu": lambda before: before}, over_examples=_activated)
+    as_a_row = dict(_with_sums=ones, _back_summed=one_by_one)
+    products = dict(_by_gather=fast._by_product)
+    both = dict(_mix_back_apart=lambda _, *kept: together(*kept))
+    each = dict(_mix_back_together=partial(apart, fast._by_gather))
+    rows = {
+        AS_IT_IS: (fast, every, {}),
+        "the plain form": (forward, every, dict(FASTER=())),
+        "look-ups by products with one-hots": (fast, "cpu cuda", products),
+        "look-ups by gathers": (fast, "tpu", dict(_by_product=fast._by_gather)),
+        "one-hots of four bytes": (fast, every, dict(Pairs=_wide)),
+        "mixes of both tokens back at once": (fast, "cpu", both),
+        "mixes of each token back by itself": (fast, gpu, each),
+        "biases added": (matmul, "cpu cuda", added),
+        "biases as a row of the product": (matmul, "tpu", as_a_row),
+        "MLP and unembedding back at once": (matmul, "cpu", dict(_back_apart=at_once)),
+        "MLP and unembedding back one by one": (matmul, gpu, dict(_back_together=one_by_one)),
+        "neurons made again in the backward pass": (fast, every, again),
+        "examples in tiles of 128": (blocks, "cpu", dict(block_data=_in_tiles)),
+        "examples not in tiles": (blocks, "cuda tpu", dict(TILE=1)),
+        "an inner loop of 10 updates": (update, "cpu", dict(train=_with_inner_loop)),
+        "tables of tokens": (forward, gpu, dict(FASTER=(gpu_tables, *forward.FASTER))),
+    }
+    return {name: Change(*row) for name, row in rows.items()}
+
+
 def names_for(platform: str, only: Collection[str] = ()) -> list[str]:
     """The changes that make another program on a platform, after the program as it is."""
     names = [name for name, change in changes().items() if platform in change.platforms]
@@ -119,74 +104,34 @@ def applied(name: str) -> ExitStack:
     return stack
 
 
-# --- Timed ----------------------------------------------------------------------------------------
-
-_timed: list[Callable[[], float]] = []
-"""In the process of a change: its timed call."""
-
-
-def _prepare(name: str, runs: int, layers: int, seconds: float) -> list[float]:
-    """Compile in this process; returns the losses after ten updates."""
-    with applied(name):
-        training = programs.Training(programs.mainline(runs, num_layers=layers))
-        training.train(10)
-    losses = training.scores()["train_loss"]
+def _case(name: str, runs: int, layers: int, seconds: float) -> Callable[[], float]:
+    training = programs.Training(programs.mainline(runs, num_layers=layers), change=applied(name))
     tens = lambda count: training.train(blocks.INNER * count)  # noqa: E731
-    _timed.append(timing.lasting(tens, seconds, blocks.INNER * runs))
-    return losses.tolist()
+    return timing.lasting(tens, seconds, blocks.INNER * runs)
 
 
-def _once() -> float:
-    return _timed[0]()
+def by_clock(names: Sequence[str], runs: int, layers: int, repeats: int, seconds: float) -> Any:
+    """Milliseconds a run-step with every change, and its ratios to the program as it is.
+
+    Each is in a process of its own, because JAX caches traces of functions that it replaces.
+    """
+    cases = {name: timing.Case(_case, (name, runs, layers, seconds), name) for name in names}
+    times = timing.alternate(cases, repeats)
+    for name, taken in times.items():
+        yield timing.measured(name, 1e3 * taken, "ms a run-step")
+        yield timing.measured(f"{name}, ratio", taken / times[AS_IT_IS], "")
 
 
-def by_clock(
-    names: Sequence[str], runs: int, layers: int, repeats: int, seconds: float
-) -> dict[str, Any]:
-    """Milliseconds a run-step with every change, and its ratios to the program as it is."""
-    losses = {}
-    with ExitStack() as stack:
-
-        def case(name: str) -> Callable[[], float]:
-            pool = stack.enter_context(ProcessPoolExecutor(1, timing.SPAWN))
-            losses[name] = pool.submit(_prepare, name, runs, layers, seconds).result()
-            return lambda: pool.submit(_once).result()
-
-        times = timing.take_turns({name: partial(case, name) for name in names}, repeats)
-    return {
-        name: {
-            "ms_per_run_step": timing.in_ms(times[name]),
-            "ratio": timing.spread(np.array(times[name]) / times[AS_IT_IS]),
-            "train_loss_after_10": losses[name],
-        }
-        for name in names
-    }
-
-
-# --- Compiled for a chip --------------------------------------------------------------------------
-
-
-def by_compiler(names: Sequence[str], chip: str, runs: int, layers: int) -> dict[str, Any]:
+def by_compiler(names: Sequence[str], chip: str, runs: int, layers: int) -> Any:
     """Bytes, kernels, memory and expected time of a run-step with every change."""
-    counted = ("operations", "bytes", "bytes_of_whole_arrays", "kernels", "temporary_bytes")
-    rows = {}
+    units = {"operations": "", "bytes": "", "bytes_of_whole_arrays": "bytes", "kernels": ""}
     for name in names:
-        timing.say(f"  {name}")
         jax.clear_caches()
         with applied(name):
             costs = chips.analysis(chip, runs, layers)["programs"]["training"]
-        rows[name] = {x: costs[x] for x in counted} | {"us": costs["roofline"]["expected_us"]}
-    return rows
-
-
-def line(row: dict[str, Any]) -> str:
-    """One change as text."""
-    if "ratio" in row:
-        ms, ratio = row["ms_per_run_step"], row["ratio"]
-        quartiles = f"{ratio['lower_quartile']:.3f} to {ratio['upper_quartile']:.3f}"
-        return f"{ms['median']:.1f} ms, ratio {ratio['median']:.3f} ({quartiles})"
-    whole, moved = row["bytes_of_whole_arrays"] / 1e6, row["bytes"] / 1e6
-    return f"{whole:.1f} MB ({moved:.1f} moved), {row['kernels']:.0f} kernels, {row['us']:.1f} us"
+        for cost, unit in (units | {"temporary_bytes": "bytes"}).items():
+            yield timing.measured(f"{name}, {cost}", costs[cost], unit)
+        yield timing.measured(f"{name}, expected time", costs["roofline"]["expected_us"], "us")
 
 
 def main(argv: list[str]) -> None:
@@ -203,16 +148,16 @@ def main(argv: list[str]) -> None:
     platform = chips.CHIPS[options.chip].platform if options.chip else "cpu"
     names = names_for(platform, options.only or ())
     runs = options.runs or (8 if options.chip else 2)
+    results = {"chip": options.chip, "runs": runs, "layers": options.layers, "measurements": []}
     if options.chip:
         rows = by_compiler(names, options.chip, runs, options.layers)
     else:
         rows = by_clock(names, runs, options.layers, options.repeats, options.seconds)
-    results = {"chip": options.chip, "runs": runs, "layers": options.layers}
-    results |= {"jax": jax.__version__, "changes": rows}
-    print(*(f"{name:<42} {line(row)}" for name, row in rows.items()), sep="\n")
+    for row in rows:
+        print(row, flush=True)
+        results["measurements"].append(row._asdict())
     if options.out:
-        save_json(results, options.out)
-    print(json.dumps(results))
+        save_json(results | {"jax": jax.__version__}, options.out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Compile training for a chip that need not be here, and report what a run-step costs there.
 
     python -m experiments.benchmarks.chips --chip h100 [--runs 8] [--layers 1]
-        [--precision float32] [--out FILE.json] [--text FILE.txt]
+        [--precision float32] [--out FILE.json]
 
 The program is the paper's mainline run (p = 113, 30 % of the pairs) for several seeds side by side.
-Printed for one step of one run: operations, bytes moved, kernels, memory (`memory_analysis`), the
-precision of the products, and the time at the chip's published peaks. The last line is JSON.
+Printed as JSON for one step of one run: operations, bytes moved, kernels, memory
+(`memory_analysis`), the precision of the products, and the time at the chip's published peaks.
 """
 
 import json
@@ -94,11 +94,6 @@ dnn_version_info { major: 9 minor: 10 } runtime_version { major: 12 minor: 8 pat
 """
 
 
-def missing(chip: Chip) -> list[str]:
-    """The packages that compiling for a chip needs and that are not installed."""
-    return [package for package in chip.packages if not timing.installed(package)]
-
-
 @cache
 def device(name: str) -> Any:
     """The chip as JAX's compilers know it; one kind of chip a process, for they read its
@@ -108,7 +103,7 @@ def device(name: str) -> Any:
         ConfigError: the compiler is not installed.
     """
     chip = CHIPS[name]
-    if lacking := missing(chip):
+    if lacking := timing.missing(chip.packages):
         raise ConfigError(f'{", ".join(lacking)} not installed: pip install "grokjax[chips]"')
     jax.config.update("jax_platforms", "cpu")  # everything else runs there
     if chip.platform == "tpu":
@@ -152,7 +147,7 @@ def text_of(program: jax.stages.Compiled, chip: Chip) -> str:
 
 
 def analysis(
-    name: str, runs: int = 8, layers: int = 1, precision: str = "float32", text: Path | None = None
+    name: str, runs: int = 8, layers: int = 1, precision: str = "float32"
 ) -> dict[str, Any]:
     """Costs of training `runs` runs in parallel on a chip, per run and step."""
     # The text of a TPU's program does not say how often its inner loop runs.
@@ -163,8 +158,6 @@ def analysis(
     )
     program = compiled(name, function, arguments, precision)
     written, memory = text_of(program, chip), program.memory_analysis()
-    if text:
-        text.write_text(written)
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes
     held += memory.temp_size_in_bytes - memory.alias_size_in_bytes
     costs = costs_of(hlo.step_kernels(written), chip, runs, inner)
@@ -228,16 +221,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--layers", type=int, default=1, metavar="N")
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file to write")
-    parser.add_argument("--text", type=Path, metavar="FILE", help="write the program's text")
     options = parser.parse_args(argv)
     for name in ("runs", "layers"):
         if getattr(options, name) < 1:
             raise ConfigError(f"--{name} must be at least 1, got {getattr(options, name)}")
-    results = analysis(options.chip, options.runs, options.layers, options.precision, options.text)
-    print(*timing.lines(options.chip, results), sep="\n")
+    results = analysis(options.chip, options.runs, options.layers, options.precision)
     if options.out:
         save_json(results, options.out)
-    print(json.dumps(results))
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -135,14 +135,19 @@ def _kernel(module: Module, computation: str, one: Instruction, times: int) -> K
     if one.opcode in _COPIES:
         moved = _copied(one, operands[0][0])
         return Kernel(one.name, times, True, moved, moved)
-    read = whole = 0
+    inside = module[one.called("calls")] if one.opcode == "fusion" else {}
+    parameters = {x.operands[0]: x.name for x in inside.values() if x.opcode == "parameter"}
+    read = whole = sum(x.bytes for x in one.results if not x.on_chip)
     for number, results in enumerate(operands):
-        for array in results:
-            part = _bytes_read(module, one, number, array)
+        for array in [x for x in results if not x.on_chip]:
+            picked = None
+            if one.opcode in _PICKS and number == 0:
+                picked = sum(x.bytes for x in one.results)
+            elif inside:
+                picked = _picked(inside, parameters[str(number)])
+            part = array.bytes if picked is None else min(array.bytes, picked)
             read, whole = read + part, whole + array.bytes * (part > 0)
-    written = sum(x.bytes for x in one.results if not x.on_chip)
-    products = tuple(_products(module, computation, one))
-    return Kernel(one.name, times, False, read + written, whole + written, products)
+    return Kernel(one.name, times, False, read, whole, tuple(_products(module, computation, one)))
 
 
 def _source(own: dict[str, Instruction], name: str) -> Instruction:
@@ -163,32 +168,15 @@ def _copied(start: Instruction, source: Array) -> int:
     return min(x.bytes for x in ends) * ((not source.on_chip) + (not destination.on_chip))
 
 
-def _bytes_read(module: Module, one: Instruction, number: int, array: Array) -> int:
-    """Bytes that a kernel reads from HBM of its operand of this number."""
-    if array.on_chip:
-        return 0
-    picked = None
-    if one.opcode in _PICKS and number == 0:
-        picked = sum(x.bytes for x in one.results)
-    elif one.opcode == "fusion":
-        inside = module[one.called("calls")]
-        parameters = (x for x in inside.values() if x.opcode == "parameter")
-        picked = _picked(inside, next(x.name for x in parameters if x.operands[0] == str(number)))
-    return array.bytes if picked is None else min(array.bytes, picked)
-
-
 def _picked(inside: dict[str, Instruction], name: str) -> int | None:
     """Bytes sliced or gathered from an array within a fusion; None if it is used whole."""
     total = 0
     for user in inside.values():
         if name not in user.operands or user.opcode == "parameter":
             continue
-        if user.opcode == "bitcast":
-            part = _picked(inside, user.name)
-        elif user.opcode in _PICKS and user.operands[0] == name:
-            part = sum(x.bytes for x in user.results)
-        else:
-            part = None
+        is_pick = user.opcode in _PICKS and user.operands[0] == name
+        part = sum(x.bytes for x in user.results) if is_pick else None
+        part = _picked(inside, user.name) if user.opcode == "bitcast" else part
         if part is None:
             return None
         total += part
@@ -216,35 +204,30 @@ def _products(module: Module, computation: str, kernel: Instruction) -> Iterator
             raise ValueError(f"{one.name} is a product of a library: compile without autotuning")
         if one.opcode in ("dot", "convolution"):
             first, second = (arrays_of[name][0] for name in (one.operands * 2)[:2])
-            dot = one.opcode == "dot"
-            summed = _dot_terms(text, first) if dot else convolution_terms(text, second)
-            yield Product(2.0 * math.prod(one.results[0].shape) * summed, _precision(text))
-
-
-def _dot_terms(attributes: str, first: Array) -> int:
-    """How many terms are summed for one entry of a product."""
-    dims = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", attributes)[1]
-    return math.prod(first.shape[int(i)] for i in dims.split(",") if i)
+            if one.opcode == "dot":
+                dims = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", text)[1]
+                summed = math.prod(first.shape[int(i)] for i in dims.split(",") if i)
+            else:
+                summed = convolution_terms(text, second)
+            asked = re.search(r"algorithm=dot_(\w+)|operand_precision=\{(\w+),", text)
+            precision = asked[1] or asked[2] if asked else "default"
+            yield Product(2.0 * math.prod(one.results[0].shape) * summed, precision)
 
 
 def convolution_terms(attributes: str, second: Array) -> int:
-    """The same for a product that a TPU's compiler writes as a convolution.
+    """Terms in an entry of a product that a TPU's compiler writes as a convolution.
 
     A window that is dilated or padded is an axis of the batch, which is not summed over.
     """
     labels = re.search(r"dim_labels=\w+_(\w+)->", attributes)[1]
-    summed = second.shape[labels.index("i")]
     window = re.search(r"window=\{([^}]*)\}", attributes)
     fields = dict(field.split("=") for field in window[1].split()) if window else {}
     sizes = [int(n) for n in fields.get("size", "").split("x") if n]
-    padding = fields.get("pad", "x".join(["0_0"] * len(sizes))).split("x")
-    dilation = fields.get("lhs_dilate", "x".join(["1"] * len(sizes))).split("x")
-    for size, pad, dilate in zip(sizes, padding, dilation, strict=False):
-        summed *= size if pad == "0_0" and dilate == "1" else 1
-    return summed
+    axes = {x: fields.get(x, "x".join([y] * len(sizes))).split("x") for x, y in _SUMMED.items()}
+    rows = zip(sizes, *axes.values(), strict=False)
+    summed = [n for n, *axis in rows if axis == list(_SUMMED.values())]
+    return second.shape[labels.index("i")] * math.prod(summed)
 
 
-def _precision(attributes: str) -> str:
-    algorithm = re.search(r"algorithm=dot_(\w+)", attributes)
-    requested = algorithm or re.search(r"operand_precision=\{(\w+),", attributes)
-    return requested[1] if requested else "default"
+_SUMMED = {"pad": "0_0", "lhs_dilate": "1"}
+"""The attributes of an axis of a window that is summed over."""

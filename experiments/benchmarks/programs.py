@@ -1,28 +1,19 @@
-"""The programs that benchmarks measure: training, evaluation and measures of the paper's runs."""
+"""The programs that benchmarks measure: the paper's runs, trained as a sweep trains them."""
 
-import contextlib
-import io
-import tempfile
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments import lab
-from grokjax.config import RunConfig, SweepConfig
-from grokjax.runner.run import set_up_jax
+from grokjax.config import RunConfig
 from grokjax.tasks.data import sizes_of
 from grokjax.training import blocks, devices, update
 
-MIXED_MODULI = (97, 98, 101, 103, 106, 109, 112, 113)
 FOREVER = 10_000_000
-COUNTED = (
-    "matrix products over the examples, forward and backward: "
-    "6 (d_model d_mlp + d_mlp v + d_model v) operations an example, v = p + 1"
-)
+TINY = dict(modulus=11, train_fraction=0.5, d_model=16, num_heads=2, d_mlp=32)
+"""Fields of a network that shows in seconds whether a benchmark works."""
 
 
 def mainline(count: int, **fields: Any) -> tuple[RunConfig, ...]:
@@ -33,26 +24,54 @@ def mainline(count: int, **fields: Any) -> tuple[RunConfig, ...]:
 def step_flops(runs: Sequence[RunConfig]) -> float:
     """Operations of one update of one of these one-layer runs, padded to the largest of them.
 
-    Counted by hand (`COUNTED`), whatever the program does: 3.18e9 for the mainline run.
+    Products over the examples, forward and backward: 6 (d_model d_mlp + d_mlp v + d_model v)
+    operations an example, v = p + 1, whatever the program does: 3.18e9 for the mainline run.
     """
     run, v = runs[0], max(run.modulus for run in runs) + 1
     d, m = run.d_model, run.d_mlp
     return 6.0 * (d * m + m * v + d * v) * max(sizes_of(run).num_examples for run in runs)
 
 
-def block_of(runs: Sequence[RunConfig]) -> blocks.Block:
-    return blocks.block_of(runs, range(len(runs)))
+def table_flops(run: RunConfig) -> float:
+    """The same for training by tables of tokens: 1.46e9 for the mainline run.
+
+    The product of the neurons with the classes, and the tables: values times W_O [W_in, W_U].
+    """
+    d, m, v = run.d_model, run.d_mlp, run.modulus + 1
+    return 6.0 * (m * v * sizes_of(run).num_examples + (v + d) * d * (m + v))
 
 
 class Training:
-    """Runs trained on all devices, as a sweep trains them."""
+    """Runs trained on all devices, as a sweep trains them.
 
-    def __init__(self, runs: Sequence[RunConfig], precision: str = "float32"):
-        self.cores, self.steps = devices.default_cores(len(runs)), 0
-        self.lanes = blocks.lanes(block_of(runs), precision)
-        self.trainers = [blocks.trainer(lane, precision) for lane in self.lanes]
-        self.data = [blocks.block_data(lane) for lane in self.lanes]
-        self.states = [blocks.initial_states(lane) for lane in self.lanes]
+    Args:
+        runs: the configurations.
+        precision: of the products over examples; on a CPU always float32.
+        change: a context in which the programs are traced.
+        together: train all runs in one vmapped program, also on a CPU.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[RunConfig],
+        precision: str = "float32",
+        change: AbstractContextManager | None = None,
+        together: bool = False,
+    ):
+        block = blocks.block_of(runs, range(len(runs)))
+        cores = devices.num_cores() if together else devices.default_cores(len(runs))
+        self.cores, self.steps = cores if devices.on_cpu() else 0, 0
+        with change or nullcontext():
+            self.lanes = [block] if together else blocks.lanes(block, precision)
+            self.trainers = [blocks.trainer(lane, precision) for lane in self.lanes]
+            if change:
+                used = devices.precision_here(precision)
+                made = {x.program: blocks.compiled_trainer(x.program, used) for x in self.lanes}
+                self.trainers = [made[lane.program] for lane in self.lanes]
+            self.data = [blocks.block_data(lane) for lane in self.lanes]
+            self.states = [blocks.initial_states(lane) for lane in self.lanes]
+            if change:
+                self.train(0)
 
     def params(self) -> list[Any]:
         """The parameters of each run, as NumPy arrays."""
@@ -63,9 +82,8 @@ class Training:
         self.steps += steps
 
         def one(i: int) -> jax.Array:
-            self.states[i] = self.trainers[i].train(
-                self.states[i], self.data[i], np.int32(self.steps)
-            )
+            train, until = self.trainers[i].train, np.int32(self.steps)
+            self.states[i] = train(self.states[i], self.data[i], until)
             return self.states[i].step
 
         return self._on_devices(one)
@@ -102,7 +120,7 @@ def training_program(runs: Sequence[RunConfig], inner: int) -> tuple[Callable, t
 
     The loop checks whether runs go on once every `inner` updates.
     """
-    block = block_of(runs)
+    block = blocks.block_of(runs, range(len(runs)))
 
     def train(state, data, num_steps):
         one = lambda state, run: update.train(state, *run, num_steps, block.program, inner)  # noqa: E731
@@ -110,30 +128,3 @@ def training_program(runs: Sequence[RunConfig], inner: int) -> tuple[Callable, t
 
     data = blocks.block_data(block, blocks.TILE)
     return train, (blocks.state_shapes(block), data, np.int32(0))
-
-
-def sweep_call(runs: Sequence[RunConfig], precision: str) -> Callable[..., float]:
-    """sweep(eval_every, checkpoint_every, shown): train as a sweep does, into a temporary folder.
-
-    The default records nothing before the end and shows no progress.
-    """
-    steps, cores = runs[0].steps, devices.default_cores(len(runs))
-    settings = {"precision": precision, "cores_per_run": cores}
-
-    def sweep(eval_every: int = steps, checkpoint_every: int = steps, shown: bool = False) -> float:
-        every = {"eval_every": eval_every, "checkpoint_every": checkpoint_every}
-        config = SweepConfig(tuple(runs), **settings, **every)
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-            return lab.train_only(config, Path(folder), shown)
-
-    return sweep
-
-
-def first_step(fields: dict[str, Any]) -> dict[str, float]:
-    """Start a sweep as the command does; the time at the end of each part."""
-    imported = time.time()
-    set_up_jax()
-    training = Training(mainline(devices.num_cores(), **fields))
-    prepared = time.time()
-    training.train(1)
-    return {"seconds": time.time(), "to_imports": imported, "to_initial_states": prepared}

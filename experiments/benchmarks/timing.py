@@ -1,5 +1,6 @@
-"""Timed calls in turns, functions in processes of their own, and the machine they run on."""
+"""Measurements: calls timed in turns, each in a process of its own if need be, and the machine."""
 
+import math
 import multiprocessing
 import os
 import platform
@@ -7,12 +8,13 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import jax
@@ -23,30 +25,118 @@ from grokjax.training import devices
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+class Measurement(NamedTuple):
+    """The median and quartiles of n values."""
+
+    name: str
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    n: int
+    unit: str
+
+    def __str__(self) -> str:
+        numbers = f"{self.median:<9.4g} {self.unit:<22}"
+        quartiles = f"({self.lower_quartile:.4g} to {self.upper_quartile:.4g}, n = {self.n})"
+        return f"{self.name:<48} {numbers} {quartiles if self.n > 1 else ''}".rstrip()
+
+
+def measured(name: str, values: Any, unit: str) -> Measurement:
+    """The record of repeated measurements, to five digits."""
+    values = np.atleast_1d(values)
+    low, median, high = (float(f"{x:.5g}") for x in np.percentile(values, (25, 50, 75)))
+    return Measurement(name, median, low, high, len(values), unit)
+
+
+class Case(NamedTuple):
+    """A timed call.
+
+    make(*args) prepares it in its process and returns a function without arguments, which times
+    the call once and returns seconds per unit of work. `copies` do so at once in as many
+    processes; their work counts together, in the time of the slowest.
+    """
+
+    make: Callable[..., Callable[[], float]]
+    args: tuple = ()
+    process: str = "jax"
+    copies: int = 1
+
+
+def one_process() -> Executor:
+    """A fresh process, without threads of other libraries; a test replaces it."""
+    return ProcessPoolExecutor(1, SPAWN)
+
+
+class Times(dict[str, np.ndarray]):
+    """Seconds of each case [repeats]; the reasons of those that failed to run."""
+
+    failed: dict[str, str]
+
+
+def alternate(cases: Mapping[str, Case], repeats: int, until: float = math.inf) -> Times:
+    """Time all cases in turns, so that all see the same state of the machine.
+
+    Cases with the same name of a process share it: JAX and PyTorch do not use the other's threads.
+    After 3/4 of the time to `until` (of `time.time`) no more cases are prepared.
+
+    Raises:
+        RuntimeError: no case runs.
+    """
+    pools: dict[tuple[str, int], Executor] = {}
+    times, late = Times(), (time.time() + 3 * until) / 4
+    times.failed = {}
+    with ExitStack() as stack:
+
+        def on_copies(name: str, call: Callable, *args: Any) -> float:
+            copies = cases[name].copies
+            keys = [(cases[name].process, i) for i in range(copies)]
+            for key in [x for x in keys if x not in pools]:
+                pools[key] = stack.enter_context(one_process())
+            return max([x.result() for x in [pools[key].submit(call, *args) for key in keys]])
+
+        for name, case in cases.items():
+            print(f"  preparing {name}", file=sys.stderr, flush=True)
+            if time.time() > late:
+                times.failed[name] = "no time left"
+                continue
+            try:
+                on_copies(name, _prepare, name, case)
+                times[name] = np.zeros(0)
+            except Exception as error:
+                times.failed[name] = one_line(error)
+        for _ in range(repeats):
+            turn = {name: on_copies(name, _once, name) / cases[name].copies for name in times}
+            times.update({name: np.append(times[name], taken) for name, taken in turn.items()})
+            if time.time() > until:
+                break
+    if not times:
+        raise RuntimeError(f"nothing could be timed: {times.failed}")
+    return times
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+_prepared: dict[str, Callable[[], float]] = {}
+
+
+def _prepare(name: str, case: Case) -> float:
+    _prepared[name] = case.make(*case.args)
+    return 0.0
+
+
+def _once(name: str) -> float:
+    return _prepared[name]()
 
 
 def in_own_process(function: Callable, *args: Any, **environment: str) -> Any:
     """Call function(*args) in a fresh process, with these environment variables added."""
-    with mock.patch.dict(os.environ, environment), ProcessPoolExecutor(1, SPAWN) as pool:
+    with mock.patch.dict(os.environ, environment), one_process() as pool:
         try:
             return pool.submit(function, *args).result()
         except BrokenProcessPool as error:
             raise MemoryError("the process died, most likely because memory ran out") from error
-
-
-def take_turns(cases: Mapping[Any, Callable], repeats: int) -> dict[Any, list[float]]:
-    """Seconds of each case, measured alternately so that all see the same state of the machine.
-
-    Calling a case prepares it and returns a function that does one timed call.
-    """
-    once = {}
-    for name, prepare in cases.items():
-        say(f"  preparing {name}")
-        once[name] = prepare()
-    rounds = [{name: call() for name, call in once.items()} for _ in range(repeats)]
-    return {name: [times[name] for times in rounds] for name in once}
 
 
 def clocked(call: Callable, *args: Any) -> float:
@@ -69,34 +159,6 @@ def lasting(call: Callable[[int], Any], seconds: float, work: float = 1.0) -> Ca
 def repeated(call: Callable[[], Any]) -> Callable[[int], Any]:
     """call(count) for `lasting`, from a call without arguments."""
     return lambda count: [call() for _ in range(count)][-1]
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Minimum, quartiles and maximum, to five digits."""
-    names = ("min", "lower_quartile", "median", "upper_quartile", "max")
-    quantiles = np.percentile(values, (0, 25, 50, 75, 100))
-    numbers = {name: float(f"{x:.5g}") for name, x in zip(names, quantiles, strict=True)}
-    return numbers | {"repeats": len(values)}
-
-
-def in_ms(seconds: Sequence[float]) -> dict[str, float]:
-    return spread([1e3 * x for x in seconds])
-
-
-def in_rates(seconds: Sequence[float], work: float = 1.0) -> dict[str, float]:
-    return spread([work / x for x in seconds])
-
-
-def lines(name: str, value: Any) -> Iterator[str]:
-    """Results as text, one number a line: medians with quartiles."""
-    if isinstance(value, Mapping) and "median" in value:
-        quartiles = f"[{value['lower_quartile']:g} to {value['upper_quartile']:g}]"
-        yield f"{name:<70} {value['median']:g} {quartiles}"
-    elif isinstance(value, Mapping):
-        for key, x in value.items():
-            yield from lines(f"{name}, {key}", x)
-    elif not isinstance(value, list | tuple):
-        yield f"{name:<70} {value}"
 
 
 # --- The machine ----------------------------------------------------------------------------------
@@ -128,11 +190,15 @@ def installed(package: str) -> str | None:
         return None
 
 
-def peak_memory() -> dict[str, int]:
+def missing(packages: Sequence[str]) -> list[str]:
+    return [package for package in packages if not installed(package)]
+
+
+def peak_memory() -> dict[str, float]:
     """Peak memory of this process, and of its device where JAX reports it, in MiB."""
     unit = 2**20 if platform.system() == "Darwin" else 2**10
-    result = {"process_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)}
+    result = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
     stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
-        result["device_mib"] = round(stats["peak_bytes_in_use"] / 2**20)
+        result["device"] = stats["peak_bytes_in_use"] / 2**20
     return result

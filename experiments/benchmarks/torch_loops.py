@@ -18,7 +18,7 @@ WARMUP = 10
 
 
 class Data(NamedTuple):
-    """Tokens [b, 3] and answers [b] of one run, or [r, b, 3] and [r, b] of several."""
+    """Tokens [r, b, 3] and answers [r, b] of runs."""
 
     inputs: np.ndarray
     labels: np.ndarray
@@ -29,11 +29,8 @@ class Data(NamedTuple):
         return [torch.tensor(np.asarray(x, np.int64), device=DEVICE) for x in self]
 
 
-class Loop(NamedTuple):
-    """`step` does one update of all runs and returns the losses [r] before it."""
-
-    step: Callable[[], np.ndarray]
-    runs: int
+Step = Callable[[], np.ndarray]
+"""Does one update of all runs and returns the losses [r] before it."""
 
 
 class Transformer(nn.Module):
@@ -41,11 +38,8 @@ class Transformer(nn.Module):
 
     def __init__(self, params: dict[str, Any]):
         super().__init__()
-        block = params["blocks"]["0"]
-        groups = (params["embed"], params["pos_embed"], block["attn"], block["mlp"])
-        for group in (*groups, params["unembed"]):
-            for name, leaf in group.items():
-                self.register_parameter(name, nn.Parameter(torch.tensor(np.asarray(leaf))))
+        for name, leaf in named(params).items():
+            self.register_parameter(name, nn.Parameter(torch.tensor(np.asarray(leaf))))
         self.register_buffer("future", torch.ones(3, 3).triu(1).bool())
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -73,10 +67,64 @@ class LastPosition(Transformer):
         return x @ self.W_U
 
 
+def named(params: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a one-layer network by their own names."""
+    block = params["blocks"]["0"]
+    groups = (params["embed"], params["pos_embed"], block["attn"], block["mlp"], params["unembed"])
+    return {name: leaf for group in groups for name, leaf in group.items()}
+
+
+class Tables(nn.Module):
+    """Stacked runs by tables of tokens, as `grokjax.networks.fast_tables`; logits [r, b, c].
+
+    A pair's pre-activations are a bag of eight rows, one for each token and head, weighted by
+    attention: `embedding_bag`, PyTorch's own kernel for such sums and for their gradients.
+    """
+
+    def __init__(self, params: Sequence[dict[str, Any]]):
+        super().__init__()
+        for name in named(params[0]):
+            stacked = np.stack([named(one)[name] for one in params])
+            self.register_parameter(name, nn.Parameter(torch.tensor(stacked)))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        (r, b, _), (_, h, _, k) = tokens.shape, self.W_Q.shape
+        m, v = self.W_in.shape[-1], self.W_E.shape[1]
+        equals = self.W_E[:, -1] + self.W_pos[:, 2]  # "=" is the last token
+        sides = self.W_E[:, None] + self.W_pos[:, :2, None] - equals[:, None, None]  # [r 2 v d]
+        query = torch.einsum("rd,rhdk->rhk", equals, self.W_Q)
+        W_score = torch.einsum("rhdk,rhk->rdh", self.W_K, query) / math.sqrt(k)
+        scores = (sides @ W_score[:, None]).reshape(r * 2 * v, h)
+        side = torch.arange(2, device=tokens.device) * v
+        run = torch.arange(r, device=tokens.device)[:, None, None] * (2 * v)
+        rows = tokens[:, :, :2] + side + run  # [r b 2]
+        own = torch.cat([scores[rows], scores.new_zeros(r, b, 1, h)], 2)
+        weights = torch.softmax(own, 2)[:, :, :2]
+
+        onward = torch.cat([self.W_in, self.W_U], 2)
+        by_head = self.W_O @ onward[:, None]  # [r h k n]
+        values = torch.einsum("rjvd,rhdk->rhjvk", sides, self.W_V).flatten(2, 3)
+        tables = (values @ by_head).flatten(0, 2)  # [r*h*2*v n]
+        head = torch.arange(h, device=tokens.device) * (2 * v)
+        bags = (rows + run * (h - 1))[..., None] + head  # [r b 2 h]
+        mixed = nn.functional.embedding_bag(
+            bags.reshape(r * b, -1),
+            tables,
+            mode="sum",
+            per_sample_weights=weights.reshape(r * b, -1),
+        ).view(r, b, -1)
+        of_equals = torch.einsum("rd,rhdk->rhk", equals, self.W_V)
+        constant = equals + torch.einsum("rhk,rhkd->rd", of_equals, self.W_O)
+        before = mixed + (constant[:, None] @ onward)
+        neurons = torch.relu(before[..., :m] + self.b_in[:, None])
+        around = before[..., m:] + self.b_out[:, None] @ self.W_U
+        return neurons @ (self.W_out @ self.W_U) + around
+
+
 def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy, the log-softmax in float64."""
+    """Mean cross-entropy over examples, the log-softmax in float64."""
     log_probabilities = torch.log_softmax(logits.to(torch.float64), -1)
-    return -log_probabilities.gather(-1, labels[..., None]).mean()
+    return -log_probabilities.gather(-1, labels[..., None]).mean((-2, -1))
 
 
 def _adamw(weights: Any) -> Callable[[], None]:
@@ -92,26 +140,51 @@ def _adamw(weights: Any) -> Callable[[], None]:
     return update
 
 
-def plain(
-    params: dict[str, Any], data: Data, network=Transformer, with_test_loss: bool = False
-) -> Loop:
-    """The paper's loop for one run, with the test loss before each update if wanted."""
-    model = network(params).to(DEVICE)
-    update = _adamw(model.parameters())
-    inputs, labels, test_inputs, test_labels = data.tensors()
+def one_by_one(
+    params: Sequence[dict[str, Any]], data: Data, network=Transformer, **options
+) -> Step:
+    """The paper's loop for each run, one after the other."""
+    steps = [
+        _of_one(network(one), [x[i] for x in data.tensors()], **options)
+        for i, one in enumerate(params)
+    ]
+    return lambda: np.concatenate([step() for step in steps])
+
+
+def by_tables(params: Sequence[dict[str, Any]], data: Data, **options) -> Step:
+    """All runs at once, by tables of tokens."""
+    return _of_one(Tables(params), data.tensors(), **options)
+
+
+def _of_one(model, data, with_test_loss=False, compiled: str | None = None, threads=0) -> Step:
+    """One module's loop.
+
+    Args:
+        model: returns logits [... b c].
+        data: tensors of `Data`.
+        with_test_loss: compute the test loss before each update.
+        compiled: a mode of `torch.compile`; "reduce-overhead" uses CUDA graphs.
+        threads: of this process; 0 for PyTorch's own choice.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    model, update = model.to(DEVICE), _adamw(model.parameters())
+    inputs, labels, test_inputs, test_labels = data
+    losses = lambda inputs, labels: loss_of(model(inputs), labels)  # noqa: E731
+    losses = torch.compile(losses, mode=compiled) if compiled else losses
 
     def step() -> np.ndarray:
-        loss = loss_of(model(inputs), labels)
+        loss = losses(inputs, labels)
         if with_test_loss:
-            loss_of(model(test_inputs), test_labels).item()
-        loss.backward()
+            losses(test_inputs, test_labels).sum().item()
+        loss.sum().backward()
         update()
-        return np.array([loss.item()])
+        return loss.detach().cpu().numpy().reshape(-1)
 
-    return Loop(step, 1)
+    return step
 
 
-def vmapped(params: Sequence[dict[str, Any]], data: Data, network=Transformer) -> Loop:
+def vmapped(params: Sequence[dict[str, Any]], data: Data, network=Transformer) -> Step:
     """`torch.func`: the gradients of all runs from one vmapped call, AdamW on stacked tensors."""
     models = [network(one).to(DEVICE) for one in params]
     weights, buffers = stack_module_state(models)
@@ -131,4 +204,4 @@ def vmapped(params: Sequence[dict[str, Any]], data: Data, network=Transformer) -
         update()
         return losses.cpu().numpy()
 
-    return Loop(step, len(params))
+    return step

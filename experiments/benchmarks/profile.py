@@ -1,17 +1,17 @@
 """Shares of the time of training, by kind of operation of the compiled program."""
 
-import re
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace as Options
 from typing import Any
 
 import jax
-import numpy as np
 
-from experiments.benchmarks import hlo, programs, timing
+from experiments.benchmarks import hlo, timing
+from experiments.benchmarks.programs import Training, mainline
+from experiments.benchmarks.timing import measured
 from grokjax.training import devices
 
 STEPS = 5
@@ -19,38 +19,29 @@ PRODUCTS, ELEMENTWISE = "matrix products", "element-wise, of loss and gradient"
 OPTIMISER, MOVES, OTHER = "optimiser and bookkeeping", "moving data", "unknown"
 _MOVING = set(
     "bitcast broadcast concatenate constant copy copy-start copy-done dynamic-slice fusion iota "
-    "pad dynamic-update-slice get-tuple-element parameter reshape slice transpose tuple".split()
+    "pad dynamic-update-slice gather get-tuple-element parameter reshape slice transpose "
+    "tuple".split()
 )
 _CONTROL = ("while", "call", "conditional")
-_LIBRARY = re.compile("gemm|matmul")
 
 
-def profile(runs: int, precision: str, fields: dict[str, Any]) -> dict[str, Any]:
+def profile(options: Options) -> Iterator[timing.Measurement | dict[str, Any]]:
     """Profile runs that train in parallel."""
-    training = programs.Training(programs.mainline(runs, **fields), precision)
-    program = training.program()
-    once = lambda: training.train(STEPS)  # noqa: E731
-    once()
-    start, cpu = time.perf_counter(), time.process_time()
-    alone = float(np.median([timing.clocked(once) for _ in range(5)]))
-    cores = (time.process_time() - cpu) / (time.perf_counter() - start)
+    runs = min(8, max(options.blocks)) if devices.on_cpu() else max(options.blocks)
+    training = Training(mainline(runs, **options.fields), options.precisions[0])
+    training.train(STEPS)
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            profiled = timing.clocked(once)
+            seconds = timing.clocked(training.train, STEPS)
         (path,) = Path(folder).rglob("*.xplane.pb")
         events = list(_events(jax.profiler.ProfileData.from_file(str(path))))
-    costs, counted = program.cost_analysis(), 1 if devices.on_cpu() else runs
-    return {
-        "runs": runs,
-        "steps": STEPS,
-        "cores_busy": cores / devices.num_cores(),
-        "ms_per_run_step": 1e3 * alone / (runs * STEPS),
-        "ms_per_run_step_while_profiled": 1e3 * profiled / (runs * STEPS),
-        # XLA counts the body of a loop once, and an array at each use.
-        "operations_per_run_step": costs["flops"] / counted,
-        "bytes_per_run_step": costs["bytes accessed"] / counted,
-        **shares(events, kinds(program.as_text()), profiled),
-    }
+    program = training.program()
+    found = shares(events, kinds(program.as_text()), seconds)
+    for kind, share in found.items():
+        yield measured(kind, share, "")
+    # XLA counts the body of a loop once, and an array at each use.
+    costs = program.cost_analysis() or {}
+    yield {"cost_analysis": {x: costs.get(x) for x in ("flops", "bytes accessed")}, "runs": runs}
 
 
 def kinds(text: str) -> dict[str, str]:
@@ -62,16 +53,19 @@ def kinds(text: str) -> dict[str, str]:
 
 def _kind(module: hlo.Module, one: hlo.Instruction) -> str:
     inside = list(hlo.inside(module, one))
-    if any(x.opcode in ("dot", "convolution") or _LIBRARY.search(x.attributes) for x in inside):
+    library = ("gemm", "matmul")
+    if any(
+        x.opcode in ("dot", "convolution") or any(y in x.attributes for y in library)
+        for x in inside
+    ):
         return PRODUCTS
     if all(x.opcode in _MOVING for x in inside):
         return MOVES
-    sources = [" ".join(re.findall(r'op_name="([^"]*)"', x.attributes)) for x in inside]
-    source = sources[0] or " ".join(sources).strip()
+    source = next((x.attributes for x in inside if 'op_name="' in x.attributes), "")
     return OTHER if not source else ELEMENTWISE if "jvp" in source else OPTIMISER
 
 
-def _events(profile: Any) -> Iterable[tuple[str, float, float]]:
+def _events(profile: Any) -> Iterator[tuple[str, float, float]]:
     """The operations that the devices ran: name, start and end in ns."""
     on_device = [plane for plane in profile.planes if plane.name.startswith("/device:")]
     for plane in on_device or profile.planes:
@@ -87,27 +81,19 @@ def _events(profile: Any) -> Iterable[tuple[str, float, float]]:
 
 def shares(
     events: Iterable[tuple[str, float, float]], kinds: Mapping[str, str], seconds: float
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Shares of the summed time of operations, and the share of `seconds` in which any runs.
 
     Operations may overlap. While none runs, an accelerator waits for its host, and a CPU may still
     multiply: XLA does not report the products of Eigen as a whole.
     """
-    time_of: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
     busy = last = 0.0
     for name, start, end in sorted(events, key=lambda event: event[1]):
         if name in kinds or not name.startswith(_CONTROL):
-            time_of[name] += end - start
+            spent[kinds.get(name, OTHER)] += end - start
             busy += max(0.0, end - max(start, last))
             last = max(last, end)
-    total = sum(time_of.values())
-    if not total:
+    if not (total := sum(spent.values())):
         raise ValueError("the profile shows no operations of the program")
-    of_kind: Counter[str] = Counter()
-    for name, spent in time_of.items():
-        of_kind[kinds.get(name, OTHER)] += spent
-    return {
-        "share_of_summed_op_time": {kind: x / total for kind, x in of_kind.most_common()},
-        "busy": busy / (1e9 * seconds),
-        "largest": [{"op": op, "share": x / total} for op, x in time_of.most_common(12)],
-    }
+    return {x: y / total for x, y in spent.most_common()} | {"busy": busy / (1e9 * seconds)}
