@@ -109,12 +109,14 @@ def diagonal_coefficients(
 
     The directions depend on a + sign b alone, so x is first summed over the pairs that share it.
     """
-    return listed_coefficients(by_sum(x, p, sign), p)
+    summed = jnp.sum(by_sum(x, p, sign), axis=-2)
+    return jnp.einsum("...s,ifs->i...f", summed, waves(p, x.shape[-1]))
 
 
-def listed_coefficients(x: Float[Array, "... p p"], p: IntLike) -> Float[Array, "2 ... f"]:
-    """`diagonal_coefficients` of an array that is listed by sum already, x[..., a, s]."""
-    return jnp.einsum("...s,ifs->i...f", jnp.sum(x, axis=-2), waves(p, x.shape[-1]))
+def sums(p: IntLike, size: int, sign: IntLike = 1) -> Int[Array, "p p"]:
+    """(a + sign b) mod p of every pair (a, b)."""
+    x = jnp.arange(size)
+    return (x[:, None] + sign * x) % p
 
 
 def by_sum(x: Shaped[Array, "... p p"], p: IntLike, sign: IntLike = 1) -> Shaped[Array, "... p p"]:

@@ -90,8 +90,7 @@ def from_sums(
     along: Float[Array, "2 *n f"], p: IntLike, sign: IntLike, size: int
 ) -> Float[Array, "*n p p"]:
     """The maps that have these `sum_coefficients` and no other terms."""
-    x = jnp.arange(size)
-    waves = fourier.waves(p, size)[..., (x[:, None] + sign * x) % p]
+    waves = fourier.waves(p, size)[..., fourier.sums(p, size, sign)]
     # A product and not a lookup in a table over a + sign b, because XLA would repeat the lookup
     # in every pass over the result.
     return jnp.tensordot(jnp.moveaxis(along, 0, -2), waves, axes=2)

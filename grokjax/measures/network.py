@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from grokjax.core.errors import MissingError
 from grokjax.core.types import Array, Batch, Data, Hyper, IntLike, Params, Program, Trace
 from grokjax.measures import spectra
-from grokjax.networks.forward import form
+from grokjax.networks.forward import form, squeezed
 from grokjax.training import losses, update
 
 _KEYS = 0x6D65  # so that measures and training draw from different random keys
@@ -85,25 +85,30 @@ class Network:
         return self._initial
 
     @cached_property
+    def _answers(self) -> tuple[Float[Array, "c ..."], losses.Against]:
+        def of_rows(logits, targets):
+            return logits, losses.against_others(logits, targets, self.data.num_answers)
+
+        return form(self.program).over_rows(self.params, self.data, of_rows, self.data.targets)
+
+    @property
     def logits(self) -> Float[Array, "c ..."]:
         """Logits of all rows at their scored positions, `[c *n q]`; without q if it is 1."""
-        if self.data.targets.shape[-1] == 1:
-            return self.trace.logits
-        return form(self.program).scored(self.params, self.data)
+        return self._answers[0]
+
+    @property
+    def answered(self) -> losses.Against:
+        """The right answer of every row against all other answers."""
+        return self._answers[1]
 
     @cached_property
     def targets(self) -> Int[Array, "..."]:
-        return update.squeezed(self.data.targets)
+        return squeezed(self.data.targets)
 
     @cached_property
     def splits(self) -> dict[str, Bool[Array, "..."]]:
         """Masks over the rows, by name."""
-        return {name: update.squeezed(mask) for name, mask in self.data.splits.items()}
-
-    @cached_property
-    def answered(self) -> losses.Against:
-        """The right answer of every row against all other answers."""
-        return losses.against_others(self.logits, self.targets, self.data.num_answers)
+        return {name: squeezed(mask) for name, mask in self.data.splits.items()}
 
     @cached_property
     def batch(self) -> Batch:

@@ -100,7 +100,7 @@ def logits(
     return over_examples(_matmul(mlp["W_out"], W_U), neurons) + around
 
 
-def attention_to_pairs(scores: Float[Array, "2 h b"]) -> Float[Array, "2 h b"]:
+def attention_to_pairs(scores: Float[Array, "2 h *b"]) -> Float[Array, "2 h *b"]:
     """Attention of "=" to two tokens, from scores relative to the score of "=" itself."""
     top = jax.lax.stop_gradient(jnp.maximum(jnp.max(scores, 0), 0))
     exps = jnp.exp(scores - top)

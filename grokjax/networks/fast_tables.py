@@ -10,17 +10,17 @@ computed over segments of examples that share a token, a few segments at a time,
 in the cache.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from grokjax.core.types import Array, Drop, Params, Program
-from grokjax.networks import fast_one_layer
+from grokjax.core.types import Array, Data, Drop, Params, Program
+from grokjax.networks import fast_one_layer, token_tables
 from grokjax.networks.matmul import EXACT, is_emulated
 from grokjax.networks.transformer import keep_all
 from grokjax.networks.variants import ACTIVATIONS
@@ -31,7 +31,9 @@ ROWS = 16
 CHUNKS = 8
 """Parts into which the segments are divided, so that one part fits into the cache."""
 
-_einsum = partial(jnp.einsum, precision=EXACT)
+PAIRS = 1_024
+"""Pairs whose logits are computed together over all pairs, so that they fit into the cache."""
+
 _matmul = partial(jnp.matmul, precision=EXACT)
 _get = dict(mode="promise_in_bounds")
 
@@ -125,38 +127,66 @@ def logits(
     program: Program,
     drop: Drop = keep_all,
 ) -> Float[Array, "c b"]:
-    """Logits at "=" for every pair of the batch.
-
-    The attention weights of a head sum to 1, so tables are relative to "=", whose own contribution
-    is part of the biases. The second position's tables are the first's plus a row for each head.
-    """
+    """Logits at "=" for every pair of the batch."""
     if isinstance(batch, fast_one_layer.Prepared):
         return fast_one_layer.logits(params, batch, program, drop)
-    attn, mlp = params["blocks"]["0"]["attn"], params["blocks"]["0"]["mlp"]
-    W_E, W_pos, W_U = params["embed"]["W_E"], params["pos_embed"]["W_pos"], params["unembed"]["W_U"]
-    equals = W_E[batch.equals] + W_pos[2]
-    first, shift = W_E + W_pos[0] - equals, W_pos[1] - W_pos[0]
-
-    query = _einsum("d,hdk->hk", equals, attn["W_Q"])
-    W_score = _einsum("hdk,hk->hd", attn["W_K"], query) / jnp.sqrt(jnp.float32(query.shape[1]))
-    scores = _einsum("vd,hd->hv", first, W_score)
-    scores = jnp.stack([scores, scores + _matmul(W_score, shift)[:, None]])
-    weights = fast_one_layer.attention_to_pairs(_look_up(scores, batch))
-
-    values = _einsum("vd,hdk->hvk", first, attn["W_V"])
-    row, of_equals = (_einsum("d,hdk->hk", x, attn["W_V"]) for x in (shift, equals))
-    constant = equals + _einsum("hk,hkd->d", of_equals, attn["W_O"])
-
-    def through(W: Float[Array, "d n"], bias: Float[Array, " n"]) -> Float[Array, "b n"]:
-        by_head = _einsum("hkd,dn->hkn", attn["W_O"], W)
-        tables = _einsum("hvk,hkn->vhn", values, by_head)
-        added = _einsum("hk,hkn->hn", row, by_head)
-        return _mix(weights, tables, added, bias + _matmul(constant, W), batch)
-
-    before = through(mlp["W_in"], mlp["b_in"])
+    made = token_tables.make(params, batch.equals)
+    weights = fast_one_layer.attention_to_pairs(_look_up(made.scores, batch))
+    before = _mix(weights, *made.before, batch)
     neurons = drop(ACTIVATIONS[program.activation](before), 0)
-    around = through(W_U, _matmul(mlp["b_out"], W_U))
-    return (_matmul_transposed(neurons, _matmul(mlp["W_out"], W_U).T) + around).T
+    return (_matmul_transposed(neurons, made.out) + _mix(weights, *made.around, batch)).T
+
+
+# --- All pairs ------------------------------------------------------------------------------------
+
+
+def over_rows(
+    params: Params, data: Data, function: Callable, *by_row: Array, program: Program
+) -> Any:
+    """`Form.over_rows`: logits of about `PAIRS` pairs are in the cache when they are used."""
+    p = data.tokens.shape[0]
+    block = max(1, min(p, PAIRS // p))
+    equals = jnp.asarray(data.tokens[0, 0, 2])
+    made = token_tables.make(params, equals, p)
+    both = jnp.stack(jnp.broadcast_arrays(made.scores[0, ..., None], made.scores[1, :, None]))
+    weights = fast_one_layer.attention_to_pairs(both)
+    second = made.before.first + made.before.added
+    of_first = made.around.first.transpose(1, 2, 0)  # [h c p]
+    of_second = of_first + made.around.added[..., None]
+
+    def part(start):
+        take = lambda x, axis=0: jax.lax.dynamic_slice_in_dim(x, start, block, axis)  # noqa: E731
+        w = take(weights, 2)
+        of_a, of_a_around = take(made.before.first), take(of_first, 2)
+
+        def before():
+            total = made.before.bias
+            for head, (w_a, w_b) in enumerate(w.swapaxes(0, 1)):
+                total = total + w_a[..., None] * of_a[:, None, head]
+                total = total + w_b[..., None] * second[:, head]
+            return ACTIVATIONS[program.activation](total)
+
+        neurons = fast_one_layer.apart(equals >= 0, before).reshape(block * p, -1)
+        out = _matmul(made.out, neurons.T).reshape(-1, block, p)
+
+        def with_around():
+            total = out + made.around.bias[:, None, None]
+            for head, (w_a, w_b) in enumerate(w.swapaxes(0, 1)):
+                total = total + w_a * of_a_around[head, ..., None]
+                total = total + w_b * of_second[head, :, None]
+            return total
+
+        logits = fast_one_layer.apart(equals >= 0, with_around)
+        return function(logits, *map(take, by_row))
+
+    def fill(i, whole):
+        start = jnp.minimum(i * block, p - block)  # the last part overlaps
+        update = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=-2)
+        return jax.tree.map(update, whole, part(start))
+
+    empty = lambda x: jnp.zeros((*x.shape[:-2], p, p), x.dtype)  # noqa: E731
+    whole = jax.tree.map(empty, jax.eval_shape(part, jnp.int32(0)))
+    return jax.lax.fori_loop(0, -(-p // block), fill, whole)
 
 
 # --- Look-ups of scores ---------------------------------------------------------------------------

@@ -32,11 +32,11 @@ class Against(NamedTuple):
 
     correct: Float[Array, "..."]  # logit of the correct class
     best_other: Float[Array, "..."]  # largest other logit; without gradient
-    others: Float[Array, "c ..."]  # exp(logit - best_other), 0 for the correct class and padding
+    others: Float[Array, "..."]  # sum of exp(logit - best_other) over all other classes
 
     @property
     def loss(self) -> Float[Array, "..."]:
-        margin = jnp.log(jnp.sum(self.others, axis=0)) + (self.best_other - self.correct)
+        margin = jnp.log(self.others) + (self.best_other - self.correct)
         return jax.nn.softplus(margin)
 
     @property
@@ -52,7 +52,7 @@ def against_others(
     correct, others = _split_classes(logits, labels, num_classes)
     best = jax.lax.stop_gradient(jnp.max(jnp.where(others, logits, -jnp.inf), axis=0))
     exps = jnp.exp(jnp.where(others, logits - best, -jnp.inf))
-    return Against(_pick(logits, correct), best, exps)
+    return Against(_pick(logits, correct), best, jnp.sum(exps, axis=0))
 
 
 @parts.loss("low_precision", source="Nanda et al. 2023, D.2")

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from grokjax.core import parts
 from grokjax.core.parts import setting
 from grokjax.core.types import Array, Batch, Data, Drop, Hyper, Params, Program
-from grokjax.networks.forward import form
+from grokjax.networks.forward import form, squeezed
 from grokjax.networks.matmul import EXACT
 from grokjax.tasks import minibatches
 from grokjax.training import losses, optimizers
@@ -137,10 +137,12 @@ def loss_function(program: Program, hyper: Hyper):
 def scores(params: Params, hyper: Hyper, data: Data, program: Program) -> dict[str, Array]:
     """Mean training loss and accuracy over each split, `{split}_loss`, `{split}_accuracy`, and the
     sum of squares of all parameters, `total_sum_squared_weights`."""
-    logits = squeezed(form(program).scored(params, data))
-    targets = squeezed(data.targets)
-    loss = loss_function(program, hyper)(logits, targets, data.num_classes)
-    correct = losses.accuracy(logits, targets, data.num_classes)
+
+    def of_rows(logits, targets):
+        loss = loss_function(program, hyper)(logits, targets, data.num_classes)
+        return loss, losses.accuracy(logits, targets, data.num_classes)
+
+    loss, correct = form(program).over_rows(params, data, of_rows, data.targets)
     found = {}
     for name, values in (("loss", loss), ("accuracy", correct)):
         for split, mask in data.splits.items():
@@ -153,11 +155,6 @@ def score_names(splits) -> tuple[str, ...]:
     """The names of `scores`, in the order of JAX's dicts."""
     of_splits = (f"{split}_{name}" for split in splits for name in ("loss", "accuracy"))
     return tuple(sorted((*of_splits, "total_sum_squared_weights")))
-
-
-def squeezed(x: Array) -> Array:
-    """Drop the last axis if only one position is scored."""
-    return x[..., 0] if x.shape[-1] == 1 else x
 
 
 def dropout(hyper: Hyper, step) -> Drop:

@@ -102,7 +102,8 @@ def numpy_gini(x):
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", ["add", "subtract", "x2_xy_y2"])
 @pytest.mark.parametrize("p", [13, 12])
-def test_losses_and_coefficients_agree_with_a_float64_projection(p, operation):
+def test_losses_and_coefficients_agree_with_a_float64_projection(p, operation, monkeypatch):
+    monkeypatch.setattr(paper, "TOGETHER", 2)  # several rounds of training pairs
     params = initial(p, program(p=p), init_scale=2.0)
     data = modular(p, 0.4, seed=1, operation=operation)
     keys = [1, 3, p // 2]

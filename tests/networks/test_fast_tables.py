@@ -8,10 +8,12 @@ from forms import assert_hessians_multiply_alike, both_forms, in_float64, random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import all_pairs, program, random_params
+from programs import padded as padded_data
 
 from experiments import rounding
-from grokjax.networks import fast_one_layer, fast_tables, forward, matmul
+from grokjax.networks import by_name, fast_one_layer, fast_tables, forward, matmul
 from grokjax.tasks.modular import modular
+from grokjax.training import losses
 
 P = 19
 SIZES = dict(p=P, d_model=64, num_heads=2, d_mlp=24)
@@ -92,3 +94,26 @@ def test_other_answers_and_splits_need_no_other_form():
     where = {tuple(x): i for i, x in enumerate(np.asarray(TOKENS).tolist())}
     columns = [where[tuple(x)] for x in rows.tolist()]
     np.testing.assert_allclose(logits(prepared, 1), expected[:, columns], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("pairs", [1, 7 * P, P * P], ids=["single rows", "overlap", "all at once"])
+def test_logits_of_all_pairs_in_parts_are_the_models(pairs, monkeypatch, assert_trees_close):
+    monkeypatch.setattr(fast_tables, "PAIRS", pairs)
+    data = modular(P, 0.4, operation="subtract")
+
+    def of_rows(logits, targets):
+        return logits, losses.cross_entropy(logits, targets, P)
+
+    with jax.enable_x64(True):
+        params = in_float64(PARAMS[GELU])
+        expected = of_rows(by_name.scored_logits(params, data, GELU)[..., 0], data.targets[..., 0])
+        found = forward.form(GELU).over_rows(params, data, of_rows, data.targets)
+        assert_trees_close(found, expected, 1e-12)
+
+
+def test_a_smaller_modulus_has_the_same_logits_in_larger_arrays():
+    data, small, large = modular(17, 0.4), program(**SIZES | {"p": 17}), RELU
+    params = random_params(small)
+    same = lambda program, *of: forward.form(program).over_rows(*of, lambda x: x)  # noqa: E731
+    padded = same(large, by_name.pad(params, large), padded_data(data, P))
+    np.testing.assert_allclose(padded[:18, :17, :17], same(small, params, data), atol=1e-5)

@@ -85,8 +85,8 @@ def test_masks_are_ignored_and_a_network_with_p_outputs_gets_a_column_of_zeros()
     state["unembed.b_U"] = state["unembed.b_U"][:7]
     loaded = interop.from_state_dict(state)
     assert loaded["unembed"]["W_U"].shape == (16, 8) and not loaded["unembed"]["W_U"][:, 7].any()
-    data, evaluate = data_of(small()), form(program_of(small())).scored
-    ours, theirs = (evaluate(x, data)[..., 0] for x in (params, loaded))
+    data, evaluate = data_of(small()), form(program_of(small())).over_rows
+    ours, theirs = (evaluate(x, data, lambda x: x) for x in (params, loaded))
     np.testing.assert_array_equal(theirs[:7], ours[:7])
     over_p, over_all = (
         [losses.cross_entropy(x, data.targets[..., 0], classes).mean() for x in (ours, theirs)]

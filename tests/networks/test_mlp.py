@@ -32,8 +32,8 @@ def test_it_is_two_matrices_on_one_hots():
     np.testing.assert_allclose(trace.logits, np.moveaxis(logits, -1, 0), **close)
     np.testing.assert_allclose(trace.neurons, np.moveaxis(neurons, -1, 0), **close)
     assert trace.attention is None and trace.residual is None
-    scored = evaluate.scored(params, data)
-    np.testing.assert_allclose(scored, np.moveaxis(logits, -1, 0)[..., None], **close)
+    scored = evaluate.over_rows(params, data, lambda x: x)
+    np.testing.assert_allclose(scored, np.moveaxis(logits, -1, 0), **close)
 
 
 def test_initial_weights_are_uniform_up_to_one_over_the_root_of_the_inputs():
@@ -49,7 +49,8 @@ def test_padded_it_gives_the_same_logits_and_zeros_behind():
     own, larger = program_of(RUN), program_of(RUN.replace(modulus=11))
     params, data = params_of(RUN), data_of(RUN)
     padded = by_name.pad(params, larger)
-    logits, of_padded = form(own).scored(params, data), form(larger).scored(padded, data)
+    logits = form(own).over_rows(params, data, lambda x: x)
+    of_padded = form(larger).over_rows(padded, data, lambda x: x)
     np.testing.assert_allclose(of_padded[:8], logits, rtol=1e-6, atol=1e-7)
     assert not np.any(of_padded[8:])
     jax.tree.map(np.testing.assert_array_equal, by_name.unpad(padded, own), params)

@@ -170,8 +170,8 @@ def test_padded_they_give_the_same_logits():
     run = SMALL.replace(**CHANGES["all"])
     own, larger = program_of(run), program_of(run.replace(modulus=11))
     params, data = weights(run), data_of(run)
-    logits = form(own).scored(params, data)
-    of_padded = form(larger).scored(by_name.pad(params, larger), data)
+    logits = form(own).over_rows(params, data, lambda x: x)
+    of_padded = form(larger).over_rows(by_name.pad(params, larger), data, lambda x: x)
     np.testing.assert_allclose(of_padded[:8], logits, atol=1e-5)
 
 

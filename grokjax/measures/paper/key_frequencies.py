@@ -81,7 +81,7 @@ def key_share_of_neuron_logit_map(network: Network) -> Float[Array, ""]:
 def key_share_of_logits(network: Network) -> Float[Array, ""]:
     """fraction of the variance of the logits about each class's mean, over all pairs, in the
     directions cos, sin of w_k (a + b) of the run's key frequencies"""
-    logits = network.once(progress.listed).logits
+    logits = network.logits[: network.size]
     pairs = grids.valid_pairs(network.p, network.size)
     answers = (jnp.arange(len(logits)) < network.p)[:, None]
     centred = logits - masked_mean(logits, pairs)[:, None, None]
