@@ -54,8 +54,8 @@ class Browser:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.command("Emulation.setDeviceMetricsOverride", **metrics)
 
-    def open(self, path: Path) -> None:
-        self._call("/url", {"url": path.resolve().as_uri()})
+    def open(self, path: Path, fragment: str = "") -> None:
+        self._call("/url", {"url": path.resolve().as_uri() + fragment})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """The value that a piece of JavaScript returns."""
@@ -76,6 +76,18 @@ class Browser:
     def move(self, x: float, y: float) -> None:
         """Move the mouse to a point of the visible page."""
         self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def press_at(self, x: float, y: float) -> None:
+        """Click a point of the visible page."""
+        for kind in ("mousePressed", "mouseReleased"):
+            options = {"button": "left", "clickCount": 1}
+            self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, **options)
+
+    def press(self, key: str) -> None:
+        """Press and release a key, such as "ArrowLeft" or " "."""
+        text = {"text": key} if len(key) == 1 else {}
+        self.command("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, **text)
+        self.command("Input.dispatchKeyEvent", type="keyUp", key=key, code=key)
 
     def log(self) -> list[str]:
         """The messages on the page's console since the last call."""

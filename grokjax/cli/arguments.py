@@ -14,12 +14,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from grokjax.cli import analyze, parts, report, sweep
+from grokjax.cli import analyze, explore, parts, report, sweep
 from grokjax.cli.help import Parser
 from grokjax.core.errors import ConfigError, UserError, suggest
 from grokjax.runner.signals import CODES, Interrupted
 
-COMMANDS = {"sweep": sweep, "analyze": analyze, "report": report, "parts": parts}
+COMMANDS = {
+    "sweep": sweep,
+    "analyze": analyze,
+    "report": report,
+    "explore": explore,
+    "parts": parts,
+}
 PREFIX = "--config."
 
 

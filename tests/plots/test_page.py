@@ -13,6 +13,7 @@ from grokjax.core.errors import ConfigError
 from grokjax.plots import page
 from grokjax.plots.page import arrays, prose, tables
 from grokjax.results.sweep import Sweep
+from grokjax.storage import files
 
 MADE_WITH = {"jax": "0.10.2", "device": "cpu", "command": ["grokjax", "sweep", "--config", "x"]}
 STEPS = np.arange(0, 40_001, 400)
@@ -170,7 +171,7 @@ def test_a_page_of_several_sweeps_is_one_file(tmp_path):
     ds = sweep(steps=STEPS, seed=(0, 1))
 
     class Opened(Sweep):
-        made_with = MADE_WITH
+        made_with, workdir = MADE_WITH, files.path("nowhere")
 
         def __init__(self, name):
             self.measures = lambda: ds.assign_attrs(name=name)
@@ -198,6 +199,14 @@ def test_any_task_has_a_page():
     assert not data["known"] and "grokked" not in re.sub(
         r"<script>.*?</script>", "", text, flags=re.S
     )
+
+
+def test_runs_link_to_the_explore_page_if_there_is_one(grid):
+    assert "explore.html" not in text_of(grid)
+    text = text_of(grid.assign_attrs(explore="../tiny/explore.html"))
+    assert re.findall(r'href="(\S+explore.html#run=\d+)"', text) == [
+        f"../tiny/explore.html#run={i}" for i in range(18)
+    ]
 
 
 def test_a_random_operation_has_no_spectra():

@@ -12,7 +12,7 @@ class State {
       if (texts.length < 2) select.parentElement.hidden = true;
       select.addEventListener("change", () => { this.filters[name] = select.value; this.picked.clear(); this.changed(); });
     }
-    for (const row of this.rows) row.addEventListener("click", () => this.toggle(Number(row.dataset.run)));
+    for (const row of this.rows) row.addEventListener("click", (event) => { if (!event.target.closest("a")) this.toggle(Number(row.dataset.run)); });
     root.querySelector('[data-do="all"]').addEventListener("click", () => this.filter({}));
     for (const table of root.querySelectorAll("table")) sortable(table);
     this.show();

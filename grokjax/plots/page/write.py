@@ -21,6 +21,7 @@ from grokjax.storage.files import AnyPath
 
 _SCRIPTS = ("shared.js", "curves.js", "spectra.js", "outcomes.js", "page.js")
 _HERE = Path(__file__).parent
+EXPLORE = "explore.html"
 _SPANS = (("curves", 900_000), ("spectra", 900_000))
 """Numbers in a page, of 5.3 and 2.7 bytes each: below 15 MB with plotly's 4.8 MB."""
 
@@ -40,17 +41,18 @@ def write(sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike) -> AnyPath
     opened = [x if isinstance(x, Sweep) else open_sweep(x) for x in several]
     if not opened:
         raise ConfigError("there is no sweep to report on: name at least one workdir")
-    return _save(render([_datasets(sweep) for sweep in opened]), files.path(path))
+    target = files.path(path)
+    return save(render([_datasets(sweep, target.parent) for sweep in opened]), target)
 
 
 def write_of(
     measures: xr.Dataset, curves: xr.Dataset, made_with: Mapping[str, Any], path: str | os.PathLike
 ) -> AnyPath:
     """Write the page of a sweep from its datasets, which need not be on disk."""
-    return _save(render([(measures, curves, dict(made_with))]), files.path(path))
+    return save(render([(measures, curves, dict(made_with))]), files.path(path))
 
 
-def _save(text: str, path: AnyPath) -> AnyPath:
+def save(text: str, path: AnyPath) -> AnyPath:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write(text)
@@ -79,9 +81,13 @@ def render(sweeps: Sequence[tuple[xr.Dataset, xr.Dataset, dict[str, Any]]]) -> s
     )
 
 
-def _datasets(sweep: Sweep) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
+def _datasets(sweep: Sweep, folder: AnyPath) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
+    """What the page of a sweep shows, and the address of its explore page from a folder."""
     try:
-        return sweep.measures(), sweep.curves(), sweep.made_with
+        measures = sweep.measures()
+        there = folder.bucket == sweep.workdir.bucket and (sweep.workdir / EXPLORE).exists()
+        link = os.path.relpath(sweep.workdir / EXPLORE, folder.absolute()) if there else ""
+        return measures.assign_attrs(explore=link), sweep.curves(), sweep.made_with
     except ValueError as error:  # nothing was saved yet
         raise ConfigError(f"{error}: report on it after its first save") from error
 
@@ -109,6 +115,7 @@ def _section(
         "settings": prose.settings(ds),
         "outcome": prose.outcome(ds),
         "runs": tables.runs_table(ds, curves),
+        "explore": ds.attrs.get("explore", ""),
         "groups": tables.groups_table(ds),
         "warnings": prose.warnings(ds, made_with),
         "notes": notes,
