@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from grokjax.results import workdir
     from grokjax.runner import console, verify
     from grokjax.runner import run as runner
-    from grokjax.storage import datasets
+    from grokjax.storage import datasets, published
 
     with Signals() as signals:
         if options.config:
@@ -45,8 +45,23 @@ def run(options: argparse.Namespace) -> None:
         if options.verify:
             verify.verify(options.workdir)
             return
+        if published.is_published(options.workdir):
+            print(_of_published(options.workdir, options.measures))
+            return
         runner.analyze(
             options.workdir, check=signals.check, wanted=options.measures, figures=options.figures
         )
     measured = datasets.load(workdir.measures_path(options.workdir))
     print(console.outcome(measured, options.workdir))
+
+
+def _of_published(address: str, wanted: tuple[str, ...]) -> str:
+    """The outcome of a published sweep, to which nothing can be added."""
+    from grokjax.core.errors import ConfigError
+    from grokjax.results.sweep import open_sweep
+    from grokjax.runner import console
+
+    if wanted:
+        call = f"grokjax.open_sweep({address!r}).measures({', '.join(map(repr, wanted))})"
+        raise ConfigError(f"{address} is read only: compute measures from Python with {call}")
+    return console.outcome(open_sweep(address).measures(), address)

@@ -14,16 +14,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from grokjax.cli import analyze, explore, parts, report, sweep
+from grokjax.cli import analyze, explore, parts, publish, report, sweep
 from grokjax.cli.help import Parser
 from grokjax.core.errors import ConfigError, UserError, suggest
 from grokjax.runner.signals import CODES, Interrupted
+from grokjax.storage.transfer import TransferError
 
 COMMANDS = {
     "sweep": sweep,
     "analyze": analyze,
     "report": report,
     "explore": explore,
+    "publish": publish,
     "parts": parts,
 }
 PREFIX = "--config."
@@ -73,6 +75,9 @@ def run_main(main: Callable[[list[str]], int | None], argv: Sequence[str] | None
     except UserError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
+    except TransferError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 1
     except BrokenPipeError:  # a pager was closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

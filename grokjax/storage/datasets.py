@@ -7,6 +7,7 @@ import xarray as xr
 from grokjax.core.errors import DamagedError
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
+from grokjax.storage.transfer import TransferError
 
 
 def save(ds: xr.Dataset, path: AnyPath) -> None:
@@ -32,7 +33,7 @@ def load(path: AnyPath) -> xr.Dataset:
     """
     try:
         return xr.load_dataset(io.BytesIO(files.path(path).read_bytes()), engine="h5netcdf")
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, PermissionError, TransferError):
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

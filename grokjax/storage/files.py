@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from grokjax.storage import bucket as buckets
+from grokjax.storage import published
 from grokjax.storage.bucket import SCHEME, BucketPath
+from grokjax.storage.published import PublishedPath
 
 UNFINISHED = ".orbax-checkpoint-tmp"
 """Suffix that Orbax gives to a folder until it is whole."""
@@ -96,7 +98,7 @@ class DiskPath(type(Path())):
             shutil.rmtree(folder)
 
 
-AnyPath = DiskPath | BucketPath
+AnyPath = DiskPath | BucketPath | PublishedPath
 
 
 class Appended:
@@ -119,11 +121,14 @@ class Appended:
 
 
 def path(name: str | os.PathLike) -> AnyPath:
-    """The path that a name stands for: in a bucket if it begins with gs://, else on a disk.
+    """The path that a name stands for: in a bucket if it begins with gs://, of a published
+    sweep if with https:// or hf://, else on a disk.
 
     Raises:
         ConfigError: gs:// without the name of a bucket.
     """
+    if published.is_published(name):
+        return published.parse(os.fspath(name))
     return buckets.parse(os.fspath(name)) if is_remote(name) else DiskPath(name)
 
 
