@@ -297,5 +297,4 @@ def loss_by_position(network: Network) -> Float[Array, " q"]:
 
 
 def _means(values: Float[Array, "q n"], among: Bool[Array, "q n"]) -> Float[Array, " q"]:
-    total = jnp.sum(jnp.where(among, values, 0.0), -1)
-    return total / jnp.sum(among, -1)
+    return jnp.sum(jnp.where(among, values, 0.0), -1) / jnp.sum(among, -1)
