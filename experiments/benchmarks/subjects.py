@@ -29,7 +29,7 @@ def measure(name: str, options: SimpleNamespace, seconds: float) -> Result:
     """A subject in its own process, which is ended after `seconds`; what it has found by then."""
     with tempfile.NamedTemporaryFile("r") as file:
         until = time.time() + seconds
-        arguments = SimpleNamespace(**vars(options), until=until - 0.1 * min(seconds, 100))
+        arguments = SimpleNamespace(**vars(options), until=until - 0.2 * seconds)
         process = timing.SPAWN.Process(target=_alone, args=(name, arguments, file.name))
         process.start()
         process.join(max(1.0, until - time.time()))

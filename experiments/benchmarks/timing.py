@@ -83,34 +83,34 @@ def alternate(cases: Mapping[str, Case], repeats: int, until: float = math.inf) 
         RuntimeError: no case runs.
     """
     pools: dict[tuple[str, int], Executor] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
     times, late = Times(), (time.time() + 3 * until) / 4
     times.failed = {}
     with ExitStack() as stack:
 
-        def on_copies(name: str, call: Callable, *args: Any) -> float:
-            copies = cases[name].copies
-            keys = [(cases[name].process, i) for i in range(copies)]
-            for key in [x for x in keys if x not in pools]:
-                pools[key] = stack.enter_context(one_process())
-            return max([x.result() for x in [pools[key].submit(call, *args) for key in keys]])
+        def attempt(name: str, until: float, call: Callable, *args: Any) -> None:
+            try:
+                if time.time() > until:
+                    raise TimeoutError("no time left")
+                keys = [(cases[name].process, i) for i in range(cases[name].copies)]
+                for key in [x for x in keys if x not in pools]:
+                    pools[key] = stack.enter_context(one_process())
+                running = [pools[key].submit(call, name, *args) for key in keys]
+                seconds[name].append(max([x.result() for x in running]) / len(running))
+            except Exception as error:
+                times.failed[name] = one_line(error)
 
         for name, case in cases.items():
             print(f"  preparing {name}", file=sys.stderr, flush=True)
-            if time.time() > late:
-                times.failed[name] = "no time left"
-                continue
-            try:
-                on_copies(name, _prepare, name, case)
-                times[name] = np.zeros(0)
-            except Exception as error:
-                times.failed[name] = one_line(error)
+            attempt(name, late, _prepare, case)
         for _ in range(repeats):
-            turn = {name: on_copies(name, _once, name) / cases[name].copies for name in times}
-            times.update({name: np.append(times[name], taken) for name, taken in turn.items()})
-            if time.time() > until:
-                break
-    if not times:
+            for name in [x for x in cases if x not in times.failed]:
+                attempt(name, until, _once)
+    timed = {name: x[1:] for name, x in seconds.items() if len(x) > 1}
+    if not timed:
         raise RuntimeError(f"nothing could be timed: {times.failed}")
+    turns = min(map(len, timed.values()))
+    times.update({name: np.array(x[:turns]) for name, x in timed.items()})
     return times
 
 

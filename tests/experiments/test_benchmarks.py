@@ -137,6 +137,14 @@ def test_case_that_cannot_be_prepared_is_reported_and_others_run(here):
         timing.alternate(cases, 1, until=0)
 
 
+def test_case_that_fails_later_keeps_its_turns(here):
+    left = [3.0, 2.0, 1.0]
+    cases = {"a": Case(lambda: left.pop), "b": Case(lambda: lambda: 4.0)}
+    times = timing.alternate(cases, 5)
+    assert times["a"].tolist() == [1.0, 2.0, 3.0] and times["b"].tolist() == [4.0] * 3
+    assert "IndexError" in times.failed["a"]
+
+
 @pytest.mark.slow
 def test_own_process_returns_results_and_errors():
     assert timing.in_own_process(timing.installed, "no-such-package-here") is None
