@@ -83,7 +83,7 @@ def _options(argv: list[str]) -> SimpleNamespace:
     if "gpu" in subjects:
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # PyTorch needs memory, too
         chosen = ON_A_GPU
-        sizes |= dict(blocks=(8, 32, 128, 512), products=(4096, 8192), measured=64)
+        sizes |= dict(blocks=(8, 32, 128, 512), products=(4096, 8192), measured=32)
         sizes |= dict(precisions=tuple(PRECISIONS), accelerator=True, repeats=5, seconds=0.2)
         sizes |= dict(peers=(1, 8, 32, 128))
     if given.get("tiny"):

@@ -1,5 +1,6 @@
 """One update of one run, one evaluation, and the products of matrices that bound them."""
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from types import SimpleNamespace as Options
@@ -63,37 +64,41 @@ def peak_of(times: dict[str, Any], precision: str) -> float:
 
 
 def step(options: Options) -> Iterator[timing.Measurement | dict[str, Any]]:
-    """One update of one run by the number of runs, one evaluation, and matrix products."""
-    first, seconds, largest = options.precisions[0], options.seconds, max(options.blocks)
-    run, cases, scores = partial(mainline, **options.fields), {}, {}
-    for precision in options.precisions:
-        cases |= peak_cases(options, precision)
-        for n in options.blocks:
-            arguments = (run(n), precision, seconds)
-            cases[f"step, {n} runs, {precision}"] = Case(train_case, arguments)
-            scores[f"evaluation, {n} runs, {precision}"] = Case(evaluation_case, arguments)
-        if options.accelerator:
-            name = f"step, {largest} runs, {precision}, {TABLES}"
-            cases[name] = Case(train_case, (run(largest), precision, seconds, TABLES))
+    """One update by the number of runs, one evaluation, and products, in one precision at a time."""
+    for i, precision in enumerate(options.precisions):
+        left = (options.until - time.time()) / (len(options.precisions) - i)
+        cases = _cases(options, precision)
+        times = timing.alternate(cases, options.repeats, time.time() + left)
+        peak = peak_of(times, precision)
+        for name, taken in times.items():
+            if name.startswith("product, "):
+                n = int(name.split(", ")[1])
+                yield measured(name, 2e-9 * n**3 / taken, "GFLOP/s")
+                continue
+            yield measured(name, 1e3 * taken, "ms")
+            if not name.startswith("evaluation"):
+                mixed = name.startswith("mixed")
+                runs = _mixed(options) if mixed else mainline(1, **options.fields)
+                share = programs.step_flops(runs) / taken / peak
+                yield measured(f"{name}, of the product peak", share, "")
+        if times.failed:
+            yield {f"failed, {precision}": times.failed}
+
+
+def _cases(options: Options, precision: str) -> dict[str, Case]:
+    cases, scores, seconds = peak_cases(options, precision), {}, options.seconds
+    for n in options.blocks:
+        arguments = (mainline(n, **options.fields), precision, seconds)
+        cases[f"step, {n} runs, {precision}"] = Case(train_case, arguments)
+        scores[f"evaluation, {n} runs, {precision}"] = Case(evaluation_case, arguments)
+        if options.accelerator and n == max(options.blocks):
+            name = f"step, {n} runs, {precision}, {TABLES}"
+            cases[name] = Case(train_case, (*arguments, TABLES))
     if options.accelerator:
-        cases |= scores
-    else:
-        cases[f"mixed moduli, {first}"] = Case(train_case, (_mixed(options), first, seconds))
-        name = f"evaluation, {largest} runs, {first}"
-        cases[name] = scores[name]
-    times = timing.alternate(cases, options.repeats, options.until)
-    for name, taken in times.items():
-        if name.startswith("product, "):
-            n = int(name.split(", ")[1])
-            yield measured(name, 2e-9 * n**3 / taken, "GFLOP/s")
-            continue
-        yield measured(name, 1e3 * taken, "ms")
-        if not name.startswith("evaluation"):
-            precision = next(x for x in options.precisions if x in name.split(", "))
-            runs = _mixed(options) if name.startswith("mixed") else run(1)
-            share = programs.step_flops(runs) / taken / peak_of(times, precision)
-            yield measured(f"{name}, of the product peak", share, "")
-    yield {"failed": times.failed}
+        return cases | scores
+    cases[f"mixed moduli, {precision}"] = Case(train_case, (_mixed(options), precision, seconds))
+    name = f"evaluation, {max(options.blocks)} runs, {precision}"
+    return cases | {name: scores[name]}
 
 
 def _mixed(options: Options) -> tuple[RunConfig, ...]:
