@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from types import SimpleNamespace as Options
 from typing import Any
 
@@ -64,11 +64,14 @@ def peak_of(times: dict[str, Any], precision: str) -> float:
 
 
 def step(options: Options) -> Iterator[timing.Measurement | dict[str, Any]]:
-    """One update by the number of runs, one evaluation, and products, in one precision at a time."""
+    """One update by the number of runs, one evaluation, and products, precision by precision.
+
+    The first has half of the time, so that the others are left out first.
+    """
     for i, precision in enumerate(options.precisions):
-        left = (options.until - time.time()) / (len(options.precisions) - i)
-        cases = _cases(options, precision)
-        times = timing.alternate(cases, options.repeats, time.time() + left)
+        parts = 2 if i == 0 else len(options.precisions) - i
+        until = time.time() + (options.until - time.time()) / parts
+        times = timing.alternate(_cases(options, precision), options.repeats, until)
         peak = peak_of(times, precision)
         for name, taken in times.items():
             if name.startswith("product, "):

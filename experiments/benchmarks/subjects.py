@@ -16,7 +16,7 @@ PARTS = (step.step, sweeps.measures, sweeps.recording, sweeps.start, step.memory
 SUBJECTS = {x.__name__: x for x in (*PARTS, peers.peers)}
 """Those that run by default."""
 OTHERS = {x.__name__: x for x in (goals.goals, check.check, gpu.tests, gpu.grok)}
-ON_A_GPU = {"tests": 75, "step": 190, "memory": 25, "measures": 35, "grok": 55, "peers": 85}
+ON_A_GPU = {"tests": 60, "step": 220, "memory": 20, "measures": 35, "grok": 50, "peers": 80}
 """The subjects of `gpu`, and the seconds of each. Time that is left goes to the next ones."""
 
 FOREVER = 1e6
