@@ -38,7 +38,7 @@ def tests(options: Options) -> Iterator[dict[str, Any]]:
     files, failures = TESTS[: 1 if options.tiny else None], []
     root = Path(__file__).parents[2]
     for name in files:
-        if time.time() > options.until - 20:
+        if time.time() > options.until - 10:
             yield {name: "no time left"}
             continue
         with tempfile.TemporaryDirectory() as folder:
