@@ -65,6 +65,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     file.add_argument("--operation", choices=operations, help="default add")
     file.add_argument("--activation", choices=("relu", "gelu"), help="default relu")
     file.add_argument("--num-heads", type=int, metavar="N", help="if the file does not say")
+    file.add_argument("--name", action="append", metavar="OLD=NEW", help="rename an entry")
     file.add_argument("--checkpoint", type=int, metavar="N", help="index; default the last")
     run = parser.add_argument_group("with --workdir")
     run.add_argument("--run", type=int, metavar="N", help="index of the run; default 0")

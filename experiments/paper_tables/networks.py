@@ -24,8 +24,10 @@ class Network(NamedTuple):
 def from_file(options: argparse.Namespace) -> Network:
     fraction = 0.3 if options.train_fraction is None else options.train_fraction
     seed, operation = options.split_seed or 0, options.operation or "add"
-    read = interop.read_network(options.weights, options.checkpoint, options.num_heads)
+    names = dict(_name(text) for text in options.name or ())
+    read = interop.read_network(options.weights, options.checkpoint, options.num_heads, names)
     params = read.params
+    _check_plain(read, options.weights)
     p = params["embed"]["W_E"].shape[0] - 1
     if not (0 < fraction < 1 and 0 < int(fraction * p * p)):
         reason = "must lie between 0 and 1 and leave a training pair"
@@ -45,6 +47,20 @@ def from_file(options: argparse.Namespace) -> Network:
     }
     name = f"{Path(options.weights).stem}, p = {p}"
     return Network(params, data, options.activation or "relu", inputs, name, read.about)
+
+
+def _name(text: str) -> list[str]:
+    if text.count("=") != 1:
+        raise ConfigError(f"--name {text} must be OLD=NEW, such as ff.weight=blocks.0.mlp.W_in")
+    return text.split("=")
+
+
+def _check_plain(read: interop.Read, path: str) -> None:
+    """The paper's analyses are of its own architecture."""
+    if read.settings["layer_norm"] or read.settings["attention_rate"] != 1:
+        raise ConfigError(f"{path} has LayerNorm or an attention rate, and the paper's has neither")
+    if len(read.params["pos_embed"]["W_pos"]) < 3:
+        raise ConfigError(f"{path} has 2 positions: the paper's tables need the tokens a, b, =")
 
 
 def from_workdir(options: argparse.Namespace) -> Network:

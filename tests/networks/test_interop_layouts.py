@@ -205,7 +205,7 @@ def test_entries_that_are_no_weights_are_named_and_passed_over():
         "num_updates": np.array(40_000),
         "kv_cache": np.ones((2, D), np.float32),
     }
-    found, about = interop.reading.read(state | beside)
+    found, _, about = interop.reading.read(state | beside)
     np.testing.assert_array_equal(logits(found), logits(network()))
     assert about.endswith(f"passed over {', '.join(beside)}")
     with pytest.raises(ConfigError, match="one_more, which is no part"):
@@ -217,17 +217,16 @@ def test_what_there_is_no_network_for_is_refused_by_name_of_the_reason():
     read = lambda **more: interop.from_state_dict(state | more, "x.pth", H)  # noqa: E731
     read()
     for name in (
-        "ln_f.weight",
+        "ln_3.weight",
         "layers.0.norm1.bias",
         "layers.0.layer_norm.weight",
         "final_norm.w",
     ):
         with pytest.raises(ConfigError, match=f"x.pth has {name}: a normalization"):
             read(**{name: np.ones(D, np.float32)})
-    with pytest.raises(ConfigError, match="2 positions; the tokens a, b, = need 3"):
-        read(**{"pos_embedding.weight": np.ones((2, D), np.float32)})
-    with pytest.raises(ConfigError, match="q_proj.bias is not zero"):
-        read(**{"layers.0.attn.q_proj.bias": np.ones(D, np.float32)})
+    with pytest.raises(ConfigError, match="8 tokens and 3 outputs; expected p and p"):
+        more = {"pos_embedding.weight": (2, D), "lm_head.weight": (3, D), "lm_head.bias": (3,)}
+        read(**{name: np.ones(shape, np.float32) for name, shape in more.items()})
 
 
 def test_the_encoder_layer_of_torch_gives_the_logits_that_are_read(tmp_path):

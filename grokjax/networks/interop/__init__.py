@@ -2,8 +2,9 @@
 
 A file is read by the names and shapes of its entries (`names`, `reading`): TransformerLens' layout,
 which is also ours, that of the paper's authors, and what people write with nn.Linear and
-nn.Embedding. What was read as what is said in one line; what there is no network for, and what
-could be read in two ways that shapes do not tell apart, is refused by name.
+nn.Embedding. One line says what was read as what. Exact copies of a weight are ignored, and biases
+that the paper's network lacks are folded (`biases`) where that changes no logit. Anything else is
+refused by name.
 
 Nothing in a file is executed: torch reads weights only, NumPy no objects.
 """

@@ -19,6 +19,8 @@ WRAPPERS = ("model", "model_state_dict", "state_dict", "params", "net", "network
 LISTS = ("state_dicts", "checkpoints")
 CONFIGS = ("config", "cfg", "args", "hparams", "hyperparameters")
 HEADS = ("num_heads", "n_heads", "n_head", "nhead", "heads")
+RATES = ("attention_rate", "attn_coeff")
+RECORDS = ("optim", "sched", "history", "loss", "acc", *CONFIGS)
 
 
 class Read(NamedTuple):
@@ -26,17 +28,24 @@ class Read(NamedTuple):
 
     params: Params
     about: str  # what was read as what, in one line
+    settings: dict[str, Any]  # layer_norm and attention_rate
 
 
 def load_network(
-    path: str | os.PathLike, checkpoint: int | None = None, num_heads: int | None = None
+    path: str | os.PathLike,
+    checkpoint: int | None = None,
+    num_heads: int | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Params:
     """Parameters from a `.pth`, `.pt`, `.npz` or `.safetensors` file; see `read_network`."""
-    return read_network(path, checkpoint, num_heads).params
+    return read_network(path, checkpoint, num_heads, names).params
 
 
 def read_network(
-    path: str | os.PathLike, checkpoint: int | None = None, num_heads: int | None = None
+    path: str | os.PathLike,
+    checkpoint: int | None = None,
+    num_heads: int | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Read:
     """Parameters from a `.pth`, `.pt`, `.npz` or `.safetensors` file, by names and shapes.
 
@@ -45,6 +54,7 @@ def read_network(
             or checkpoints, as a list or dict of state dicts, bare or under "state_dicts".
         checkpoint: which of the checkpoints: its key in a dict, else its place; None for the last.
         num_heads: where attention matrices are not by head and no configuration beside them tells.
+        names: our names, such as "blocks.0.mlp.W_in", by those of entries with other names.
 
     Raises:
         ConfigError: the file cannot be read, or holds no such network.
@@ -60,8 +70,10 @@ def read_network(
     state = _flat(_state_dict(saved, checkpoint, str(path)))
     if reader is _read_torch:
         state = {name: _to_numpy(x) for name, x in state.items()}
-    params, about = read(state, str(path), num_heads or _heads_in(saved))
-    return Read(params, f"{path}: {about}")
+    num_heads = num_heads or _configured(saved, HEADS, int)
+    rate = _configured(saved, RATES, float | int)
+    network = read(state, str(path), num_heads, names, 1.0 if rate is None else float(rate))
+    return Read(network.params, f"{path}: {network.about}", network.settings)
 
 
 def save_network(params: Params, path: str | os.PathLike) -> None:
@@ -148,12 +160,12 @@ def _to_numpy(tensor: Any) -> np.ndarray:
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
-def _heads_in(saved: Any) -> int | None:
-    """The number of heads in a configuration beside the weights."""
+def _configured(saved: Any, names: tuple[str, ...], kind: Any) -> Any:
+    """An entry of a configuration beside the weights, under one of several names."""
     places = [saved.get(name) for name in CONFIGS] if isinstance(saved, Mapping) else []
     for config in (x for x in places if isinstance(x, Mapping)):
-        for name in HEADS:
-            if isinstance(config.get(name), int):
+        for name in names:
+            if isinstance(config.get(name), kind):
                 return config[name]
     return None
 
@@ -168,11 +180,28 @@ def _state_dict(saved: Any, checkpoint: int | None, path: str) -> Mapping[str, A
         return _pick(lists[0], checkpoint, path)
     if inner:
         return _state_dict(inner[0], checkpoint, path)
-    if saved and all(isinstance(x, Mapping) for x in saved.values()) and not _is_nested(saved):
-        return _pick(saved, checkpoint, path)
+    if saved and not any(map(_is_matrix, saved.values())) and not _is_nested(saved):
+        candidates = [name for name in saved if _has_matrices(name, saved[name])]
+        if len(candidates) == len(saved):
+            return _pick(saved, checkpoint, path)
+        if len(candidates) == 1:
+            return _state_dict(saved[candidates[0]], checkpoint, path)
+        why = "several could be a network" if candidates else "none of it is a network"
+        there = ", ".join(map(str, saved))
+        raise ConfigError(f"{path} holds {there}: {why}; save the state dict alone")
     if checkpoint is not None:
         raise ConfigError(f"{path} holds one network and no checkpoints: give no checkpoint")
     return saved
+
+
+def _is_matrix(x: Any) -> bool:
+    return len(getattr(x, "shape", ())) > 1
+
+
+def _has_matrices(name: Any, x: Any) -> bool:
+    """Whether an entry of a file holds matrices, and by its name is no record of training."""
+    known = any(word in str(name).lower() for word in RECORDS)
+    return not known and isinstance(x, Mapping) and any(map(_is_matrix, _flat(x).values()))
 
 
 def _is_nested(saved: Mapping[Any, Any]) -> bool:

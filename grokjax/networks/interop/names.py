@@ -1,9 +1,12 @@
 """What an entry of a state dict is, by its name."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+
+from grokjax.core.errors import ConfigError
 
 PREFIXES = (
     *("module", "_orig_mod", "model", "net", "network", "transformer", "encoder"),
@@ -39,9 +42,13 @@ _IN_ATTENTION = {
     "attn.W_O": ("w_o", "out_proj", "o_proj", "o", "wo", "to_out", "proj", "out", "c_proj"),
 }
 _IN_MLP = {
-    "mlp.W_in": ("w_in", "fc1", "up", "up_proj", "linear1", "c_fc", "fc_in", "in", "lin1", "0"),
+    "mlp.W_in": (
+        *("w_in", "fc1", "up", "up_proj", "linear1", "c_fc", "fc_in", "in", "lin1", "0"),
+        *("mlp_in", "ff_in", "linear_in"),
+    ),
     "mlp.W_out": (
         *("w_out", "fc2", "down", "down_proj", "linear2", "c_proj", "fc_out", "out", "lin2", "2"),
+        *("mlp_out", "ff_out", "linear_out"),
     ),
 }
 
@@ -95,6 +102,47 @@ def entry_of(name: str) -> Entry | None:
     return None
 
 
+_NORM = re.compile(r"^(?:(.+\.))?(ln_?1|ln_?2|ln_?f|ln_final)\.(w|b|weight|bias)$")
+
+
+def norm_of(name: str) -> str | None:
+    """Our name of an entry of a LayerNorm; None for others.
+
+    Only names that stand for LayerNorm before a layer: `norm1` of torch's encoder comes after.
+    """
+    found = _NORM.match(name.lower())
+    if not found:
+        return None
+    before, which, part = found[1] or "", found[2].replace("_", ""), found[3][0]
+    if which in ("lnf", "lnfinal"):
+        return f"ln_final.{part}" if not before else None
+    layer = _LAYER.match(f"{before}x")
+    one_layer = not before or _ONE_LAYER.match(f"{before}x")
+    number = layer[1] if layer else "0" if one_layer else None
+    return None if number is None else f"blocks.{int(number)}.{which}.{part}"
+
+
+def renamed(
+    leaves: Mapping[str, np.ndarray], names: Mapping[str, str], source: str
+) -> dict[str, np.ndarray]:
+    """Leaves under new names. What was named as the weight of a torch layer still counts as one.
+
+    Raises:
+        ConfigError: a name is not there, or the new one is none of ours.
+    """
+    found = dict(leaves)
+    for old, new in names.items():
+        if plain(old) not in found:
+            raise ConfigError(f"{source} has no {old} to rename: it has {', '.join(leaves)}")
+        if norm_of(new) is None and entry_of(new) is None:
+            example = "a name such as blocks.0.mlp.W_in or embed.W_E"
+            raise ConfigError(f"{new} is no part of the paper's network: give {example}")
+        leaf = found.pop(plain(old))
+        is_linear = old.endswith("weight") and norm_of(new) is None
+        found[f"{new}.weight" if is_linear else new] = leaf
+    return found
+
+
 def reason_against(name: str) -> str | None:
     """Why there is no network for what has an entry of that name, if it is known."""
     parts = name.lower().split(".")
@@ -110,7 +158,8 @@ def reason_against(name: str) -> str | None:
 def is_constant(name: str) -> bool:
     """Whether an entry is called as what a network makes itself: masks, counters, what it keeps."""
     last = name.lower().rsplit(".", 1)[-1]
-    return bool(re.search(r"mask|ignore|tril|cache|position_ids", last))
+    records = r"loss(es)?$|accurac(y|ies)$|^epochs?$|^steps?$|^history$"
+    return bool(re.search(rf"mask|ignore|tril|cache|position_ids|{records}", last))
 
 
 def is_computed(leaf: np.ndarray, p: int | None) -> bool:
