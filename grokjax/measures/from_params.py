@@ -11,9 +11,10 @@ from jaxtyping import Bool
 from grokjax.config import sweep as config
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
-from grokjax.core.types import Array, Data, Params, Program
+from grokjax.core.types import Array, Data, Hyper, Params, Program
 from grokjax.measures import select
 from grokjax.measures.compute import compiled
+from grokjax.tasks.data import examples
 from grokjax.training import devices
 
 Keys = Bool[Array, "..."] | Sequence[int] | None
@@ -81,7 +82,8 @@ def measures_of(
     Args:
         params: nested dict under TransformerLens' names; leaves may carry any leading axes, the
             same for all.
-        data: of all the networks, e.g. `grokjax.tasks.modular.modular(113, 0.3, seed=0)`.
+        data: of all the networks, e.g. `grokjax.tasks.modular.modular(113, 0.3, seed=0)`; the
+            training split is their batch.
         wanted: names of measures, families of them, or functions of a
             `grokjax.measures.network.Network`; none for the default of the task.
         key_frequencies: a list of frequencies for all networks, or a mask over 1..p//2 whose
@@ -109,21 +111,33 @@ def measures_of(
         )
     if data.num_answers is None:
         data = data._replace(num_answers=data.num_classes)
-    networks = {
-        "params": jax.tree.map(lambda x: jnp.reshape(x, (-1, *x.shape[len(lead) :])), params)
-    }
+    flat = lambda x: jnp.reshape(x, (-1, *x.shape[len(lead) :]))  # noqa: E731
+    networks = {"params": jax.tree.map(flat, params)}
     if key_frequencies is not None:
         networks["given"] = {"key_frequency": _key_mask(key_frequencies, int(modulus), lead)}
     selected = select.select(wanted, program, data.splits)
-    compute = compiled(program, selected, precision, any_axes=True)
-    values = _in_chunks(compute, networks, {"data": data})
+    values = _in_chunks(compiled(program, selected, precision, True), networks, _shared(data))
     reshaped = lambda x: x.reshape(*lead, *x.shape[1:])  # noqa: E731
     return Measured({part.name: reshaped(values[part.name]) for part in selected})
 
 
+def _shared(data: Data) -> dict[str, Any]:
+    """What all networks share: their data and, unless it is traced, the training batch.
+
+    The hyperparameters have a seed alone, for measures that draw random numbers.
+    """
+    if "train" not in data.splits or _is_traced(data):
+        return {"data": data}
+    return {"data": data, "batch": examples(data), "hyper": Hyper({"seed": np.int32(0)})}
+
+
+def _is_traced(tree: Any) -> bool:
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
+
+
 def _in_chunks(compute: Callable, networks: Any, shared: Any) -> dict[str, Array]:
     """Compute a batch in chunks, on all devices; within a trace in one call."""
-    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((networks, shared))):
+    if _is_traced((networks, shared)):
         return compute(networks, shared)
     networks, together = jax.device_get(networks), devices.at_once()
     starts = range(0, jax.tree.leaves(networks)[0].shape[0], together)

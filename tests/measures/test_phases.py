@@ -48,6 +48,28 @@ def test_the_ends_are_where_they_were_put_at_any_spacing(by, within):
     assert phase_ends(**a_run(by=by), p=113) == pytest.approx(PAPER, abs=within)
 
 
+@pytest.mark.parametrize("count", [10, 29, 400])
+@pytest.mark.parametrize("ends", [(1_400, 9_400, 14_000), (3_000, 13_000, 26_000)])
+def test_any_number_of_checkpoints_finds_all_ends_within_one_or_two(count, ends):
+    lowest, formed, slow = ends
+    last = 28_000
+    steps = np.round(np.linspace(0, last, count)).astype(int)
+    dense = a_run(lowest=lowest, formed=formed, slow=slow, grokked=formed, end=last, by=1)
+    found = phase_ends(**{name: x[steps] for name, x in dense.items()}, p=113)
+    spacing = last / (count - 1)
+    if last - slow < 2 * spacing:  # a single record after the end cannot show it
+        assert np.isnan(found.cleanup_end)
+        found, ends = found[:2], ends[:2]
+    assert found == pytest.approx(ends, abs=max(1.5 * spacing, 350))
+
+
+def test_equal_medians_are_decided_by_the_recorded_loss():
+    run = a_run(by=1_000, end=28_000, lowest=11_000, formed=20_000, slow=26_000, grokked=20_000)
+    i = 11
+    run["excluded_loss"][i - 2 : i + 3] = [3.0, 1.0, 0.5, 1.0, 3.0]  # medians of three: 1, 1, 1
+    assert phase_ends(**run, p=113).memorization_end == 11_000
+
+
 def test_steps_need_not_be_even():
     spaced = np.unique(np.round(np.geomspace(1, LATE, 300)).astype(int))
     run = a_run(by=1)
@@ -183,7 +205,9 @@ def test_the_running_median_is_that_of_every_window():
         expected = np.nanmedian(x[start : start + 7]) if np.isfinite(value) else np.nan
         np.testing.assert_equal(medians[i], expected)
     np.testing.assert_array_equal(running_median(np.arange(3.0), 5), [1, 1, 1])
-    assert [half_width(n) for n in (1, 200, 400, 1_000)] == [2, 2, 4, 10]
+    widths = [half_width(np.arange(n)) for n in (1, 10, 29, 49, 200, 400, 1_000)]
+    assert widths == [0, 0, 1, 2, 2, 4, 10]
+    assert half_width(np.arange(29) * 1_000) == 1
 
 
 def test_summaries_are_taken_of_what_was_recorded_of_a_run():

@@ -3,10 +3,11 @@
 Nanda et al. 2023 read the boundaries 1,400 / 9,400 / 14,000 off their Figure 7 and state no
 criterion. The rule here first smooths every series by a running median over five recorded steps, or
 over 1/50 of them if that is more, which removes spikes and dips of up to two fifths of that width.
-Then:
+No window is wider than 1/12 of the run's steps: sparse records have smaller windows or none. Then:
 
 - Memorization ends where the excluded loss is lowest, between the step at which training accuracy
-  reaches 0.99 and the end of circuit formation. If the run does not grok, memorization has ended
+  reaches 0.99 and the end of circuit formation; among equal medians, where the recorded loss is
+  lowest. If the run does not grok, memorization has ended
   only if the excluded loss was below 0.9 ln(p) there and has risen by ln(p) / 10 since: a network
   that never starts a circuit is still memorizing.
 - Circuit formation ends only in runs that grok (test accuracy reaches 0.99): at the first step from
@@ -23,7 +24,7 @@ generalizes at once, memorization and circuit formation both end where training 
 - If that loss is flat near its minimum, noise decides where along the flat part the end lies.
 - An instability wider than the window moves the ends within it.
 - If the weights shrink ever more slowly, without a bend, the end of cleanup depends on the window.
-- Runs with fewer than about ten checkpoints are too short to smooth.
+- Runs with fewer than about 25 checkpoints are not smoothed: a spike may move their ends.
 
 Host-side NumPy: a rule sees a whole run at once.
 """
@@ -41,6 +42,7 @@ from grokjax.training.stopping import ACCURACY_REACHED
 MOVED = 0.1  # fall and rise of the excluded loss, as a fraction of the uniform guess's loss, ln p
 SLOW = 0.1  # rate at which the weights shrink, as a fraction of the fastest so far
 WINDOW, SHARE = 5, 50  # recorded steps in a median: the larger of five and 1/50 of all
+WIDEST = 12  # and at most 1/12 of the steps between the first and the last
 
 
 # --- Steps to memorize and to grok ----------------------------------------------------------------
@@ -91,7 +93,7 @@ def phase_ends(
     p: int,
 ) -> PhaseEnds:
     """Apply the rule to one run, recorded at `steps`."""
-    half = half_width(len(steps))
+    half = half_width(steps)
     test_loss, excluded, squares = (
         running_median(x, half) for x in (test_loss, excluded_loss, sum_squared_weights)
     )
@@ -101,7 +103,7 @@ def phase_ends(
     formed = None
     if grokked is not None:
         formed = max(_falls_for_good(test_loss, np.log(p), grokked), memorized)
-    forgot = _memorization_end(excluded, memorized, formed, MOVED * np.log(p))
+    forgot = _memorization_end(excluded, excluded_loss, memorized, formed, MOVED * np.log(p))
     cleaned = None
     if formed is not None:
         cleaned = _cleanup_end(steps, squares, formed, max(grokked, formed), half)
@@ -109,9 +111,16 @@ def phase_ends(
     return PhaseEnds(*(np.nan if end is None else float(steps[end]) for end in ends))
 
 
-def half_width(count: int) -> int:
-    """Number of recorded steps on either side of a median's centre, of `count` in all."""
-    return max(WINDOW, count // SHARE) // 2
+def half_width(steps: Int[np.ndarray, " t"]) -> int:
+    """Number of recorded steps on either side of a median's centre.
+
+    Records may be uneven: the spacing that counts is the median one.
+    """
+    half = max(WINDOW, len(steps) // SHARE) // 2
+    if len(steps) < 2:
+        return 0
+    spacing = np.median(np.diff(steps))
+    return int(min(half, (steps[-1] - steps[0]) // (2 * WIDEST * spacing)))
 
 
 def running_median(x: Float[np.ndarray, " t"], half: int) -> Float[np.ndarray, " t"]:
@@ -141,13 +150,21 @@ def _falls_for_good(loss: Float[np.ndarray, " t"], limit: float, last: int) -> i
 
 
 def _memorization_end(
-    excluded: Float[np.ndarray, " t"], memorized: int, formed: int | None, moved: float
+    excluded: Float[np.ndarray, " t"],
+    recorded: Float[np.ndarray, " t"],
+    memorized: int,
+    formed: int | None,
+    moved: float,
 ) -> int | None:
-    """Index of the lowest excluded loss between memorization and the end of circuit formation."""
+    """Index of the lowest excluded loss between memorization and the end of circuit formation.
+
+    Neighbouring medians are often equal: the lowest `recorded` value decides between them.
+    """
     losses = excluded[memorized : None if formed is None else formed + 1]
     if not np.isfinite(losses).any():
         return formed
-    i = int(np.nanargmin(losses))
+    equal = np.flatnonzero(losses == np.nanmin(losses))
+    i = int(equal[np.argmin(np.asarray(recorded)[memorized + equal])])
     if formed is None:
         chance, lowest = moved / MOVED, losses[i]
         fell, rose = lowest < chance - moved, np.nanmax(losses[i:]) > lowest + moved
@@ -164,7 +181,7 @@ def _cleanup_end(
 ) -> int | None:
     """First index, from `earliest` on, at which the weights no longer shrink fast."""
     steps, squares, earliest = steps[formed:], squares[formed:], earliest - formed
-    if len(steps) <= 2 * half:
+    if len(steps) <= max(2 * half, 1):
         return None
     rates = running_median(_rates(steps, squares, half), half)
     fastest = np.maximum.accumulate(np.nan_to_num(rates, nan=-np.inf))
@@ -178,9 +195,14 @@ def _cleanup_end(
 def _rates(
     steps: Int[np.ndarray, " t"], squares: Float[np.ndarray, " t"], half: int
 ) -> Float[np.ndarray, " t"]:
-    """Decrease per step of the squares, from `half` recorded steps before to `half` after."""
+    """Decrease per step of the squares, from `half` recorded steps before to `half` after.
+
+    With `half` 0, to the next recorded step; of the last one from the step before.
+    """
     i = np.arange(len(steps))
-    before, after = np.maximum(i - half, 0), np.minimum(i + half, len(steps) - 1)
+    before, after = np.maximum(i - half, 0), np.minimum(i + max(half, 1), len(steps) - 1)
+    if not half:
+        before = np.minimum(before, len(steps) - 2)
     return (squares[before] - squares[after]) / (steps[after] - steps[before])
 
 
