@@ -10,16 +10,16 @@ computed over segments of examples that share a token, a few segments at a time,
 in the cache.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from grokjax.core.types import Array, Data, Drop, Params, Program
+from grokjax.core.types import Array, Drop, Params, Program
 from grokjax.networks import fast_one_layer, token_tables
 from grokjax.networks.matmul import EXACT, is_emulated
 from grokjax.networks.transformer import keep_all
@@ -28,17 +28,14 @@ from grokjax.networks.variants import ACTIVATIONS
 ROWS = 16
 """Examples in a segment; all have the same token on one side."""
 
-CHUNKS = 8
+CHUNKS = 16
 """Parts into which the segments are divided, so that one part fits into the cache."""
-
-PAIRS = 1_024
-"""Pairs whose logits are computed together over all pairs, so that they fit into the cache."""
 
 _matmul = partial(jnp.matmul, precision=EXACT)
 _get = dict(mode="promise_in_bounds")
 
 
-trace = fast_one_layer.trace
+trace, over_rows = fast_one_layer.trace, token_tables.over_rows
 
 
 _left_out = [False]
@@ -73,21 +70,23 @@ def is_faster(num_examples: int, program: Program) -> bool:
 
 
 class Segments(NamedTuple):
-    """The examples by their token on one side: segments of `ROWS` with a common token."""
+    """Numbers 0..n - 1 by their token: segments of `ROWS` with a common token."""
 
-    rows: Int[Array, "g r"]  # example indices
+    rows: Int[Array, "g r"]  # the numbers
     exists: Bool[Array, "g r"]  # False for the empty rows at the end of a token's last segment
     tokens: Int[Array, " g"]  # ascending
-    places: Int[Array, " b"]  # of every example in the flattened rows
+    places: Int[Array, " n"]  # of every number in the flattened rows
 
 
 class Prepared(NamedTuple):
-    """The examples of a batch, as input of `logits`."""
+    """The examples of a batch, as input of `logits`.
 
-    first: Int[Array, " b"]
-    second: Int[Array, " b"]
-    by_first: Segments
-    by_second: Segments
+    Tokens at the second position are numbered from v on, and examples, by their second tokens, from
+    b on. So the segments hold both sides of every example.
+    """
+
+    tokens: Int[Array, "2 b"]
+    segments: Segments
     equals: Int[Array, ""]
 
 
@@ -95,12 +94,11 @@ def prepare(tokens: Int[Array, "b s"], program: Program) -> Prepared | fast_one_
     """The input of `logits` for tokens [a, b, "="]; that of `fast_one_layer` if it is faster."""
     if not is_faster(len(tokens), program):
         return fast_one_layer.prepare(tokens, program)
-    first, second = tokens[:, 0], tokens[:, 1]
-    by_token = partial(_segments, vocabulary=program.vocabulary)
-    return Prepared(first, second, by_token(first), by_token(second), tokens[0, 2])
+    pairs = tokens[:, :2].T + jnp.array([[0], [program.vocabulary]], jnp.int32)
+    return Prepared(pairs, _segments(pairs.reshape(-1), 2 * program.vocabulary), tokens[0, 2])
 
 
-def _segments(tokens: Int[Array, " b"], vocabulary: int) -> Segments:
+def _segments(tokens: Int[Array, " n"], vocabulary: int) -> Segments:
     """Static shapes: the number of segments is an upper bound for all orders of tokens."""
     n = len(tokens)
     num_segments = -(-(n + vocabulary * (ROWS - 1)) // ROWS)
@@ -137,58 +135,6 @@ def logits(
     return (_matmul_transposed(neurons, made.out) + _mix(weights, *made.around, batch)).T
 
 
-# --- All pairs ------------------------------------------------------------------------------------
-
-
-def over_rows(
-    params: Params, data: Data, function: Callable, *by_row: Array, program: Program
-) -> Any:
-    """`Form.over_rows`: logits of about `PAIRS` pairs are in the cache when they are used."""
-    p = data.tokens.shape[0]
-    block = max(1, min(p, PAIRS // p))
-    equals = jnp.asarray(data.tokens[0, 0, 2])
-    made = token_tables.make(params, equals, p)
-    both = jnp.stack(jnp.broadcast_arrays(made.scores[0, ..., None], made.scores[1, :, None]))
-    weights = fast_one_layer.attention_to_pairs(both)
-    second = made.before.first + made.before.added
-    of_first = made.around.first.transpose(1, 2, 0)  # [h c p]
-    of_second = of_first + made.around.added[..., None]
-
-    def part(start):
-        take = lambda x, axis=0: jax.lax.dynamic_slice_in_dim(x, start, block, axis)  # noqa: E731
-        w = take(weights, 2)
-        of_a, of_a_around = take(made.before.first), take(of_first, 2)
-
-        def before():
-            total = made.before.bias
-            for head, (w_a, w_b) in enumerate(w.swapaxes(0, 1)):
-                total = total + w_a[..., None] * of_a[:, None, head]
-                total = total + w_b[..., None] * second[:, head]
-            return ACTIVATIONS[program.activation](total)
-
-        neurons = fast_one_layer.apart(equals >= 0, before).reshape(block * p, -1)
-        out = _matmul(made.out, neurons.T).reshape(-1, block, p)
-
-        def with_around():
-            total = out + made.around.bias[:, None, None]
-            for head, (w_a, w_b) in enumerate(w.swapaxes(0, 1)):
-                total = total + w_a * of_a_around[head, ..., None]
-                total = total + w_b * of_second[head, :, None]
-            return total
-
-        logits = fast_one_layer.apart(equals >= 0, with_around)
-        return function(logits, *map(take, by_row))
-
-    def fill(i, whole):
-        start = jnp.minimum(i * block, p - block)  # the last part overlaps
-        update = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=-2)
-        return jax.tree.map(update, whole, part(start))
-
-    empty = lambda x: jnp.zeros((*x.shape[:-2], p, p), x.dtype)  # noqa: E731
-    whole = jax.tree.map(empty, jax.eval_shape(part, jnp.int32(0)))
-    return jax.lax.fori_loop(0, -(-p // block), fill, whole)
-
-
 # --- Look-ups of scores ---------------------------------------------------------------------------
 
 
@@ -199,8 +145,7 @@ def _look_up(tables: Float[Array, "2 h v"], batch: Prepared) -> Float[Array, "2 
 
 
 def _looked_up(tables, batch: Prepared):
-    columns = zip(tables, (batch.first, batch.second), strict=True)
-    return jnp.stack([table.at[:, tokens].get(**_get) for table, tokens in columns])
+    return _both(tables).at[:, batch.tokens].get(**_get).swapaxes(0, 1)
 
 
 def _look_up_forward(tables, batch: Prepared):
@@ -209,21 +154,21 @@ def _look_up_forward(tables, batch: Prepared):
 
 def _look_up_backward(kept, gradient):
     tables, batch = kept
-
-    def of_table(table, segments: Segments, gradient):
-        sums = jnp.sum(_of_segments(gradient, segments), -1)
-        return (
-            jnp.zeros_like(table).at[:, segments.tokens].add(sums, indices_are_sorted=True, **_get)
-        )
-
-    sides = (batch.by_first, batch.by_second)
-    return jnp.stack(list(map(of_table, tables, sides, gradient))), None
+    sums = jnp.sum(_of_segments(_both(gradient), batch.segments), -1)
+    of_tables = jnp.zeros_like(_both(tables)).at[:, batch.segments.tokens]
+    of_tables = of_tables.add(sums, indices_are_sorted=True, **_get)
+    return of_tables.reshape(len(sums), 2, -1).swapaxes(0, 1), None
 
 
 _look_up.defvjp(_look_up_forward, _look_up_backward)
 
 
-def _of_segments(x: Float[Array, "h b"], segments: Segments) -> Float[Array, "h g r"]:
+def _both(x: Float[Array, "2 h n"]) -> Float[Array, "h 2*n"]:
+    """The second position after the first."""
+    return x.swapaxes(0, 1).reshape(x.shape[1], -1)
+
+
+def _of_segments(x: Float[Array, "h n"], segments: Segments) -> Float[Array, "h g r"]:
     """A row of numbers by segments, 0 in empty rows."""
     return jnp.where(segments.exists, x.at[:, segments.rows].get(**_get), 0.0)
 
@@ -244,14 +189,13 @@ def _mix(
 
 
 def _mixed(weights, tables, row, bias, batch: Prepared):
+    both = jnp.concatenate([tables, tables + row])
+
     def make():
         total = bias
         for head in range(tables.shape[1]):  # a sum over an axis of gathers is ten times slower
-            for weight, own, tokens in (
-                (weights[0], tables, batch.first),
-                (weights[1], tables + row, batch.second),
-            ):
-                total = total + weight[head][:, None] * own[:, head].at[tokens].get(**_get)
+            for weight, tokens in zip(weights, batch.tokens, strict=True):
+                total = total + weight[head][:, None] * both[:, head].at[tokens].get(**_get)
         return total
 
     return fast_one_layer.apart(batch.equals >= 0, make)
@@ -265,22 +209,7 @@ def _mix_backward(kept, gradient):
     weights, tables, row, batch = kept
     # Computed once, not in each of the products below.
     gradient = jax.lax.optimization_barrier(gradient)
-    of_first, first = _side(weights[0], tables, batch.by_first, gradient)
-    of_second, second = _side(weights[1], tables + row, batch.by_second, gradient)
-    of_bias = _matmul(jnp.ones_like(gradient[:, :1]).T, gradient)[0]
-    return jnp.stack([of_first, of_second]), first + second, jnp.sum(second, 0), of_bias, None
-
-
-_mix.defvjp(_mix_forward, _mix_backward)
-
-
-def _side(
-    weights: Float[Array, "h b"],
-    tables: Float[Array, "v h n"],
-    segments: Segments,
-    gradient: Float[Array, "b n"],
-) -> tuple[Float[Array, "h b"], Float[Array, "v h n"]]:
-    """Gradients of one token's weights and tables."""
+    both, segments = jnp.concatenate([tables, tables + row]), batch.segments
     batched = partial(jax.lax.dot_general, precision=EXACT)
     in_chunks = lambda x: x.reshape(CHUNKS, -1, *x.shape[1:])  # noqa: E731
 
@@ -288,14 +217,20 @@ def _side(
         rows, tokens, weights = chunk
         gradients = gradient.at[rows].get(**_get)  # [g r n]
         of_rows = batched(weights, gradients, (((2,), (1,)), ((0,), (0,))))
-        of_weights = batched(gradients, tables.at[tokens].get(**_get), (((2,), (2,)), ((0,), (0,))))
+        of_weights = batched(gradients, both.at[tokens].get(**_get), (((2,), (2,)), ((0,), (0,))))
         return of_tables.at[tokens].add(of_rows, indices_are_sorted=True, **_get), of_weights
 
-    by_segment = jnp.moveaxis(_of_segments(weights, segments), 0, 1)  # [g h r]
-    chunks = tuple(map(in_chunks, (segments.rows, segments.tokens, by_segment)))
-    of_tables, of_weights = jax.lax.scan(chunk, jnp.zeros_like(tables), chunks)
-    of_weights = of_weights.reshape(-1, len(weights))  # [g*r h]
-    return of_weights.at[segments.places].get(**_get).T, of_tables
+    by_segment = jnp.moveaxis(_of_segments(_both(weights), segments), 0, 1)  # [g h r]
+    chunks = (segments.rows % len(gradient), segments.tokens, by_segment)
+    of_both, of_weights = jax.lax.scan(chunk, jnp.zeros_like(both), tuple(map(in_chunks, chunks)))
+    of_weights = of_weights.reshape(-1, weights.shape[1])  # [g*r h]
+    of_weights = of_weights.at[segments.places].get(**_get).reshape(2, len(gradient), -1)
+    first, second = jnp.split(of_both, 2)
+    of_bias = _matmul(jnp.ones_like(gradient[:, :1]).T, gradient)[0]
+    return of_weights.swapaxes(1, 2), first + second, jnp.sum(second, 0), of_bias, None
+
+
+_mix.defvjp(_mix_forward, _mix_backward)
 
 
 # --- The product into the classes -----------------------------------------------------------------

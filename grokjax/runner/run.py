@@ -56,6 +56,8 @@ def set_up_jax(writing: bool = True) -> None:
             if cache.stat().st_uid == os.getuid():
                 cache.chmod(0o700)
                 jax.config.update("jax_compilation_cache_dir", str(cache / platform.node()))
+                # By default JAX keeps programs that take over a second; short ones add up.
+                jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if not writing:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
 

@@ -11,7 +11,7 @@ from programs import all_pairs, program, random_params
 from programs import padded as padded_data
 
 from experiments import rounding
-from grokjax.networks import by_name, fast_one_layer, fast_tables, forward, matmul
+from grokjax.networks import by_name, fast_one_layer, fast_tables, forward, matmul, token_tables
 from grokjax.tasks.modular import modular
 from grokjax.training import losses
 
@@ -88,7 +88,7 @@ def test_other_answers_and_splits_need_no_other_form():
     data = modular(P, 0.95, operation="divide")
     rows = data.tokens[data.splits["train"][..., 0]]
     prepared = forward.form(RELU).prepare(jnp.asarray(rows))
-    assert isinstance(prepared, fast_tables.Prepared) and len(prepared.first) < P * P
+    assert isinstance(prepared, fast_tables.Prepared) and prepared.tokens.shape[1] < P * P
     logits = partial(forward.form(RELU).logits, PARAMS[RELU])
     expected = logits(forward.form(RELU).prepare(TOKENS), 1)
     where = {tuple(x): i for i, x in enumerate(np.asarray(TOKENS).tolist())}
@@ -98,7 +98,7 @@ def test_other_answers_and_splits_need_no_other_form():
 
 @pytest.mark.parametrize("pairs", [1, 7 * P, P * P], ids=["single rows", "overlap", "all at once"])
 def test_logits_of_all_pairs_in_parts_are_the_models(pairs, monkeypatch, assert_trees_close):
-    monkeypatch.setattr(fast_tables, "PAIRS", pairs)
+    monkeypatch.setattr(token_tables, "PAIRS", pairs)
     data = modular(P, 0.4, operation="subtract")
 
     def of_rows(logits, targets):
