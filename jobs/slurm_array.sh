@@ -1,7 +1,8 @@
 #!/bin/bash
-# Eight workers on one workdir; each takes blocks that are free. A worker that is preempted is queued
-# again and goes on. The workdir must lie on a disk that all nodes see.
-#   sbatch jobs/slurm_array.sh --config mainline --workdir /shared/runs/mainline
+# One task for each block of a sweep, which it trains and measures. A task that is preempted is queued
+# again and continues. All nodes see the workdir. For the number of blocks of a given sweep:
+#   grokjax jobs /shared/runs/mainline --slurm --config mainline | sbatch
+# or sbatch --array=0-3 jobs/slurm_array.sh /shared/runs/mainline --config mainline
 #SBATCH --job-name=grokjax
 #SBATCH --array=0-7
 #SBATCH --gpus=1
@@ -11,7 +12,7 @@
 #SBATCH --signal=B:TERM@120
 #SBATCH --open-mode=append
 
-srun grokjax sweep --figures none "$@" &
+srun grokjax block "$@" --measure &
 worker=$!
 trap 'kill -TERM "$worker"' TERM
 wait "$worker"

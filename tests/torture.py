@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,7 +24,9 @@ from tqdm import tqdm
 import grokjax
 from grokjax.cli.config_file import read_sweep
 from grokjax.core.errors import UserError
-from grokjax.runner.run import run_sweep, set_up_jax
+from grokjax.runner.run import run_sweep
+from grokjax.storage.programs import set_up_jax
+from tests.damage import FILES, FOLDERS, damages
 from tests.small_sweeps import assert_same, config_text, contents
 
 EVERY = {"eval_every": 50, "checkpoint_every": 100, "resume_every": 150, "max_block": 2}
@@ -113,62 +114,6 @@ def kills(count: int, home: Path, whole) -> Counter:
 # --- Damage ---------------------------------------------------------------------------------------
 
 
-def flipped(path: Path) -> None:
-    if content := bytearray(path.read_bytes()):
-        content[random.randrange(len(content))] ^= 1 << random.randrange(8)
-        path.write_bytes(bytes(content))
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, random.randrange(max(path.stat().st_size, 1)))
-
-
-def emptied(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def overwritten(path: Path) -> None:
-    path.write_bytes(random.randbytes(100))
-
-
-def removed(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def swapped(path: Path) -> None:
-    other = random.choice([x for x in path.parent.iterdir() if x.is_dir() and x != path])
-    aside = path.with_name("aside")
-    path.rename(aside)
-    other.rename(path)
-    aside.rename(other)
-
-
-FILES = {
-    "a trajectory": "blocks/*/trajectory/*/**/*",
-    "a state": "blocks/*/resume/*/**/*",
-    "config.json": "config.json",
-    "metrics.jsonl": "blocks/*/metrics.jsonl",
-    "measures.nc": "measures.nc",
-    "identity": "blocks/*/identity",
-}
-FOLDERS = {
-    "a checkpoint": "blocks/*/trajectory/*",
-    "a resume state": "blocks/*/resume/*",
-    "a folder of checkpoints": "blocks/*/trajectory",
-    "a folder of states": "blocks/*/resume",
-    "a block": "blocks/*",
-    "all blocks": "blocks",
-}
-SWAPPED = ("a checkpoint", "a block")
-
-
-def damages() -> Iterator[tuple]:
-    """(name, function) of every kind of damage, in an endless cycle."""
-    every = list(itertools.product(FILES, (flipped, flipped, cut, emptied, overwritten, removed)))
-    every += [*itertools.product(FOLDERS, [removed]), *itertools.product(SWAPPED, [swapped])]
-    return itertools.cycle(every)
-
-
 def outcome_of(folder: Path, sweep, whole) -> str:
     """The outcome of reading a damaged workdir, training it, and reading it again."""
     train = lambda: run_sweep(sweep, folder, lambda text: None, "none")  # noqa: E731
@@ -254,12 +199,12 @@ def disks(home: Path, whole) -> Counter:
 def pairs(count: int, home: Path, whole) -> Counter:
     """Two processes started on one workdir."""
     counts = Counter()
-    for options in ((), ("--join",)) * count:
+    for _ in range(count):
         shutil.rmtree(home / "sweep", ignore_errors=True)
-        first = command(home, *options)
+        first = command(home)
         time.sleep(random.uniform(0, 3))
-        codes = sorted(finish(x, counts) for x in (first, command(home, *options)))
-        counts[f"{'joined' if options else 'plain'}: exits {codes[0]} and {codes[1]}"] += 1
+        codes = sorted(finish(x, counts) for x in (first, command(home)))
+        counts[f"exits {codes[0]} and {codes[1]}"] += 1
         if 0 in codes:
             good = same(contents(home / "sweep"), whole)
             counts["sweeps with the same bits" if good else "SWEEPS THAT DIFFER"] += 1

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from grokjax.cli import analyze, explore, parts, publish, report, sweep
+from grokjax.cli import analyze, block, explore, jobs, parts, publish, report, sweep
 from grokjax.cli.help import Parser
 from grokjax.core.errors import ConfigError, UserError, suggest
 from grokjax.runner.signals import CODES, Interrupted
@@ -26,6 +26,8 @@ COMMANDS = {
     "report": report,
     "explore": explore,
     "publish": publish,
+    "block": block,
+    "jobs": jobs,
     "parts": parts,
 }
 PREFIX = "--config."
@@ -57,7 +59,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if rest and not rest[0].startswith("-") and rest[0] not in COMMANDS:
         raise ConfigError(f"there is no command {rest[0]!r}: {suggest(rest[0], COMMANDS)}")
     options, unknown = _parser().parse_known_args(rest)
-    if overrides and options.command != "sweep":
+    if overrides and options.command not in ("sweep", "block", "jobs"):
         unknown.append(PREFIX + overrides[0][0])
     if unknown:
         kind, remedy = "argument", "remove it, or quote a value that contains spaces"

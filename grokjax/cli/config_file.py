@@ -1,11 +1,9 @@
 """A sweep from a config file and the overrides of the command line."""
 
 import ast
-import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -14,6 +12,7 @@ from grokjax.config import axes as table
 from grokjax.config import sweep as config_lib
 from grokjax.config.sweep import SWEEP_SETTINGS, SweepConfig
 from grokjax.core.errors import ConfigError, suggest
+from grokjax.core.source import execute
 
 MOST_ROWS = 1_000_000
 """A sweep() that yields more rows is taken to be endless."""
@@ -77,23 +76,24 @@ def run_file(path: str) -> dict[str, Any]:
 
     A user's file comes first. Otherwise "NAME" and "sweeps/NAME.py" mean the shipped one.
     """
-    shipped, name = shipped_sweeps(), Path(path).stem
-    if path in (name, str(Path("sweeps") / f"{name}.py")) and not Path(path).is_file():
-        path = str(shipped.get(name, path))
+    path = located(path)
     try:
         source = Path(path).read_bytes()
     except OSError as error:
         hint = "check the path"
         if Path(path).suffix != ".py":
-            hint = f"{suggest(path, shipped)} Or give the path of a file"
+            hint = f"{suggest(path, shipped_sweeps())} Or give the path of a file"
         reason = f"--config {path!r} cannot be read: {error.strerror}; {hint}"
         raise ConfigError(reason) from error
-    # Flax and inspect look for the file's classes in a module.
-    module = ModuleType(f"config_{Path(path).stem}")
-    module.__file__ = path
-    sys.modules[module.__name__] = module
-    _call(path, lambda: exec(compile(source, path, "exec"), module.__dict__))
-    return module.__dict__
+    return _call(path, execute, path, source)
+
+
+def located(path: str) -> str:
+    """The path of a config file, which may be given by the name of a shipped one."""
+    name = Path(path).stem
+    if path in (name, str(Path("sweeps") / f"{name}.py")) and not Path(path).is_file():
+        return str(shipped_sweeps().get(name, path))
+    return path
 
 
 def _call(path: str, function: Callable, *args: Any) -> Any:

@@ -5,7 +5,9 @@ The same command continues a sweep that was stopped.
 
 import argparse
 import re
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from grokjax.cli.help import add_figures
 from grokjax.core.errors import ConfigError
@@ -49,10 +51,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="wandb: also log metrics to Weights & Biases (pip install wandb)",
     )
     parser.add_argument(
-        "--join",
-        action="store_true",
-        help="share the workdir with other processes; each trains blocks that are free. The "
-        "default in SLURM arrays, indexed Kubernetes jobs and TPU slices",
+        "--on",
+        metavar="ENGINE",
+        help="train and measure the blocks on ray, dask or slurm; ray:ADDRESS, dask:ADDRESS or "
+        "slurm:PARTITION for a given cluster",
+    )
+    parser.add_argument(
+        "--each",
+        metavar="NAME=VALUE,...",
+        type=_needs,
+        default={},
+        help="what each block needs, in the engine's words: num_gpus=1 (ray), gpus_per_node=1 "
+        "(slurm)",
     )
     parser.add_argument(
         "--shard",
@@ -65,11 +75,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from grokjax.cli import config_file
+    from grokjax.results.jobs import job_of
+    from grokjax.runner import engines, trackers
     from grokjax.runner import run as runner
-    from grokjax.runner import trackers
 
     if options.workdir == "":
         raise ConfigError("--workdir is empty: name a directory, or leave the option out")
+    if options.on:
+        engines.check(options.on)
+    elif options.each:
+        raise ConfigError("--each is for the jobs of an engine: give --on too")
     with Signals():
         sweep = config_file.read_sweep(options.config, options.overrides)
         workdir = options.workdir or str(Path("runs") / Path(options.config).stem)
@@ -80,10 +95,28 @@ def run(options: argparse.Namespace) -> None:
             trackers.check(options.log)
             runner.dry_run(sweep, workdir, figures=options.figures, shard=shard)
             return
-        join = options.join or runner.asks_to_join()
-        runner.run_sweep(
-            sweep, workdir, figures=options.figures, log=options.log, join=join, shard=shard
-        )
+        more = {"figures": options.figures, "log": options.log, "shard": shard}
+        if not options.on:
+            runner.run_sweep(sweep, workdir, **more)
+            return
+        path = config_file.located(options.config)
+        job = job_of(workdir, path, engines.cores_of(options.each))
+        with closing(engines.connect(options.on, options.each, workdir)) as executor:
+            runner.run_sweep(sweep, workdir, **more, executor=executor, job=job)
+
+
+def _needs(text: str) -> dict[str, Any]:
+    """NAME=VALUE,... as a dict; numbers become numbers."""
+    needs = {}
+    for pair in text.split(","):
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise argparse.ArgumentTypeError(f"{pair!r} is no NAME=VALUE, as in num_gpus=1")
+        try:
+            needs[name] = float(value) if "." in value else int(value)
+        except ValueError:
+            needs[name] = value
+    return needs
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -22,6 +22,14 @@ class DamagedError(UserError):
     """A file of a workdir that differs from what was written."""
 
 
+DAMAGE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+"""Raised by code that reads what was not written by grokjax, such as JSON nested too deeply."""
+
+
+class LostError(UserError):
+    """A block that a later attempt trains; this one stops and writes nothing more."""
+
+
 USUAL = {
     "lr": "learning_rate",
     "wd": "weight_decay",

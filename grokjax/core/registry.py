@@ -180,7 +180,7 @@ def register(kind: str, function: Callable | None = None, name: str = "", **abou
     part = _make(kind, function, name, **about)
     if not part.builtin:  # so that no custom part takes a built-in part's name
         _load()
-    key = part.name if not part.options.get("variant") else f"{part.name} of {part.options['task']}"
+    key = key_of(part)
     known = _parts[kind].get(key)
     if known is not None and (known.file != part.file or known.builtin):
         raise ConfigError(
@@ -196,6 +196,19 @@ def register(kind: str, function: Callable | None = None, name: str = "", **abou
             )
     _parts[kind][key] = part
     return function
+
+
+def key_of(part: Part) -> str:
+    """The key of a part among those of its kind."""
+    return (
+        part.name if not part.options.get("variant") else f"{part.name} of {part.options['task']}"
+    )
+
+
+def adopt(part: Part) -> None:
+    """Register a custom part of another process, which has checked it."""
+    _load()
+    _parts[part.kind][key_of(part)] = part
 
 
 def _make(kind: str, function: Callable, name: str = "", **about: Any) -> Part:

@@ -18,6 +18,7 @@ from grokjax.core.errors import ConfigError
 from grokjax.core.parts import Part
 from grokjax.results.measuring import kept_measures, measure_block, select_for
 from grokjax.results.workdir import StoredBlock
+from grokjax.tasks.modular import PAPER
 from grokjax.training.blocks import Block
 
 Wanted = str | Callable
@@ -27,6 +28,54 @@ Tell = Callable[[int], Any]
 
 About = dict[str, Mapping[str, str]]
 """Attributes by variable."""
+
+
+def evaluate(
+    sweep: Any,
+    wanted: Sequence[Wanted] = (),
+    tell: Tell = lambda count: None,
+    reuse: bool = False,
+    measured: Sequence[xr.Dataset] = (),
+) -> xr.Dataset:
+    """Measures of every run at every checkpoint, and the summaries of each run.
+
+    Args:
+        sweep: a `Sweep`.
+        wanted: measures by name, by family or as functions; none for the default of the sweep.
+        tell: called with the number of networks measured since its last call.
+        reuse: take measures from measures.nc, of the sweep or of blocks, if their definition is
+            still the same.
+        measured: those of each block, instead.
+
+    Raises:
+        ConfigError: there is no such measure.
+        ValueError: there is no checkpoint yet.
+    """
+    if not any(stored.steps for stored in sweep._stored):
+        raise ValueError(f"{sweep.workdir} holds no checkpoint yet")
+    saved = sweep._saved() if reuse else []
+    if not (saved or measured) and reuse:
+        measured = [stored.saved_measures() for stored in sweep._stored]
+    known = [
+        ds.assign_coords(run=list(stored.block.indices)).assign_attrs(name=str(stored.directory))
+        for ds, stored in zip(measured, sweep._stored, strict=False)
+        if ds is not None
+    ]
+    pieces, about, fresh = measure_blocks(sweep._stored, wanted, tell, [*saved, *known])
+    if len(saved) == len(sweep._opened) == 1 and not (fresh or wanted):
+        return saved[0].sel(run=list(sweep._runs))
+    ds = joined(pieces, list(sweep._all._runs), sweep.steps).sel(run=list(sweep._runs))
+    curves, measured = sweep.curves(), sweep._labelled(ds, about)
+    if "diverged_at" in curves:
+        ds["diverged_at"] = curves["diverged_at"]
+        about["diverged_at"] = {**curves["diverged_at"].attrs, "source": PAPER}
+    names = wanted or [name for stored in sweep._stored for name in stored.config.measures]
+    families = {name for name in names if isinstance(name, str)}
+    for part, values in summaries(measured, curves, families).items():
+        ds[part.name] = "run", values
+        about[part.name] = attributes(part)
+    made_from = " ".join(opened.fingerprint() for opened in sweep._opened)
+    return sweep._labelled(ds, about).assign_attrs(made_from=made_from)
 
 
 def measure_blocks(
@@ -57,6 +106,16 @@ def measure_blocks(
         about |= {name: ds[name].attrs for name in names}
     _refuse_clashes(kept)
     return pieces + kept, about, len(pieces)
+
+
+def measured_block(stored: StoredBlock, wanted: Sequence[Wanted]) -> xr.Dataset:
+    """Measures of one block, with labels and definitions."""
+    measures = select_for(stored.block, wanted or stored.config.measures)
+    pieces = _missing_measures(stored, measures, lambda count: None, ())
+    ds = xr.merge(pieces, compat="override", join="outer")
+    for part in measures:
+        ds[part.name].attrs = attributes(part)
+    return ds.assign_attrs(made_from=stored.fingerprint())
 
 
 def _missing_measures(

@@ -13,11 +13,11 @@ import xarray as xr
 
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig
-from grokjax.core.errors import ConfigError, suggest
+from grokjax.core.errors import ConfigError, DamagedError, suggest
 from grokjax.core.types import Data, Params, Program
 from grokjax.networks import by_name
-from grokjax.results import dataset
-from grokjax.results.evaluate import Tell, Wanted, attributes, joined, measure_blocks, summaries
+from grokjax.results import dataset, jobs
+from grokjax.results.evaluate import Wanted, evaluate
 from grokjax.results.workdir import (
     merged_made_with,
     names_of,
@@ -26,10 +26,9 @@ from grokjax.results.workdir import (
     shards_of,
     steps_in,
 )
-from grokjax.storage import checkpoints, files, metrics_log
+from grokjax.storage import checkpoints, files
 from grokjax.storage.files import AnyPath
 from grokjax.tasks.data import data_of
-from grokjax.tasks.modular import PAPER
 from grokjax.training.blocks import Block, program_of
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
@@ -71,8 +70,9 @@ class Sweep:
         self._names = [] if one else names_of(self._opened)
         numbers = list(range(len(self._opened[0].config.runs)))
         self.lacking, self._numbers = ([], [numbers]) if one else numbers_of(self._opened)
-        paths = [opened.path for opened in self._opened]
-        self.workdir = paths[0] if one else files.common(paths)
+        self.workdir = self._opened[0].path
+        if not one:
+            self.workdir = files.common([opened.path for opened in self._opened])
         self.made_with = merged_made_with(self._opened)
         self._stored = tuple(
             stored._replace(block=_renumbered(stored.block, numbers))
@@ -120,8 +120,8 @@ class Sweep:
         """The runs that ended before their last step: `ended_at`, and the rule `ended_by`."""
         ends = {run: end for stored in self._stored for run, end in stored.ended.items()}
         rows = {run: ends[run] for run in self._runs if run in ends}
-        table = pd.DataFrame.from_dict(rows, "index", columns=["ended_at", "ended_by"])
-        return table.rename_axis("run")
+        columns = ["ended_at", "ended_by"]
+        return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("run")
 
     # --- Runs -------------------------------------------------------------------------------------
 
@@ -151,8 +151,7 @@ class Sweep:
         if run in self._runs:
             return self._runs[run]
         runs = list(self._runs)
-        consecutive = runs == list(range(runs[0], runs[-1] + 1))
-        there = f"{runs[0]} to {runs[-1]}" if consecutive else runs
+        there = f"{runs[0]} to {runs[-1]}" if runs == [*range(runs[0], runs[-1] + 1)] else runs
         raise ValueError(f"no run {run}: the sweep has runs {there}")
 
     # --- Blocks -----------------------------------------------------------------------------------
@@ -169,19 +168,35 @@ class Sweep:
         """The step at which each run of a block has ended, or is to end."""
         return self._stored[block].ends
 
+    def check_blocks(self) -> None:
+        """Raise a DamagedError if a block is lost that a dataset was made from."""
+        if lines := [line for opened in self._opened for line in opened.lost_blocks()]:
+            raise DamagedError(lines[0])
+
     # --- Datasets ---------------------------------------------------------------------------------
 
-    def measures(self, *wanted: Wanted) -> xr.Dataset:
+    def measures(self, *wanted: Wanted, executor: Any = None) -> xr.Dataset:
         """Measures over (run, step), by name, by family, or functions; see `grokjax.parts`.
 
         Without arguments the default of the sweep: the family of its task, and custom measures.
         Read from measures.nc where that is up to date, otherwise computed from the checkpoints
         (nothing is written). Entries after the end of a run are NaN.
 
+        Args:
+            executor: measures blocks; has `submit(function, *args)`, which returns a future.
+
         Raises:
             ConfigError: there is no such measure.
         """
-        return evaluate(self, wanted, reuse=True)
+        if executor is None or self.saved_measures() is not None and not wanted:
+            return evaluate(self, wanted, reuse=True)
+        of_blocks = (
+            (jobs.job_of(opened.path), number)
+            for opened in self._opened
+            for number in range(len(opened.blocks))
+        )
+        futures = [executor.submit(jobs.measure_block, *each, wanted) for each in of_blocks]
+        return evaluate(self, wanted, measured=[future.result() for future in futures])
 
     def saved_measures(self) -> xr.Dataset | None:
         """The content of measures.nc, if it was made from the checkpoints that are there."""
@@ -201,7 +216,8 @@ class Sweep:
 
     def curves(self) -> xr.Dataset:
         """Losses and accuracies recorded while training, over all classes, over (run, step)."""
-        recorded = [(x.block, metrics_log.read(x.directory)) for x in self._stored]
+        self.check_blocks()
+        recorded = [(x.block, x.recorded) for x in self._stored]
         ds = dataset.curves_of(recorded, list(self._runs))
         return self._labelled(ds, {name: dataset.about_curve(name) for name in ds})
 
@@ -211,7 +227,9 @@ class Sweep:
         if len(ended):
             table = table.join(ended).fillna({"ended_by": ""})
         name = " + ".join(self._names) or self.workdir.name
-        return dataset.label(ds, table, about, name=name, axes=",".join(self._all.config.axes))
+        steps = " ".join(str(stored.trained_to) for stored in self._stored)
+        attrs = {"axes": ",".join(self._all.config.axes), "trained_to": steps}
+        return dataset.label(ds, table, about, name=name, **attrs)
 
     def frame(self, *wanted: Wanted) -> pd.DataFrame:
         """Numbers over (run, step) as a tidy table: one row each, as far as a run went.
@@ -239,56 +257,19 @@ class Sweep:
         kept = pd.Series(True, index=table.index)
         for name, value in values.items():
             if name not in (*table.columns, "run"):
-                nearest = suggest(name, tuple(table.columns))
-                raise ConfigError(f"no field {name!r} in this sweep: {nearest}")
+                remedy = suggest(name, tuple(table.columns))
+                raise ConfigError(f"no field {name!r} in this sweep: {remedy}")
             column = table[name] if name in table else table.index.to_series()
             several = value if isinstance(value, list | tuple | range | np.ndarray) else [value]
             kept &= column.isin(list(several))
             if not kept.any():
                 there = ", ".join(map(str, column.unique()[:12]))
                 raise ConfigError(f"no run with {name}={value!r} is left: {name} is {there}")
-        selection = copy.copy(self)
-        selection._runs = {run: self._runs[run] for run in table.index[kept]}
-        selection.config = selection._config()
-        return selection
+        chosen = copy.copy(self)
+        chosen._runs = {run: self._runs[run] for run in table.index[kept]}
+        chosen.config = chosen._config()
+        return chosen
 
 
 def _renumbered(block: Block, numbers: Sequence[int]) -> Block:
     return replace(block, indices=tuple(numbers[row] for row in block.indices))
-
-
-def evaluate(
-    sweep: Sweep,
-    wanted: Sequence[Wanted] = (),
-    tell: Tell = lambda count: None,
-    reuse: bool = False,
-) -> xr.Dataset:
-    """Measures of every run at every checkpoint, and the summaries of each run.
-
-    Args:
-        wanted: measures by name, by family or as functions; none for the default of the sweep.
-        tell: called with the number of networks measured since its last call.
-        reuse: take measures from measures.nc if their definition is still the same.
-
-    Raises:
-        ConfigError: there is no such measure.
-        ValueError: there is no checkpoint yet.
-    """
-    if not any(stored.steps for stored in sweep._stored):
-        raise ValueError(f"{sweep.workdir} holds no checkpoint yet")
-    saved = sweep._saved() if reuse else []
-    pieces, about, fresh = measure_blocks(sweep._stored, wanted, tell, saved)
-    if len(saved) == len(sweep._opened) == 1 and not (fresh or wanted):
-        return saved[0].sel(run=list(sweep._runs))
-    ds = joined(pieces, list(sweep._all._runs), sweep.steps).sel(run=list(sweep._runs))
-    curves, measured = sweep.curves(), sweep._labelled(ds, about)
-    if "diverged_at" in curves:
-        ds["diverged_at"] = curves["diverged_at"]
-        about["diverged_at"] = {**curves["diverged_at"].attrs, "source": PAPER}
-    names = wanted or [name for stored in sweep._stored for name in stored.config.measures]
-    families = {name for name in names if isinstance(name, str)}
-    for part, values in summaries(measured, curves, families).items():
-        ds[part.name] = "run", values
-        about[part.name] = attributes(part)
-    made_from = " ".join(opened.fingerprint() for opened in sweep._opened)
-    return sweep._labelled(ds, about).assign_attrs(made_from=made_from)

@@ -1,12 +1,11 @@
 """The files of a sweep, and one workdir opened for reading.
 
-<workdir>/config.json     the resolved sweep, its blocks, versions, device, format, checksum
+<workdir>/config.json     the resolved sweep, its blocks, versions, device; config.copy.json: a copy
 <workdir>/runs.csv        one row a run
 <workdir>/blocks/<n>/     checkpoints and metrics.jsonl, see `grokjax.storage`
 <workdir>/curves.nc       losses and accuracies recorded while training
 <workdir>/measures.nc     measures at every checkpoint
 <workdir>/figures/*.png
-<workdir>/claims/         locks of the processes that work on it
 
 Reading a workdir never runs code from it.
 """
@@ -15,31 +14,25 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from grokjax.config.runs import RunConfig
-from grokjax.config.sweep import SweepConfig
+from grokjax.config.sweep import SweepConfig, eval_steps
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, DamagedError
-from grokjax.results import dataset
+from grokjax.results.saved_config import config_path, read_config
 from grokjax.storage import checkpoints, datasets, files, metrics_log
 from grokjax.storage.files import AnyPath
+from grokjax.storage.metrics_log import Recorded
 from grokjax.training.blocks import Block, block_of
-
-FORMAT = 4
-"""The format of config.json and of the files next to it; no other is read."""
 
 
 def block_directory(workdir: str | os.PathLike, block: int) -> AnyPath:
     return files.path(workdir) / "blocks" / str(block)
-
-
-def config_path(workdir: str | os.PathLike) -> AnyPath:
-    return files.path(workdir) / "config.json"
 
 
 def measures_path(workdir: str | os.PathLike) -> AnyPath:
@@ -48,85 +41,6 @@ def measures_path(workdir: str | os.PathLike) -> AnyPath:
 
 def curves_path(workdir: str | os.PathLike) -> AnyPath:
     return files.path(workdir) / "curves.nc"
-
-
-# --- config.json ----------------------------------------------------------------------------------
-
-
-def read_config(
-    workdir: str | os.PathLike,
-) -> tuple[SweepConfig, tuple[tuple[int, ...], ...], dict[str, Any]]:
-    """The sweep of a workdir, the runs of each of its blocks, and what it was made with.
-
-    Raises:
-        ConfigError: there is no sweep, or it has another format.
-        DamagedError: config.json is corrupt, or missing next to blocks.
-    """
-    path = config_path(workdir)
-    try:
-        saved = json.loads(path.read_text())
-        path.check_listed()
-        _check_format(path, saved.get("format", 1))
-        if saved.pop("checksum", None) != _checksum(saved):
-            raise ValueError("it was changed after it was written: restore it from a copy")
-        blocks = tuple(tuple(indices) for indices in saved["blocks"])
-        sweep = SweepConfig.from_dict(saved["sweep"])
-        if sorted(i for block in blocks for i in block) != list(range(len(sweep.runs))):
-            raise ValueError("its blocks are not those of its runs")
-        return sweep, blocks, {"format": FORMAT, **saved["made_with"]}
-    except ConfigError:
-        raise
-    except NotADirectoryError:
-        raise ConfigError(f"{workdir} is a file: name a sweep's workdir") from None
-    except FileNotFoundError:
-        if (files.path(workdir) / "blocks").is_dir():
-            raise DamagedError(
-                f"{workdir} has blocks but no config.json, which says whose they are: restore it "
-                "from a copy, or name another workdir"
-            ) from None
-        message = f"{workdir} holds no sweep: it has no config.json; name a sweep's workdir"
-        raise ConfigError(message) from None
-    except PermissionError as error:
-        raise ConfigError(f"{path} may not be read: fix its permissions") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def _check_format(path: AnyPath, number: Any) -> None:
-    if number == FORMAT:
-        return
-    remedy = "train the sweep again in another workdir"
-    if isinstance(number, int) and number > FORMAT:
-        remedy = "install a later grokjax"
-    raise ConfigError(
-        f"{path} has format {number}, but this grokjax reads format {FORMAT} only: {remedy}"
-    )
-
-
-def write_config(
-    workdir: str | os.PathLike,
-    sweep: SweepConfig,
-    blocks: Sequence[Sequence[int]],
-    made_with: Mapping[str, Any],
-) -> None:
-    """Write config.json and runs.csv."""
-    blocks = [[int(i) for i in block] for block in blocks]
-    saved = {"format": FORMAT, "sweep": sweep.to_dict(), "blocks": blocks}
-    saved["made_with"] = {name: x for name, x in made_with.items() if name != "format"}
-    saved["checksum"] = _checksum(saved)
-    config_path(workdir).write(_pretty(saved))
-    (files.path(workdir) / "runs.csv").write(dataset.runs_table(sweep.runs, sweep.names).to_csv())
-
-
-def _pretty(saved: Mapping[str, Any]) -> str:
-    """JSON with a line for each run; fast for ten thousand runs."""
-    runs = ",\n".join(json.dumps(run) for run in saved["sweep"]["runs"])
-    rest = {**saved, "sweep": {**saved["sweep"], "runs": "RUNS"}}
-    return json.dumps(rest, indent=1).replace('"RUNS"', f"[\n{runs}]")
-
-
-def _checksum(saved: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(saved, sort_keys=True).encode()).hexdigest()
 
 
 def identity(sweep: SweepConfig, block: Block) -> str:
@@ -179,9 +93,32 @@ class StoredBlock(NamedTuple):
         return checkpoints.steps(self.directory)
 
     @property
+    def trained_to(self) -> int:
+        """The step of the latest state, -1 before the first."""
+        return max(checkpoints.state_steps(self.directory), default=-1)
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """What the block recorded while training; None before the first line.
+
+        Raises:
+            DamagedError: lines were changed, or the last ones are missing.
+        """
+        step = self.trained_to  # first, since a running block records before it saves
+        recorded = metrics_log.read(self.directory)
+        expected = max(eval_steps(self.config).upto(step), default=-1)
+        last = recorded.steps[-1] if recorded and recorded.steps else -1
+        if last < expected:
+            raise DamagedError(
+                f"{metrics_log.path_of(self.directory)} lacks lines up to step {expected}: run the "
+                "command that trained it again"
+            )
+        return recorded
+
+    @property
     def ended(self) -> dict[int, tuple[int, str]]:
         """By run number, the step at which a run ended early, and the rule that ended it."""
-        recorded = metrics_log.read(self.directory)
+        recorded = self.recorded
         rows = recorded.ended if recorded else {}
         return {self.block.indices[row]: end for row, end in rows.items()}
 
@@ -191,6 +128,20 @@ class StoredBlock(NamedTuple):
         runs = zip(self.block.indices, self.block.runs, strict=True)
         ended = self.ended
         return [ended[number][0] if number in ended else run.steps for number, run in runs]
+
+    def fingerprint(self) -> str:
+        """Changes when a run of the block, a checkpoint or a recorded number does."""
+        runs = [run.to_dict() for run in self.block.runs]
+        records = metrics_log.fingerprint(self.directory)
+        whole = json.dumps([runs, self.steps, records], sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+    def saved_measures(self) -> xr.Dataset | None:
+        """The measures that a job of the block has saved, if its checkpoints are still the same."""
+        path = measures_path(self.directory)
+        if datasets.attributes(path).get("made_from") != self.fingerprint():
+            return None
+        return datasets.load(path).assign_coords(run=list(self.block.indices))
 
 
 class Workdir(NamedTuple):
@@ -215,17 +166,27 @@ class Workdir(NamedTuple):
         )
         return saved if current else None
 
+    def lost_blocks(self) -> list[str]:
+        """Blocks that had been trained further when datasets were made, in a line for each."""
+        lines = {}
+        for path in (curves_path(self.path), measures_path(self.path)):
+            steps = datasets.attributes(path).get("trained_to", "").split()
+            for i, (step, stored) in enumerate(zip(steps, self.blocks, strict=False)):
+                if stored.trained_to < int(step):
+                    lines[i] = (
+                        f"{stored.directory} has lost its state of step {step}, which {path.name} "
+                        "was made after: run the command that trained it again"
+                    )
+        return list(lines.values())
+
     def fingerprint(self) -> str:
         """Changes when a run, a checkpoint or a number recorded while training does.
 
         The records stand for the parameters, which would take long to read: they hold the losses
         at every checkpoint.
         """
-        steps = {i: stored.steps for i, stored in enumerate(self.blocks)}
-        runs = [run.to_dict() for run in self.config.runs]
-        records = [metrics_log.fingerprint(stored.directory) for stored in self.blocks]
-        whole = json.dumps([runs, steps, records], sort_keys=True)
-        return hashlib.sha256(whole.encode()).hexdigest()[:16]
+        rows = [[stored.block.indices, stored.fingerprint()] for stored in self.blocks]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def open_workdir(workdir: str | os.PathLike) -> Workdir:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import xarray as xr
+
 from grokjax import plots
 from grokjax.core.errors import DamagedError
 from grokjax.plots import page
@@ -12,7 +14,7 @@ from grokjax.results.sweep import Sweep, Wanted, evaluate
 from grokjax.runner import console
 from grokjax.runner.progress import Progress
 from grokjax.runner.verify import lost_checkpoints
-from grokjax.storage import datasets
+from grokjax.storage import datasets, locks
 
 
 def analyze(
@@ -32,7 +34,9 @@ def analyze(
         ConfigError: there is no such measure, or no sweep.
         DamagedError: a checkpoint is corrupt, or some are missing; then the others are measured.
     """
-    write_results(Sweep(folder), check, wanted, figures, Progress())
+    sweep = Sweep(folder)
+    with locks.locked(sweep.workdir, "results"):
+        write_results(sweep, check, wanted, figures, Progress(), reuse=bool(wanted))
 
 
 def write_results(
@@ -41,9 +45,17 @@ def write_results(
     wanted: Sequence[Wanted],
     figures: str,
     progress: Progress,
+    reuse: bool,
+    of_blocks: Sequence[xr.Dataset] = (),
 ) -> None:
-    """The same for an opened sweep, with lines of progress that know a forecast."""
+    """The same for an opened sweep, with lines of progress that know a forecast.
+
+    Args:
+        reuse: what blocks or the sweep have saved.
+        of_blocks: the measures of each block, if they are at hand.
+    """
     folder, blocks = sweep.workdir, sweep.blocks
+    sweep.check_blocks()
     for block in blocks:  # before anything is shown
         measuring.select_for(block, wanted)
     saved = sweep.saved_measures() if wanted else None
@@ -56,7 +68,7 @@ def write_results(
             show(done, total)
             check()
 
-        measured = evaluate(sweep, wanted, on_measured, reuse=bool(wanted))
+        measured = evaluate(sweep, wanted, on_measured, reuse, of_blocks)
         if saved is not None:
             others = [name for name in saved.data_vars if name not in measured]
             measured = measured.merge(saved[others], compat="override", join="outer")

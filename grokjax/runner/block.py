@@ -20,7 +20,7 @@ from grokjax.core.types import Params
 from grokjax.results import workdir
 from grokjax.runner import resume
 from grokjax.runner.resume import OnDisk, Schedule
-from grokjax.storage import checkpoints, files, metrics_log
+from grokjax.storage import checkpoints, metrics_log
 from grokjax.storage.files import AnyPath
 from grokjax.storage.metrics_log import Recorded
 from grokjax.tasks.data import resized
@@ -137,16 +137,32 @@ class Ledger:
 class BlockWriter:
     """Writes a block: at a boundary first parameters or measures, then scores, then the state.
 
-    So a state on disk implies everything before it.
+    So a state on disk implies everything before it. Opening a writer ends earlier attempts at the
+    block, in whatever process; their methods then raise a LostError. A context manager.
     """
 
     def __init__(self, sweep: SweepConfig, block: Block, directory: AnyPath):
         self.directory, self.keep = directory, sweep.keep
-        self.checkpoints = checkpoints.Writer(directory, workdir.identity(sweep, block))
-        self.records = files.Appended(metrics_log.path_of(directory))
+        self.identity = workdir.identity(sweep, block)
+        self.checkpoints = checkpoints.Writer(directory, self.identity)
+        self.records: metrics_log.Writer | None = None  # from `resume` on
         self.shapes = state_shapes(block)
         self.keep_to = -1  # see `Resume`
         self.saved_at = time.monotonic() + FIRST_SAVE - NEXT_SAVES
+
+    def __enter__(self) -> "BlockWriter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait until everything that was saved is on disk, and close the record."""
+        try:
+            self.wait()
+        finally:
+            if self.records is not None:
+                self.records.close()
 
     def resume(self, schedule: Schedule, disk: OnDisk) -> tuple[int | None, State | None]:
         """The step and the state to continue from; removes what is damaged or lies after it."""
@@ -168,7 +184,8 @@ class BlockWriter:
         for at in damaged:
             self.checkpoints.set_aside(at)
         self.checkpoints.rewind(self.keep_to)
-        metrics_log.rewind(self.directory, -1 if step is None else step)
+        last = -1 if step is None else step
+        self.records = metrics_log.Writer(self.directory, self.identity, last)
         return step, None if step is None else jax.tree.map(np.asarray, state)
 
     def restore_measures(self, ledger: Ledger) -> None:
@@ -179,6 +196,7 @@ class BlockWriter:
 
     def write(self, ledger: Ledger) -> None:
         """Write the next boundary of a ledger, which is complete."""
+        self.checkpoints.check()
         ledger.advance()
         schedule, step = ledger.schedule, ledger.step
         states, measures = zip(*ledger.current, strict=True)
@@ -188,7 +206,7 @@ class BlockWriter:
             if self.keep == "measures":
                 self.checkpoints.save_measures(step, _padded(measures))
         if step in schedule.evals:
-            metrics_log.append(self.records, step, *ledger.log_line())
+            self.records.append(step, *ledger.log_line())
         if step in schedule.checkpoints:
             self.records.flush()
         if step in schedule.states or time.monotonic() - self.saved_at > NEXT_SAVES:

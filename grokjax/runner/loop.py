@@ -6,7 +6,7 @@ what they leave and writes it (see `block`).
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import Empty
 from typing import Any
 
@@ -14,12 +14,12 @@ import jax
 import numpy as np
 
 from grokjax.config.sweep import SweepConfig
+from grokjax.core.errors import LostError
 from grokjax.results import measuring
 from grokjax.runner import resume
 from grokjax.runner.block import BlockWriter, Ledger, row_of
 from grokjax.storage import metrics_log
 from grokjax.storage.files import AnyPath
-from grokjax.storage.leases import Claim, Claims
 from grokjax.tasks.data import resized
 from grokjax.training import devices
 from grokjax.training.blocks import Block, lanes, state_shapes
@@ -32,18 +32,15 @@ AHEAD = 2
 OnProgress = Callable[[int, Sequence[int], Mapping[str, np.ndarray]], Any]
 
 
-class LostError(Exception):
-    """Another process has taken over a block that this one trained."""
-
-
 def train(
     sweep: SweepConfig,
     blocks: Mapping[int, tuple[Block, AnyPath]],
     on_progress: OnProgress,
     stopped: Callable[[], Any],
-    claims: Claims | None = None,
 ) -> None:
     """Train blocks to their ends, or until `stopped()`; both save the state.
+
+    A block that another process starts meanwhile is left to it, unsaved.
 
     Args:
         sweep: the whole sweep.
@@ -51,37 +48,33 @@ def train(
         on_progress: called with the number of a block, the updates that each of its runs has done,
             and its scores.
         stopped: called several times a second.
-        claims: to share the blocks with other processes. A block that another process holds is
-            left to it; so is, unsaved, one that it has taken over.
+
+    Raises:
+        LostError: another process has started one of the blocks; the others were trained.
     """
     waiting = deque(sorted(blocks))
     active: dict[int, Training] = {}
-    release = lambda number: claims and claims.release(f"block-{number}")  # noqa: E731
+    lost: list[LostError] = []
     # The writers close last, so that saves in flight reach the disk even after an error.
     with Workers(sweep.cores_per_run) as workers, contextlib.ExitStack() as writers:
         while (waiting or active) and not stopped():
             idle = len(workers.devices) - sum(x.lanes_left for x in active.values())
             if not waiting or idle <= 0:
-                if (over := _handle_event(workers, active, on_progress)) is not None:
-                    release(over)
+                _handle_event(workers, active, lost, on_progress)
                 continue
             number = waiting.popleft()
-            claim = claims.take(f"block-{number}") if claims else None
-            if claims and not claim:
-                continue
-            if is_done(sweep, *blocks[number]):  # another process has just trained it
-                release(number)
-                continue
-            training = active[number] = Training(sweep, number, *blocks[number], claim)
-            writers.enter_context(training.writer.checkpoints)
+            training = active[number] = Training(sweep, number, *blocks[number])
+            writers.enter_context(training.writer)
             workers.add(training.lanes)
             on_progress(number, *training.progress())
         workers.halt()
         while not workers.events.empty():
-            _handle_event(workers, active, on_progress)
+            _handle_event(workers, active, lost, on_progress)
         for training in active.values():
-            if training.is_held():
+            with _noting(lost):
                 training.save()
+    if lost:
+        raise lost[0]
 
 
 def is_done(sweep: SweepConfig, block: Block, directory: AnyPath) -> bool:
@@ -91,49 +84,47 @@ def is_done(sweep: SweepConfig, block: Block, directory: AnyPath) -> bool:
 
 
 def _handle_event(
-    workers: Workers, active: dict[int, "Training"], on_progress: OnProgress
-) -> int | None:
-    """Handle one event of the devices; returns the number of a block that is over."""
+    workers: Workers, active: dict[int, "Training"], lost: list[LostError], on_progress: OnProgress
+) -> None:
+    """Handle one event of the devices; a block that is over is no longer active."""
     try:
         event = workers.events.get(timeout=0.2)
     except Empty:  # to check for signals again
-        return None
+        return
     if event.error:
         raise event.error
     if (training := active.get(number := event.lane.number)) is None:
-        return None
-    try:
+        return
+    with _noting(lost):
         if event.snapshot:
             training.take(event.snapshot)
             with workers.changing():
                 training.free_lanes(event.lane)
         on_progress(number, *training.progress())
         if not training.ledger.is_finished():
-            return None
+            return
         training.save()
-    except LostError:
-        training.writer.wait()
+        training.writer.close()
     workers.remove(training.lanes)
     del active[number]
-    return number
+
+
+@contextlib.contextmanager
+def _noting(lost: list[LostError]) -> Iterator[None]:
+    try:
+        yield
+    except LostError as error:
+        lost.append(error)
 
 
 class Training:
-    """A block in training: its lanes, ledger and writer, and the claim on it."""
+    """A block in training: its lanes, ledger and writer."""
 
-    def __init__(
-        self,
-        sweep: SweepConfig,
-        number: int,
-        block: Block,
-        directory: AnyPath,
-        claim: Claim | None = None,
-    ):
+    def __init__(self, sweep: SweepConfig, number: int, block: Block, directory: AnyPath):
+        self.writer = BlockWriter(sweep, block, directory)  # first: it ends an earlier attempt
         disk = resume.read(directory, sweep.keep)
         schedule = resume.with_earlier_steps(resume.schedule_of(sweep, block), disk)
-        self.claim, self.ledger = claim, Ledger(block.runs, schedule)
-        self.writer = BlockWriter(sweep, block, directory)
-        self.lanes = []
+        self.ledger, self.lanes = Ledger(block.runs, schedule), []
         for own in lanes(block, sweep.precision):
             lane = Lane(own, sweep.precision, self.ledger.boundaries, schedule.evals, number=number)
             lane.waits = devices.on_cpu() and any(run["stop"] != "never" for run in own.runs)
@@ -168,10 +159,6 @@ class Training:
                 steps[index] = min(lane.reached, steps[index])
         return steps, self.ledger.scores
 
-    def is_held(self) -> bool:
-        """Whether no other process has taken over the block."""
-        return self.claim is None or self.claim.holds()
-
     def take(self, snapshot: Snapshot) -> None:
         """Take what a lane has left, and write the boundaries that all runs have passed."""
         self.ledger.take(snapshot)
@@ -180,8 +167,6 @@ class Training:
 
     def write(self) -> None:
         """Write the next boundary, which is complete."""
-        if not self.is_held():
-            raise LostError
         self.writer.write(self.ledger)
 
     def free_lanes(self, seen: Lane | None = None) -> None:

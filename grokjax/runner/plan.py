@@ -21,7 +21,7 @@ import jax
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import TRAINED_BY, SweepConfig, differing_fields
 from grokjax.core.errors import ConfigError
-from grokjax.results import measuring, workdir
+from grokjax.results import measuring, saved_config, workdir
 from grokjax.runner import loop
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
@@ -90,10 +90,11 @@ class Plan(NamedTuple):
         return self.config == _config_text(self.folder)
 
     def record(self) -> None:
-        """Write the config of the workdir, whose folder exists."""
-        if self.changes:
+        """Write the config of the workdir, whose folder exists, if it changes or lacks its copy."""
+        if self.changes or not saved_config.has_both(self.folder):
             indices = [block.indices for block in self.blocks]
-            workdir.write_config(self.folder, self.sweep, indices, self.made_with)
+            new = self.config is None
+            saved_config.write_config(self.folder, self.sweep, indices, self.made_with, new)
 
 
 def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> Plan:
@@ -104,8 +105,9 @@ def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> 
         DamagedError: its config.json cannot be read, or blocks are not those of the config.
     """
     config = _config_text(folder)
-    exists = workdir.config_path(folder).exists() or (folder / "blocks").is_dir()
-    saved, indices, made_with = workdir.read_config(folder) if exists else (None, (), {})
+    paths = saved_config.config_path(folder), saved_config.copy_path(folder), folder / "blocks"
+    exists = any(path.exists() for path in paths)
+    saved, indices, made_with = saved_config.read_config(folder) if exists else (None, (), {})
     if not sweep.cores_per_run:
         cores = saved.cores_per_run if saved else devices.default_cores(len(sweep.runs))
         sweep = sweep.replace(cores_per_run=cores)
@@ -122,11 +124,11 @@ def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> 
             "or undo the change; steps may grow, and runs be added"
         )
     old = [block_of(sweep.runs, [rows[i] for i in own]) for own in indices]
-    for i, block in enumerate(old):
-        workdir.check_identity(sweep, block, workdir.block_directory(folder, i))
     added = sorted(set(range(len(sweep.runs))) - set(rows))
     fresh = packed_in_blocks([sweep.runs[i] for i in added], sweep.max_block) if added else ()
     new = [block_of(sweep.runs, [added[i] for i in own.indices]) for own in fresh]
+    for i, block in enumerate((*old, *new)):
+        workdir.check_identity(sweep, block, workdir.block_directory(folder, i))
     longer = sum(sweep.runs[i].steps > run.steps for i, run in zip(rows, saved.runs, strict=True))
     growth = {f"{len(added)} new runs": added, f"more steps of {longer} runs": longer}
     growth = " and ".join(words for words, count in growth.items() if count)
@@ -186,7 +188,7 @@ def _of_shard(
 
 def _config_text(folder: AnyPath) -> str | None:
     try:
-        return workdir.config_path(folder).read_text(errors="replace")
+        return saved_config.config_path(folder).read_text(errors="replace")
     except OSError:
         return None
 

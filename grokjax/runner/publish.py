@@ -107,9 +107,10 @@ def _copy(sweep: Sweep, part: Path, chosen: Sequence[Sequence[int]]) -> None:
         _copy_tree(sweep.workdir / name, part / name)
     for block, steps in enumerate(chosen):
         source, target = sweep.directory(block), part / "blocks" / str(block)
-        names = ["identity", "metrics.jsonl", *(f"{PARAMS}/{step}" for step in steps)]
-        for name in names:
+        for name in ("identity", "metrics.jsonl"):
             _copy_tree(source / name, target / name)
+        for name in (f"{PARAMS}/{step}" for step in steps):
+            _copy_tree((source / name).content(), target / name)
 
 
 def _copy_tree(source: AnyPath, target: Path) -> None:
@@ -124,9 +125,10 @@ def _copy_tree(source: AnyPath, target: Path) -> None:
 def _write_datasets(sweep: Sweep, measures: xr.Dataset, part: Path) -> None:
     """Write curves.nc, and measures.nc of all checkpoints, valid for those that are there."""
     folder = files.path(part)
-    datasets.save(sweep.curves(), workdir.curves_path(folder))
+    without_states = {"trained_to": ""}
+    datasets.save(sweep.curves().assign_attrs(without_states), workdir.curves_path(folder))
     published: Workdir = open_workdir(folder)
-    measures = measures.assign_attrs(made_from=published.fingerprint())
+    measures = measures.assign_attrs(made_from=published.fingerprint(), **without_states)
     datasets.save(measures, workdir.measures_path(folder))
 
 

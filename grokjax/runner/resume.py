@@ -108,6 +108,8 @@ def is_done(schedule: Schedule, disk: OnDisk) -> bool:
     if not disk.states or disk.log is None or lost_checkpoints(schedule.checkpoints, disk):
         return False
     column = {step: i for i, step in enumerate(disk.log.steps) if step <= disk.trained_to}
+    if not column.keys() >= {step for step in schedule.evals if step <= disk.trained_to}:
+        return False
     scored = np.any([np.isfinite(x) for x in disk.log.scores.values()], axis=0)
     ended = {i for i, (step, _) in disk.log.ended.items() if step <= disk.trained_to}
     return all(

@@ -1,12 +1,9 @@
 """Run a sweep from its first step to its figures: plan, train, measure, draw."""
 
-import math
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,50 +13,23 @@ from grokjax.config import axes
 from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError
 from grokjax.results import workdir
+from grokjax.results.jobs import Job, job_of
 from grokjax.results.sweep import Sweep, open_sweep
 from grokjax.runner import console, forecast, loop, resume, trackers
 from grokjax.runner.analysis import analyze, write_results
+from grokjax.runner.driver import Driver
 from grokjax.runner.forecast import Stages
 from grokjax.runner.plan import Plan, Shard, planned, workdir_path
 from grokjax.runner.progress import Progress
 from grokjax.runner.signals import Interrupted, Signals
 from grokjax.runner.verify import lost_checkpoints
-from grokjax.storage import datasets, metrics_log
+from grokjax.storage import datasets, locks, metrics_log
 from grokjax.storage.files import AnyPath
-from grokjax.storage.leases import Claims
+from grokjax.storage.programs import set_up_jax
 
 __all__ = ["Interrupted", "analyze", "dry_run", "run_sweep", "set_up_jax", "train"]
 
 Output = Callable[[str], Any]
-
-POLL = 1.0
-"""Seconds between two looks at what other processes are doing."""
-
-SCHEDULED = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "TPU_WORKER_ID")
-"""Variables by which SLURM arrays, indexed Kubernetes jobs and TPU slices number their workers."""
-
-
-def set_up_jax(writing: bool = True) -> None:
-    """Have JAX keep compiled programs, in the user's cache directory unless it has another.
-
-    There is a folder for each machine, because a program for one CPU may not run on another. The
-    programs are code, so the cache belongs to the user alone.
-
-    Args:
-        writing: False to use the programs that are there and add none.
-    """
-    if jax.config.jax_compilation_cache_dir is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokjax"
-        with suppress(OSError):
-            if writing:
-                cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if cache.stat().st_uid == os.getuid():
-                cache.chmod(0o700)
-                jax.config.update("jax_compilation_cache_dir", str(cache / platform.node()))
-                # By default JAX keeps programs that take over a second; short ones add up.
-                jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    if not writing:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
 
 
 def train(
@@ -68,17 +38,23 @@ def train(
     sweep: Callable[[ConfigDict], Any] | None = None,
     figures: str = "none",
     log: str = "none",
+    executor: Any = None,
 ) -> Sweep:
     """Train the sweep of a config, or continue it, measure it, and open it.
 
     Like `grokjax sweep` with a file that holds this config and `sweep`, and with these options. The
     same call continues a sweep that was interrupted and finds one that is finished.
 
+    Args:
+        executor: trains and measures blocks elsewhere; has `submit(function, *args)`, which returns
+            a future. None for this process.
+
     Raises:
         ConfigError: the config or the workdir cannot be used.
     """
     set_up_jax()
-    run_sweep(axes.resolve(config, sweep), workdir, figures=figures, log=log)
+    resolved = axes.resolve(config, sweep)
+    run_sweep(resolved, workdir, figures=figures, log=log, executor=executor)
     return open_sweep(workdir)
 
 
@@ -88,8 +64,9 @@ def run_sweep(
     output: Output = print,
     figures: str = "overview",
     log: str = "none",
-    join: bool = False,
     shard: Shard | None = None,
+    executor: Any = None,
+    job: Job | None = None,
 ) -> None:
     """Train, measure and plot a sweep in a workdir, from where an earlier call stopped.
 
@@ -98,9 +75,9 @@ def run_sweep(
         output: prints text.
         figures: one of `plots.WHICH`.
         log: one of `trackers.LOGS`.
-        join: share the workdir with other processes that do so too. Each trains blocks that are
-            free, and the last one measures.
         shard: train only this shard of the sweep.
+        executor: see `train`.
+        job: for the executor; None for one with the custom parts of this process.
 
     Raises:
         ConfigError: the workdir cannot be used for this sweep, or another process uses it.
@@ -111,18 +88,36 @@ def run_sweep(
     with Signals() as signals:
         plan = planned(sweep, folder, shard)
         if _is_finished(plan):
-            output(f"{folder} is finished. Delete it, or name another --workdir, to run it again.")
-        else:
-            with _opened_claims(folder) as claims:
-                _claim(claims, "config" if join else "sweep", signals, join)
-                if not plan.is_current():
-                    plan = planned(sweep, folder, shard)
+            with suppress(OSError):  # on a read-only disk
                 plan.record()
-                if join:
-                    _claim(claims, f"worker-{platform.node()}-{os.getpid()}", signals, join)
-                    claims.release("config")
-                _train_and_measure(plan, claims, signals, output, figures, log)
+            output(f"{folder} is finished. Delete it, or name another --workdir, to run it again.")
+        elif jax.process_index():
+            _train_part(sweep, folder, shard, signals)
+        else:
+            with locks.locked(folder, "sweep"):
+                if executor is not None:
+                    driver = Driver(executor, job or job_of(folder), signals)
+                    driver.run(sweep, folder, shard, output, figures, log)
+                else:
+                    if not plan.is_current():
+                        plan = planned(sweep, folder, shard)
+                    plan.record()
+                    _train_and_measure(plan, signals, output, figures, log)
     output(console.outcome(datasets.load(workdir.measures_path(folder)), folder))
+
+
+def _train_part(sweep: SweepConfig, folder: AnyPath, shard: Shard | None, signals: Signals) -> None:
+    """Train this process's blocks, as one of several of jax.distributed; the first one measures."""
+    while (plan := planned(sweep, folder, shard)).changes:
+        _pause(signals)
+    _train(plan, list(plan.unfinished()), signals, Progress(), trackers.Log(sweep, (), folder))
+    while not _is_finished(planned(sweep, folder, shard)):
+        _pause(signals)
+
+
+def _pause(signals: Signals) -> None:
+    signals.check()
+    time.sleep(locks.POLL)
 
 
 def dry_run(
@@ -146,45 +141,14 @@ def dry_run(
     output(f"Nothing was written; without --dry-run, results go to {folder}")
 
 
-def asks_to_join() -> bool:
-    """Whether this process is one of several that a scheduler has started on one workdir."""
-    return any(name in os.environ for name in SCHEDULED) or jax.process_count() > 1
-
-
 def _is_finished(plan: Plan) -> bool:
     if plan.changes or next(plan.unfinished(), None) is not None:
         return False
     return Sweep(plan.folder).saved_measures() is not None
 
 
-def _opened_claims(folder: AnyPath) -> Claims:
-    claims = Claims(folder)
-    try:
-        claims.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} is not writable ({error.strerror}): name another --workdir"
-        ) from error
-    return claims
-
-
-def _claim(claims: Claims, name: str, signals: Signals, join: bool) -> None:
-    """Take a claim. With `join` wait for it; without, refuse a workdir that others use."""
-    while True:
-        claim = claims.take(name)
-        if not join and (other := next(claims.others(), None)):
-            raise ConfigError(
-                f"{claims.folder.parent} is in use by {other[1]}: wait for it, or give --join to "
-                "train with it"
-            )
-        if claim:
-            return
-        signals.check()
-        time.sleep(POLL)
-
-
 def _train_and_measure(
-    plan: Plan, claims: Claims, signals: Signals, output: Output, figures: str, log: str
+    plan: Plan, signals: Signals, output: Output, figures: str, log: str
 ) -> None:
     if plan.growth:
         output(f"{plan.folder} grows: {plan.growth}")
@@ -196,11 +160,9 @@ def _train_and_measure(
     progress = Progress(stages)
     with trackers.open_log(log, plan.sweep, plan.blocks, plan.folder) as tracker:
         if unfinished:
-            _train(plan, unfinished, claims, signals, progress, tracker)
-    _claim(claims, "measures", signals, join=True)
-    opened = Sweep(plan.folder)
-    if opened.saved_measures() is None:  # unless another process has just measured
-        write_results(opened, signals.check, (), figures, progress)
+            _train(plan, unfinished, signals, progress, tracker)
+    with locks.locked(plan.folder, "results", signals.check):
+        write_results(Sweep(plan.folder), signals.check, (), figures, progress, reuse=True)
 
 
 def _forecast(
@@ -225,12 +187,11 @@ def _forecast(
 def _train(
     plan: Plan,
     unfinished: Sequence[int],
-    claims: Claims,
     signals: Signals,
     progress: Progress,
     tracker: trackers.Log,
 ) -> None:
-    """Train the unfinished blocks, and wait for those that other processes train."""
+    """Train the unfinished blocks; process i of N of jax.distributed trains i, i + N, ..."""
     jobs = plan.jobs
     with progress.training(plan.blocks) as bar:
 
@@ -245,12 +206,11 @@ def _train(
 
         for number in jobs.keys() - set(unfinished):
             show_end(number)
-        left = {i: jobs[i] for i in unfinished}
-        while left:
-            with signals.noted():
-                loop.train(plan.sweep, left, on_progress, lambda: signals.seen, claims)
-            for number in [i for i, job in left.items() if loop.is_done(plan.sweep, *job)]:
-                del left[number]
-                show_end(number)
-            if left:
-                time.sleep(POLL)
+        with signals.noted():
+            own = [i for i in unfinished if i % jax.process_count() == jax.process_index()]
+            left = {i: jobs[i] for i in own}
+            loop.train(plan.sweep, left, on_progress, lambda: signals.seen)
+        while jax.process_count() > 1 and next(plan.unfinished(), None) is not None:
+            _pause(signals)
+        for number in unfinished:
+            show_end(number)

@@ -25,7 +25,7 @@ import jax
 import numpy as np
 import tensorstore as ts
 
-from grokjax.core.errors import DamagedError
+from grokjax.core.errors import DAMAGE, DamagedError
 from grokjax.storage.files import AnyPath
 
 Arrays = dict[tuple[str, ...], np.ndarray]
@@ -128,9 +128,9 @@ def open_stores(path: AnyPath) -> dict[tuple[str, ...], ts.TensorStore]:
     """The arrays of a checkpoint by their path in its tree, not read yet."""
     # Shared, so that the index of the checkpoint is read once and not for every array.
     context = ts.Context({"cache_pool": {"total_bytes_limit": _CACHE_BYTES}})
-    base = (path / _ITEM).kvstore()
-    opening = {}
-    metadata = json.loads((path / _ITEM / "_METADATA").read_text())
+    item = path.content() / _ITEM
+    base, opening = item.kvstore(), {}
+    metadata = json.loads((item / "_METADATA").read_text())
     for leaf in metadata["tree_metadata"].values():
         if leaf["value_metadata"]["skip_deserialize"]:
             continue  # an empty subtree, such as the state of a stateless optimiser
@@ -168,7 +168,7 @@ def _named_errors(path: AnyPath) -> Iterator[None]:
     """Turn an error of reading into one line that names the checkpoint."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (OSError, *DAMAGE) as error:
         name = f"{path.parent}: the checkpoint of step {path.name}"
         of_disk = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
         if of_disk or any(word in str(error) for word in _NOT_DAMAGE):

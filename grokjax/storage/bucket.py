@@ -9,6 +9,7 @@ the store, such as an emulator's.
 
 import errno
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,10 @@ from grokjax.core.errors import ConfigError
 SCHEME = "gs://"
 
 COMMIT = "commit_success.txt"
-"""Orbax's name of the file that marks a folder as whole: written last, removed first."""
+"""The object that makes a folder whole: written last, removed first. It names the content."""
+
+WAITING = re.compile(r"\d+\.[0-9a-f]{32}")
+"""Names of folders that wait for their commit; in a bucket the content stays there."""
 
 _RETRIES = {"max_retries": 12, "initial_delay": "500ms", "max_delay": "16s"}
 """Limits a request to two minutes; TensorStore's default is a quarter of an hour."""
@@ -77,22 +81,19 @@ class BucketPath(PurePosixPath):
             result = _store(self.bucket).read(self.key).result()
         return Version(result.value, result.stamp.generation) if result.state == "value" else None
 
-    def swap(self, content: bytes | None, generation: bytes | None = None) -> bool:
+    def swap(self, content: bytes | None, generation: bytes | None = None) -> bytes:
         """Write the object, or remove it for `content` None, if it is still at a generation.
 
-        `generation` None stands for an object that does not exist. False: it has changed.
+        `generation` None stands for an object that does not exist. Returns the new generation, or
+        b"" if it has changed.
         """
         expected = _missing() if generation is None else generation
         with _os_errors(self):
             stamp = _store(self.bucket).write(self.key, content, if_equal=expected).result()
-        return stamp.generation != b""
+        return stamp.generation
 
     def write(self, content: str | bytes) -> None:
         self._write_all({"": content.encode() if isinstance(content, str) else content})
-
-    def append(self, text: str) -> None:
-        version = self.read()
-        self.write((version.content if version else b"") + text.encode())
 
     def read_bytes(self) -> bytes:
         if (version := self.read()) is None:
@@ -169,6 +170,9 @@ class BucketPath(PurePosixPath):
     def is_whole(self) -> bool:
         return (self / COMMIT).is_file()
 
+    def content(self) -> "BucketPath":
+        return self.with_name((self / COMMIT).read_text())
+
     def whole_folders(self) -> list[str]:
         return [key.split("/")[0] for key in self.keys() if key.split("/")[1:] == [COMMIT]]
 
@@ -182,18 +186,44 @@ class BucketPath(PurePosixPath):
                 folder = Path(temporary.name) / self.name
                 files = [x for x in folder.rglob("*") if x.is_file() and x.name != COMMIT]
                 self._write_all({x.relative_to(folder).as_posix(): x.read_bytes() for x in files})
-                (self / COMMIT).write(b"")
 
         return _uploads().submit(upload)
 
+    def commit(self, path: "BucketPath", check: Callable[[], Any]) -> None:
+        mark, mine = path / COMMIT, self.name.encode()
+        generation = b""
+        while not generation:
+            known = mark.read()
+            if known and known.content == mine:  # the answer to the write was lost
+                generation = known.generation
+            else:
+                check()
+                generation = mark.swap(mine, known and known.generation)
+        try:
+            check()  # the attempt may have lost the block just before the mark was written
+        except BaseException:
+            mark.swap(None, generation)
+            raise
+
+    def set_aside(self, suffix: str) -> None:
+        content = self.content()
+        (self / COMMIT).unlink()
+        content.rename(self.with_name(self.name + suffix))
+
     def remove(self) -> None:
+        mark = (self / COMMIT).read()
         (self / COMMIT).unlink(missing_ok=True)
-        with _os_errors(self):
-            _store(self.bucket).delete_range(_starting_with(self.key + "/")).result()
+        for folder in (self, *([self.with_name(mark.content.decode())] if mark else [])):
+            with _os_errors(self):
+                _store(self.bucket).delete_range(_starting_with(folder.key + "/")).result()
 
     def remove_unfinished(self) -> None:
-        for name in set(self.names()) - set(self.whole_folders()):
-            (self / name).remove()
+        waiting = [name for name in self.names() if WAITING.fullmatch(name)]
+        for name in waiting:
+            step = self / name.partition(".")[0]
+            mark = (step / COMMIT).read()
+            if mark is None or mark.content.decode() != name:
+                (self / name).remove()
 
     def _write_all(self, contents: Mapping[str, bytes | None]) -> None:
         """Write objects below this path together; None removes one, "" is the path itself."""

@@ -1,16 +1,21 @@
 """The checkpoints of a block, which is a stack of runs, run axis first.
 
     <block>/identity             a hash of the runs' configurations
+    <block>/attempt              the token of the latest start of the block
     <block>/trajectory/<step>/   parameters, all steps kept, one run per chunk
     <block>/measured/<step>/     measures taken while training, where parameters are not kept
     <block>/resume/<step>/       the full training state, the latest two kept
 
-A folder named by a bare number is a whole checkpoint. Orbax writes under another name and renames
-at the end. In a bucket, which has no renaming, the folder is whole when it holds Orbax's commit
-mark; there Orbax writes to a disk, and the files are uploaded.
+A folder named by a bare number is a whole checkpoint. It is written under a name with the token of
+the attempt, and renamed at the end if that is still the latest attempt. In a bucket, which has no
+renaming, the files are uploaded, and then a mark that says under which name, on condition that it
+has not changed since the token was checked.
+
+So an attempt that was suspended while another trained its block commits nothing: its successor has
+removed what it left unfinished, and what it begins later fails the check.
 
 The checksums of a checkpoint (see `grokjax.storage.arrays`) cover its step and the identity of its
-block. This file knows nothing of configurations or models. `Writer` is the only writer of a block.
+block. This file knows nothing of configurations or models.
 """
 
 import contextlib
@@ -18,13 +23,16 @@ import math
 import os
 import re
 import time
+import uuid
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 
-from grokjax.core.errors import DamagedError
+from grokjax.core.errors import DamagedError, LostError
 from grokjax.core.types import Params
 from grokjax.storage import arrays, files
 from grokjax.storage.files import AnyPath
@@ -40,20 +48,24 @@ Directory = str | os.PathLike
 
 
 class Writer:
-    """Writes one block's checkpoints in the background; a context manager.
+    """An attempt at a block: writes its checkpoints in the background; a context manager.
 
     Saves run one at a time, in the order of the calls: a call first waits for the save before it.
     So no step is dropped, and a state on disk implies all checkpoints requested before it. A save
     that fails is an OSError of the next call. Arrays have left the device when a call returns, so
     their buffers may be donated at once.
 
-    Opening the writer removes what a killed one left unfinished.
+    Opening the writer ends earlier attempts and removes what they left unfinished. An attempt that
+    has ended raises a LostError when it writes.
     """
 
     def __init__(self, directory: Directory, identity: str = ""):
         arrays.quiet_orbax()
         self._directory = files.path(directory).absolute()
         self._identity = identity
+        self.token = uuid.uuid4().hex
+        self._directory.mkdir(parents=True, exist_ok=True)
+        (self._directory / "attempt").write(self.token)
         self._saving: tuple[Any, str, int] | None = None  # the future, kind and step of a save
         self._failed: str | None = None  # the kind whose last save failed
         self._steps: dict[str, set[int]] = {}  # on disk, by kind
@@ -70,6 +82,15 @@ class Writer:
 
     def __exit__(self, *exception) -> None:
         self.wait()
+
+    def check(self) -> None:
+        """Raise a LostError if a later attempt at the block has begun."""
+        try:
+            latest = (self._directory / "attempt").read_text(errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            latest = "none"
+        if latest != self.token:
+            raise LostError(f"another process started {self._directory}: this one leaves it alone")
 
     def save_params(self, step: int, params: Params) -> None:
         """Save arrays [r, ...], unless the step is already on disk."""
@@ -106,8 +127,7 @@ class Writer:
 
     def set_aside(self, step: int) -> None:
         """Rename a damaged state, so that the one before it is the latest."""
-        path = _existing(self._directory, STATES, step)
-        path.rename(path.with_name(f"{step}.damaged-{os.getpid()}"))
+        _existing(self._directory, STATES, step).set_aside(f".damaged-{uuid.uuid4().hex[:8]}")
         self._steps[STATES].discard(step)
 
     def wait(self) -> None:
@@ -115,6 +135,7 @@ class Writer:
 
         Raises:
             OSError: the last save failed.
+            LostError: a later attempt has begun.
         """
         saving, self._saving = self._saving, None
         if saving is None:
@@ -122,6 +143,8 @@ class Writer:
         future, kind, step = saving
         try:
             future.result()
+        except LostError:
+            raise
         except Exception as error:  # TensorStore reports a full disk as a ValueError.
             self._failed = kind
             message = f"{self._directory}: a checkpoint was not saved: {arrays.first_line(error)}"
@@ -134,13 +157,30 @@ class Writer:
             _remove_unfinished(self._directory / self._failed)
             self._failed = None
         path = self._directory / kind / str(int(step))
-        future = arrays.save(path, tree, f"{self._identity} {step}", per_run=kind != STATES)
-        self._saving = future, kind, step
+        waiting = path.with_name(f"{path.name}.{self.token}")
+        self.check()
+        saving = arrays.save(waiting, tree, f"{self._identity} {step}", per_run=kind != STATES)
+        self._saving = _committing().submit(self._commit, saving, waiting, path), kind, step
+
+    def _commit(self, saving: Any, waiting: AnyPath, path: AnyPath) -> None:
+        try:
+            saving.result()
+            waiting.commit(path, self.check)
+        except Exception:
+            with contextlib.suppress(OSError):
+                waiting.remove()
+            self.check()  # a later attempt may have removed it
+            raise
 
     def _remove(self, kind: str, steps: Collection[int]) -> None:
         for step in steps:
             (self._directory / kind / str(step)).remove()
         self._steps[kind].difference_update(steps)
+
+
+@cache
+def _committing() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="commits")
 
 
 def _remove_unfinished(folder: AnyPath) -> None:

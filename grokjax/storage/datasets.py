@@ -1,10 +1,12 @@
 """Datasets as NetCDF files."""
 
 import io
+from typing import Any
 
+import h5py
 import xarray as xr
 
-from grokjax.core.errors import DamagedError
+from grokjax.core.errors import DAMAGE, DamagedError
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 from grokjax.storage.transfer import TransferError
@@ -25,6 +27,17 @@ def save(ds: xr.Dataset, path: AnyPath) -> None:
     files.path(path).write(content)
 
 
+def attributes(path: AnyPath) -> dict[str, Any]:
+    """The attributes of a dataset, without its arrays; none if it is missing or damaged."""
+    try:
+        path = files.path(path)
+        source = io.BytesIO(path.read_bytes()) if path.bucket else str(path)
+        with h5py.File(source, "r", locking=False) as file:
+            return dict(file.attrs)
+    except (OSError, *DAMAGE):
+        return {}
+
+
 def load(path: AnyPath) -> xr.Dataset:
     """Read a dataset into memory; the file is closed.
 
@@ -35,7 +48,7 @@ def load(path: AnyPath) -> xr.Dataset:
         return xr.load_dataset(io.BytesIO(files.path(path).read_bytes()), engine="h5netcdf")
     except (FileNotFoundError, PermissionError, TransferError):
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except (OSError, RuntimeError, *DAMAGE) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedError(
             f"{path} is damaged ({reason}): delete it and run analyze to compute it again"

@@ -6,10 +6,12 @@ methods of `pathlib.Path` for one file, and the methods of `DiskPath` below.
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from grokjax.core.errors import ConfigError, DamagedError, LostError
 from grokjax.storage import bucket as buckets
 from grokjax.storage import published
 from grokjax.storage.bucket import SCHEME, BucketPath
@@ -17,6 +19,9 @@ from grokjax.storage.published import PublishedPath
 
 UNFINISHED = ".orbax-checkpoint-tmp"
 """Suffix that Orbax gives to a folder until it is whole."""
+
+LONGEST_NAME, LONGEST_PATH = 255, 3800
+"""Characters of a file name and of a workdir's path on Linux, less what is below a workdir."""
 
 
 class DiskPath(type(Path())):
@@ -41,17 +46,23 @@ class DiskPath(type(Path())):
         """
 
     def write(self, content: str | bytes) -> None:
-        """Write a file. Readers see the old content or the new content, nothing between."""
-        part = self.with_name(f".{self.name}.{os.getpid()}.part")
+        """Write a file durably. Readers see the old content or the new one, nothing between."""
+        part = self.with_name(f".{self.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
         try:
             part.write_bytes(content.encode() if isinstance(content, str) else content)
+            part.sync()
             part.replace(self)
+            self.parent.sync()
         finally:
             part.unlink(missing_ok=True)
 
-    def append(self, text: str) -> None:
-        with self.open("a") as file:
-            file.write(text)
+    def sync(self) -> None:
+        """Wait until this file, or the list of names in this folder, is on the disk."""
+        descriptor = os.open(self, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def read_from(self, offset: int) -> bytes:
         """The content from byte `offset` on."""
@@ -75,9 +86,28 @@ class DiskPath(type(Path())):
         """Whether this folder exists with everything that was saved to it."""
         return self.is_dir()
 
+    def content(self) -> "DiskPath":
+        """The folder with the files of this one, which is whole."""
+        return self
+
     def whole_folders(self) -> list[str]:
-        """Names in this folder, without those of unfinished folders in a bucket."""
-        return self.names()
+        """Names in this folder that are numbers, without those of unfinished folders.
+
+        Raises:
+            DamagedError: one of them is no folder.
+        """
+        try:
+            with os.scandir(self) as entries:
+                numbered = [(x.name, x.is_dir()) for x in entries if x.name.isdecimal()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        for name, is_folder in numbered:
+            if not is_folder:
+                raise DamagedError(
+                    f"{self / name} is damaged (no folder): delete it and run the command that "
+                    "trained it again"
+                )
+        return [name for name, _ in numbered]
 
     def save(self, start: Callable[[Path], Any]) -> Any:
         """Save this folder in the background; `result()` of the returned object waits for it.
@@ -88,36 +118,93 @@ class DiskPath(type(Path())):
         """
         return start(self)
 
+    def commit(self, path: "DiskPath", check: Callable[[], Any]) -> None:
+        """Make this folder the whole folder `path`, unless `check` raises."""
+        for name in [*self.rglob("*"), self]:
+            name.sync()
+        check()
+        try:
+            self.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+            path.remove()  # an earlier attempt has just committed the same step
+            self.rename(path)
+        self.parent.sync()
+
+    def set_aside(self, suffix: str) -> None:
+        """Rename this folder, which is damaged."""
+        self.rename(self.with_name(self.name + suffix))
+
     def remove(self) -> None:
         """Remove this folder. If the process is killed meanwhile, the rest counts as unfinished."""
         shutil.rmtree(self.rename(self.with_name(self.name + UNFINISHED)))
 
     def remove_unfinished(self) -> None:
         """Remove the folders in this one that a killed process left unfinished."""
-        for folder in self.glob("*" + UNFINISHED):
-            shutil.rmtree(folder)
+        for name in filter(_is_unfinished, self.names()):
+            shutil.rmtree(self / name)
 
 
 AnyPath = DiskPath | BucketPath | PublishedPath
 
 
 class Appended:
-    """A file that grows by lines. A bucket cannot append, so there `flush` writes the lines."""
+    """A file that one process extends, from a given content on.
 
-    def __init__(self, path: AnyPath):
-        self.path = path
-        self._waiting = ""
+    A second process that begins to extend the file fences off the first: on a disk it replaces the
+    file that the first has open; in a bucket the first one's next write is conditional on the
+    generation that it left. A bucket cannot append, so there `flush` writes the whole object.
+    """
+
+    def __init__(self, path: AnyPath, content: bytes):
+        self.path, self._content, self._waiting, self._file = path, content, b"", None
+        if path.bucket:
+            version = path.read()
+            self._generation = path.swap(content, version and version.generation)
+            self._check_written()
+        else:
+            path.write(content)
+            self._file = path.open("r+b", buffering=0)
+            self._file.seek(len(content))
 
     def append(self, text: str) -> None:
-        if self.path.bucket:
-            self._waiting += text
+        """Add text; others see it at once on a disk, after `flush` in a bucket."""
+        if self._file is None:
+            self._waiting += text.encode()
         else:
-            self.path.append(text)
+            self._file.write(text.encode())
 
     def flush(self) -> None:
-        if self._waiting:
-            self.path.append(self._waiting)
-            self._waiting = ""
+        """Make everything that was added durable.
+
+        Raises:
+            LostError: another process extends the file.
+        """
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+        elif self._waiting:
+            self._content, self._waiting = self._content + self._waiting, b""
+            # Once lost, it stays so: without a generation the write would not be conditional.
+            self._generation = self._generation and self.path.swap(self._content, self._generation)
+            self._check_written()
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        try:
+            self.flush()
+        finally:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _check_written(self) -> None:
+        if self._generation:
+            return
+        version = self.path.read()  # TensorStore repeats a write whose answer was lost
+        if version is None or version.content != self._content:
+            raise LostError(f"{self.path} was changed by another process: this one stops")
+        self._generation = version.generation
 
 
 def path(name: str | os.PathLike) -> AnyPath:
@@ -125,16 +212,27 @@ def path(name: str | os.PathLike) -> AnyPath:
     sweep if with https:// or hf://, else on a disk.
 
     Raises:
-        ConfigError: gs:// without the name of a bucket.
+        ConfigError: gs:// without the name of a bucket, or a name that is too long.
     """
     if published.is_published(name):
         return published.parse(os.fspath(name))
-    return buckets.parse(os.fspath(name)) if is_remote(name) else DiskPath(name)
+    if is_remote(name):
+        return buckets.parse(os.fspath(name))
+    path = DiskPath(name)
+    if len(str(path)) > LONGEST_PATH or any(len(os.fsencode(x)) > LONGEST_NAME for x in path.parts):
+        short = f"{str(path)[:30]}..."
+        raise ConfigError(f"{short} is too long for a path: name a shorter one")
+    return path
 
 
 def is_remote(name: str | os.PathLike) -> bool:
     """Whether a name stands for a path in a bucket."""
     return os.fspath(name).startswith(SCHEME)
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a folder has the suffix of Orbax or the name of one that waits for its commit."""
+    return name.endswith(UNFINISHED) or bool(buckets.WAITING.fullmatch(name))
 
 
 def common(paths: Sequence[AnyPath]) -> AnyPath:

@@ -1,32 +1,34 @@
 """The metrics that a block records while it trains, one line of JSON an evaluation.
 
     <block>/metrics.jsonl
-    {"step": 200, "train_loss": [4.74, null], ..., "ended": {"1": "diverged"}, ..., "crc32": "..."}
+    {"step": 200, "train_loss": [4.74, null], ..., "ended": {"1": "diverged"}, ..., "sum": "..."}
 
 - A list has one number a run of the block, and null for a run that has ended before or a number
   that is not finite.
 - `ended` names the runs that end at this step, and the rule that ended them.
 - `diverged_at` gives the step at which the loss of such a run was not finite.
-- `crc32` covers the line without this field.
+- `sum` is a checksum of the line without this field, of the `sum` before it, and of the block's
+  identity. So lines cannot be changed, dropped, reordered or taken from another block unnoticed.
 
-The file can be followed while training. Readers ignore a last line that a kill has cut off. In a
-bucket the file is rewritten at each checkpoint.
+The file can be followed while training. Readers ignore a last line that a kill has cut off, and
+repeated lines. In a bucket the file is rewritten at each checkpoint.
 """
 
 import hashlib
 import json
 import os
-import zlib
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from grokjax.core.errors import DamagedError
-from grokjax.storage import files
+from grokjax.core.errors import DAMAGE, DamagedError
+from grokjax.storage import checkpoints, files
 from grokjax.storage.files import AnyPath
 
-_CRC = ', "crc32": "{}"}}'
+_SUM = ', "sum": "{}"}}'
+_DIGITS = 16
 
 
 class Recorded(NamedTuple):
@@ -50,13 +52,14 @@ def read(directory: str | os.PathLike, upto: int | None = None) -> Recorded | No
     """
     path = path_of(directory)
     try:
-        lines = [_checked(text) for text in _whole_lines(path)]
+        lines = [line for line, *_ in _chain(path, checkpoints.identity_of(directory) or "")]
         return _joined([line for line in lines if upto is None or line["step"] <= upto])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGE as error:
         reason = str(error).splitlines()[0]
-        raise DamagedError(f"{path} is damaged ({reason}): restore it from a copy") from error
+        remedy = "run the command that trained it again, or restore it from a copy"
+        raise DamagedError(f"{path} is damaged ({reason}): {remedy}") from error
 
 
 def lines_from(directory: str | os.PathLike, offset: int) -> tuple[list[dict[str, Any]], int]:
@@ -69,28 +72,51 @@ def lines_from(directory: str | os.PathLike, offset: int) -> tuple[list[dict[str
     return [json.loads(line) for line in whole.splitlines()], offset + len(whole)
 
 
-def append(
-    log: files.Appended,
-    step: int,
-    scores: Mapping[str, np.ndarray],
-    ended: Mapping[int, str],
-    diverged_at: Mapping[int, int],
-) -> None:
-    """Add the line of one step.
+class Writer:
+    """Continues the record of a block after a step; later lines are removed.
 
-    Args:
-        log: of `path_of` the block.
-        step: of the evaluation.
-        scores: arrays [r] of all runs of the block.
-        ended: the rule that ended a run, for the runs that end here.
-        diverged_at: the step at which the loss was not finite, for the runs that end here.
+    Opening a second writer ends the first: see `files.Appended`.
     """
-    line: dict[str, Any] = {"step": step}
-    line |= {name: [_number(x) for x in values] for name, values in scores.items()}
-    line |= {"ended": dict(ended)} if ended else {}
-    line |= {"diverged_at": dict(diverged_at)} if diverged_at else {}
-    text = json.dumps(line)
-    log.append(text[:-1] + _CRC.format(_crc(text)) + "\n")
+
+    def __init__(self, directory: str | os.PathLike, identity: str, step: int = -1):
+        path = path_of(directory)
+        kept, self._identity, self._sum = [], identity, ""
+        if path.exists():
+            for line, text, checksum in _chain(path, identity):
+                if line["step"] <= step:
+                    kept.append(text + "\n")
+                    self._sum = checksum
+        self._file = files.Appended(path, "".join(kept).encode())
+
+    def append(
+        self,
+        step: int,
+        scores: Mapping[str, np.ndarray],
+        ended: Mapping[int, str],
+        diverged_at: Mapping[int, int],
+    ) -> None:
+        """Add the line of one step.
+
+        Args:
+            step: of the evaluation.
+            scores: arrays [r] of all runs of the block.
+            ended: the rule that ended a run, for the runs that end here.
+            diverged_at: the step at which the loss was not finite, for the runs that end here.
+        """
+        line: dict[str, Any] = {"step": step}
+        line |= {name: [_number(x) for x in values] for name, values in scores.items()}
+        line |= {"ended": dict(ended)} if ended else {}
+        line |= {"diverged_at": dict(diverged_at)} if diverged_at else {}
+        text = json.dumps(line)
+        self._sum = _sum(self._identity, self._sum, text)
+        self._file.append(text[:-1] + _SUM.format(self._sum) + "\n")
+
+    def flush(self) -> None:
+        """Make all lines durable; raises a LostError if another process writes the record."""
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def fingerprint(directory: str | os.PathLike) -> str:
@@ -104,30 +130,32 @@ def fingerprint(directory: str | os.PathLike) -> str:
 def set_aside(directory: str | os.PathLike) -> None:
     """Rename a damaged file."""
     path = path_of(directory)
-    path.rename(path.with_name(f"{path.name}.damaged-{os.getpid()}"))
+    path.rename(path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}"))
 
 
-def rewind(directory: str | os.PathLike, step: int) -> None:
-    """Remove the lines after a step, for a block that continues from there."""
-    path = path_of(directory)
-    if path.exists():
-        lines = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
-        path.write("".join(line + "\n" for line in lines))
+def _chain(path: AnyPath, identity: str) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Every line as an object, as text and with its checksum, without repetitions.
+
+    Raises:
+        ValueError: a line does not continue the chain.
+    """
+    previous, seen = "", set()
+    # Behind the last line end is nothing, or a line that was cut off.
+    for text in path.read_text().split("\n")[:-1]:
+        if text in seen:
+            continue
+        line, unsigned = json.loads(text), text[: -len(_SUM.format("")) - _DIGITS] + "}"
+        if line.get("sum") != (checksum := _sum(identity, previous, unsigned)):
+            step = f"the line of step {line['step']}"
+            raise ValueError(f"{step} is not what was written after the line before it")
+        previous = checksum
+        seen.add(text)
+        yield line, text, checksum
 
 
-def _whole_lines(path: AnyPath) -> list[str]:
-    return path.read_text().split("\n")[:-1]  # behind the last line end is nothing, or a cut line
-
-
-def _checked(text: str) -> dict[str, Any]:
-    line = json.loads(text)
-    if line.get("crc32") != _crc(text[: -len(_CRC.format("")) - 8] + "}"):
-        raise ValueError(f"the line of step {line['step']} is not what was written")
-    return line
-
-
-def _crc(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
+def _sum(identity: str, previous: str, text: str) -> str:
+    whole = f"{identity}\n{previous}\n{text}".encode()
+    return hashlib.blake2b(whole, digest_size=_DIGITS // 2).hexdigest()
 
 
 def _joined(lines: Sequence[Mapping[str, Any]]) -> Recorded:

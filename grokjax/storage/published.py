@@ -227,6 +227,9 @@ class PublishedPath(PurePosixPath):
     def is_whole(self) -> bool:
         return self.is_dir()
 
+    def content(self) -> "PublishedPath":
+        return self
+
     def whole_folders(self) -> list[str]:
         return self.names()
 
@@ -242,7 +245,8 @@ class PublishedPath(PurePosixPath):
     def _refuse(self, *arguments: Any, **options: Any) -> Any:
         raise OSError(errno.EROFS, "a published sweep is read only", str(self))
 
-    write = append = unlink = mkdir = rmdir = rename = save = remove = remove_unfinished = _refuse
+    write = swap = unlink = mkdir = rmdir = rename = _refuse
+    save = commit = set_aside = remove = remove_unfinished = _refuse
 
 
 def is_published(name: str | os.PathLike) -> bool:

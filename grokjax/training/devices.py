@@ -39,9 +39,17 @@ def device_memory() -> float:
 
 def num_cores() -> int:
     """Number of CPU cores available to this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    usable = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if usable else os.cpu_count() or 1
+    return min(count, _most_cores[0]) if _most_cores[0] else count
+
+
+_most_cores = [0]
+
+
+def use_cores(count: int) -> None:
+    """Use at most this many cores, for processes that share a machine; 0 for no limit."""
+    _most_cores[0] = count
 
 
 def default_cores(num_runs: int) -> int:

@@ -2,7 +2,7 @@ import pytest
 
 import grokjax
 from grokjax.core.errors import ConfigError
-from grokjax.results.workdir import FORMAT
+from grokjax.results.saved_config import FORMAT
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,10 @@ import sys
 if __name__ == "__main__":
     import jax
     jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
-    from grokjax.runner.run import asks_to_join
     from tests.small_sweeps import train
     from tests.runner.test_distributed import SWEEP
-    assert jax.process_count() == 2 and asks_to_join()
-    train(SWEEP, sys.argv[3], join=True)
+    assert jax.process_count() == 2
+    train(SWEEP, sys.argv[3])
 """
 
 

@@ -1,6 +1,7 @@
 """Damaged, mixed up or incomplete workdirs: trained again or refused, never silently wrong."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -8,10 +9,10 @@ import pytest
 import grokjax
 from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError, DamagedError
-from grokjax.results import workdir
+from grokjax.results import saved_config
 from grokjax.runner import verify
 from grokjax.runner.analysis import analyze
-from grokjax.storage import arrays, checkpoints
+from grokjax.storage import arrays, checkpoints, datasets, files
 from tests.small_sweeps import assert_same, contents, runs_of, train
 
 
@@ -103,6 +104,69 @@ def test_measures_of_other_checkpoints_are_not_current(whole, folder):
     assert grokjax.open_sweep(folder).saved_measures() is None
 
 
+@pytest.mark.parametrize("damage", ["swapped", "foreign", "dropped", "last dropped", "unsigned"])
+def test_records_of_others_or_with_gaps_are_refused_and_recorded_again(
+    whole, folder, damage, capsys
+):
+    path, other = (folder / "blocks" / i / "metrics.jsonl" for i in "01")
+    text, lines = path.read_text(), path.read_text().splitlines(keepends=True)
+    if damage == "swapped":
+        path.write_text(other.read_text())
+        other.write_text(text)
+    else:
+        foreign = re.sub(r"\d", "1", text)
+        unsigned = re.sub(r', "sum": "\w+"', "", text)
+        dropped = "".join(lines[:3] + lines[4:])
+        last = "".join(lines[:-1])
+        path.write_text(dict(foreign=foreign, dropped=dropped, unsigned=unsigned).get(damage, last))
+    with pytest.raises(DamagedError, match="metrics.jsonl (is damaged|lacks lines up to step 40)"):
+        grokjax.open_sweep(folder).curves()
+    with pytest.raises(DamagedError, match=f"{1 + (damage == 'swapped')} faults"):
+        verify.verify(folder)
+    assert "blocks/0/metrics.jsonl" in capsys.readouterr().out
+    if damage in ("swapped", "last dropped"):
+        train(small_sweep(), folder)
+        assert_same(contents(folder), whole[1])
+
+
+def test_lost_and_stray_blocks_are_named(folder, capsys):
+    shutil.copytree(folder / "blocks/0", folder / "blocks/7")
+    with pytest.raises(DamagedError, match="1 faults"):
+        verify.verify(folder)
+    assert "blocks/7 is no block of this sweep" in capsys.readouterr().out
+    shutil.rmtree(folder / "blocks/0")
+    opened = grokjax.open_sweep(folder)
+    for read in (opened.measures, opened.curves, lambda: analyze(folder, figures="none")):
+        with pytest.raises(DamagedError, match="blocks/0 has lost its state of step 40"):
+            read()
+    with pytest.raises(DamagedError, match="2 faults"):
+        verify.verify(folder)
+
+
+@pytest.mark.parametrize("name", ["curves.nc", "measures.nc", "runs.csv"])
+def test_stale_results_are_found(folder, tmp_path, name, capsys):
+    ds = folder / name
+    if name == "runs.csv":
+        ds.write_text(ds.read_text().replace("1.0", "2.0"))
+    else:
+        stale = datasets.load(files.path(ds))
+        changed = stale.assign_attrs(made_from="x") if name[0] == "m" else stale + 1
+        datasets.save(changed, files.path(ds))
+    with pytest.raises(DamagedError, match="1 faults"):
+        verify.verify(folder)
+    assert f"{name} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+def test_step_that_is_no_folder_is_refused_in_one_line(folder, kind):
+    step = folder / "blocks/0/trajectory/20"
+    shutil.rmtree(step)
+    step.symlink_to(folder / "nothing") if kind != "file" else step.write_text("x")
+    for use in (lambda: grokjax.open_sweep(folder).steps, lambda: train(small_sweep(), folder)):
+        with pytest.raises(DamagedError, match="trajectory/20 is damaged .no folder.: delete it"):
+            use()
+
+
 # --- Damage is named ------------------------------------------------------------------------------
 
 
@@ -164,8 +228,9 @@ def test_damaged_records_are_recorded_again(whole, folder, damage):
 
 
 def test_changed_digit_of_the_config_is_refused(folder):
-    path = folder / "config.json"
-    path.write_text(path.read_text().replace('"d_mlp": 16', '"d_mlp": 17'))
+    text = (folder / "config.json").read_text().replace('"d_mlp": 16', '"d_mlp": 17')
+    for name in ("config.json", "config.copy.json"):
+        (folder / name).write_text(text)
     with pytest.raises(DamagedError, match="changed after it was written: restore it from a copy"):
         grokjax.open_sweep(folder)
     with pytest.raises(DamagedError, match="changed after it was written"):
@@ -175,15 +240,30 @@ def test_changed_digit_of_the_config_is_refused(folder):
 def test_config_of_another_sweep_is_refused(folder, tmp_path):
     sweep = small_sweep().replace(runs=runs_of(seed=(0, 1), weight_decay=(1.0, 0.5)))
     blocks = [block.indices for block in grokjax.open_sweep(folder).blocks]
-    workdir.write_config(folder, sweep, blocks, {})
+    saved_config.write_config(folder, sweep, blocks, {})
     with pytest.raises(DamagedError, match="checkpoints of other runs than config.json names"):
         grokjax.open_sweep(folder)
     with pytest.raises(DamagedError, match="checkpoints of other runs"):
         train(sweep, folder)
 
 
+@pytest.mark.parametrize("text", [None, "3", "[" * 100_000])
+def test_lost_config_is_read_from_its_copy_and_written_again(folder, text, caplog, capsys):
+    path, before = folder / "config.json", (folder / "config.json").read_text()
+    path.unlink() if text is None else path.write_text(text)
+    assert len(grokjax.open_sweep(folder).runs) == 4
+    assert "its copy config.copy.json is read" in caplog.text
+    with pytest.raises(DamagedError, match="1 faults"):
+        verify.verify(folder)
+    assert "config.copy.json is missing, or is no copy" in capsys.readouterr().out
+    assert "is finished" in train(small_sweep(), folder)
+    assert path.read_text() == before
+    verify.verify(folder)
+
+
 def test_blocks_without_their_config_are_refused(folder):
     (folder / "config.json").unlink()
+    (folder / "config.copy.json").unlink()
     for use in (grokjax.open_sweep, lambda folder: train(small_sweep(), folder)):
         with pytest.raises(DamagedError, match="has blocks but no config.json"):
             use(folder)
@@ -198,9 +278,13 @@ def test_swapped_blocks_are_refused(folder):
         grokjax.open_sweep(folder)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "3", "", '{"format": 4}', '{"format": 99}'])
+TEXTS = ("{}", "[]", "3", "", '{"format": 4}', '{"format": 99}', "[" * 100_000)
+
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_unreadable_config_raises_a_one_line_error(folder, text):
-    (folder / "config.json").write_text(text)
+    for name in ("config.json", "config.copy.json"):
+        (folder / name).write_text(text)
     with pytest.raises((DamagedError, ConfigError)) as error:
         grokjax.open_sweep(folder)
     assert "\n" not in str(error.value)
@@ -210,8 +294,9 @@ def test_blocks_with_other_runs_than_the_config_are_refused(folder):
     saved = json.loads((folder / "config.json").read_text())
     del saved["checksum"]
     saved["blocks"] = [[0, 1], [1, 2]]
-    saved["checksum"] = workdir._checksum(saved)
-    (folder / "config.json").write_text(json.dumps(saved))
+    saved["checksum"] = saved_config._checksum(saved)
+    for name in ("config.json", "config.copy.json"):
+        (folder / name).write_text(json.dumps(saved))
     with pytest.raises(DamagedError, match="its blocks are not those of its runs"):
         grokjax.open_sweep(folder)
 
@@ -240,7 +325,17 @@ def test_failing_machine_is_not_called_damage(folder, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["gs://", "gs:///x", "gs://bucket/a[0]", "gs://b", "s3://bucket/x", "a[0]", "a\\b", "a\nb"],
+    [
+        "gs://",
+        "gs:///x",
+        "gs://bucket/a[0]",
+        "gs://b",
+        "s3://bucket/x",
+        "a[0]",
+        "a\\b",
+        "a\nb",
+        "x" * 300,
+    ],
 )
 def test_unusable_workdir_name_raises_config_error(tmp_path, name):
     with pytest.raises(ConfigError, match="--workdir"):

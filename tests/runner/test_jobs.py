@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 import grokjax
+from grokjax.cli.arguments import main, run_main
+from grokjax.cli.block import INDICES
+from grokjax.core.errors import ConfigError
+from grokjax.results.workdir import open_workdir
 
 JOBS = Path(grokjax.__file__).parents[1] / "jobs"
 SMALL = (
     "--config quickstart --config.modulus=7 --config.d_model=8 --config.num_heads=2 "
-    "--config.d_mlp=16 --config.steps=20 --config.axes.weight_decay=None"
+    "--config.d_mlp=16 --config.steps=20 --config.axes.weight_decay=None --config.max_block=2"
 ).split()
 
 
@@ -69,14 +73,23 @@ def test_slurm_array_trains_a_sweep(programs, tmp_path):
     options = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", script.read_text(), re.M))
     assert options["array"] == "0-7" and "requeue" in options
     assert options["signal"] == "B:TERM@120"
-    done = run(
-        ["bash", script, *SMALL, "--workdir", tmp_path / "sweep"],
-        programs.environment,
-        SLURM_ARRAY_TASK_ID="3",
-        SLURM_ARRAY_JOB_ID="7",
-    )
-    assert done.returncode == 0, done.stderr
-    assert grokjax.open_sweep(tmp_path / "sweep").saved_measures() is not None
+    for i in range(2):
+        done = run(
+            ["bash", script, tmp_path / "sweep", *SMALL],
+            programs.environment,
+            SLURM_ARRAY_TASK_ID=str(i),
+            SLURM_ARRAY_JOB_ID="7",
+        )
+        assert done.returncode == 0, done.stderr
+    check_trained(tmp_path / "sweep", programs)
+
+
+def check_trained(workdir, programs):
+    """All blocks are trained and measured; the sweep's command adds the results."""
+    for stored in open_workdir(workdir).blocks:
+        assert stored.trained_to == 20 and stored.saved_measures() is not None
+    run(["grokjax", "sweep", *SMALL, "--workdir", workdir], programs.environment)
+    assert grokjax.open_sweep(workdir).saved_measures() is not None
 
 
 def test_preempted_slurm_job_is_queued_again(programs, tmp_path):
@@ -105,27 +118,62 @@ def test_gke_job_trains_a_sweep(bucket, programs):
         "values": [75],
     }
     command = container["command"]
-    assert command[:4] == ["grokjax", "sweep", "--config", "mainline"]
-    assert command[4:] == ["--workdir", "gs://BUCKET/runs/mainline"]
-    workdir, worker = command[5].replace("BUCKET", bucket), {"JOB_COMPLETION_INDEX": "0"}
-    done = run([*command[:2], *SMALL, "--workdir", workdir], programs.environment, **worker)
-    assert done.returncode == 0, done.stderr
-    assert grokjax.open_sweep(workdir).saved_measures() is not None
+    assert command[:3] == ["grokjax", "block", "gs://BUCKET/runs/mainline"]
+    assert command[3:] == ["--config", "mainline", "--measure"]
+    workdir = command[2].replace("BUCKET", bucket)
+    for i in range(2):
+        done = run(
+            [*command[:2], workdir, *SMALL, "--measure"],
+            programs.environment,
+            JOB_COMPLETION_INDEX=str(i),
+        )
+        assert done.returncode == 0, done.stderr
+    check_trained(workdir, programs)
+
+
+@pytest.mark.parametrize("kind", ["--slurm", "--kubernetes"])
+def test_job_file_of_a_sweep_has_its_blocks_and_arguments(kind, capsys):
+    assert run_main(main, ["jobs", "gs://b/a sweep", kind, *SMALL]) == 0
+    text = capsys.readouterr().out
+    if kind == "--slurm":
+        assert "#SBATCH --array=0-1\n" in text
+        assert "srun grokjax block 'gs://b/a sweep' --config quickstart --config.modulus=7" in text
+        assert '"$@"' not in text
+    else:
+        yaml = pytest.importorskip("yaml")
+        spec = yaml.safe_load(text)["spec"]
+        assert spec["completions"] == spec["parallelism"] == 2
+        command = spec["template"]["spec"]["containers"][0]["command"]
+        assert command == ["grokjax", "block", "gs://b/a sweep", *SMALL, "--measure"]
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ("x", "'x' is no block"),
+        ("4/4", "'4/4' is no block"),
+        (None, "no BLOCK is named and no scheduler sets SLURM_ARRAY_TASK_ID"),
+    ],
+)
+def test_block_that_is_none_raises_config_error(block, words, monkeypatch, tmp_path):
+    for name in INDICES:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match=words):
+        main(["block", str(tmp_path), *([block] if block else [])])
 
 
 @pytest.mark.slow
 def test_queued_tpus_train_a_sweep(bucket, programs, tmp_path):
-    keeps = f'[[ $x == startup-script=* ]] && cp "${{x#*=}}" {tmp_path}/startup'
+    keeps = f'[[ $x == startup-script=* ]] && cp "${{x#*=}}" {tmp_path}/startup-$5'
     copies = f'for x in "$@"; do {keeps}; done; true'
     programs("gcloud", copies)
     workdir = f"gs://{bucket}/a sweep"
-    queued = run(
-        ["bash", JOBS / "tpu_queued.sh", "2", *SMALL, "--workdir", workdir], programs.environment
-    )
+    queued = run(["bash", JOBS / "tpu_queued.sh", "2", workdir, *SMALL], programs.environment)
     assert queued.returncode == 0, queued.stderr
     calls = (tmp_path / "called").read_text().splitlines()
     assert len(calls) == 2 and all("queued-resources create" in x and "--spot" in x for x in calls)
     programs("pip", "")
-    done = run(["bash", tmp_path / "startup"], programs.environment)
-    assert done.returncode == 0, done.stderr
-    assert grokjax.open_sweep(workdir).saved_measures() is not None
+    for i in range(2):
+        done = run(["bash", tmp_path / f"startup-grokjax-{i}"], programs.environment)
+        assert done.returncode == 0, done.stderr
+    check_trained(workdir, programs)

@@ -16,7 +16,8 @@ from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, DamagedError
 from grokjax.measures.from_params import progress_measures
-from grokjax.results.workdir import config_path, measures_path
+from grokjax.results.saved_config import config_path
+from grokjax.results.workdir import measures_path
 from grokjax.runner import block, loop
 from grokjax.runner import run as runner
 from grokjax.storage import arrays, checkpoints, metrics_log

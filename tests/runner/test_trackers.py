@@ -25,11 +25,12 @@ SCORES = np.float32([[4.0, 2.0, np.nan, np.nan], [4.5, 3.0, 0.25, 1e-9]])
 def record(folder, steps):
     directory = workdir.block_directory(folder, 0)
     directory.mkdir(parents=True, exist_ok=True)
-    records = files.Appended(metrics_log.path_of(directory))
+    records = metrics_log.Writer(directory, "", max((-1, *(x for x in STEPS if x not in steps))))
     for i, step in enumerate(STEPS):
         if step in steps:
             ended = {0: "diverged"} if step == 10 else {}
-            metrics_log.append(records, step, {"test_loss": SCORES[:, i]}, ended, {})
+            records.append(step, {"test_loss": SCORES[:, i]}, ended, {})
+    records.close()
 
 
 class FakeRun:

@@ -1,13 +1,15 @@
 """One interface for files on a disk and in a bucket."""
 
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from grokjax.core.errors import ConfigError
-from grokjax.storage import files, holders
+from grokjax.core.errors import ConfigError, DamagedError, LostError
+from grokjax.storage import files
 
 MARK = "commit_success.txt"
 
@@ -82,7 +84,7 @@ def test_paths_of_different_stores_share_the_root():
 def test_appended_lines_are_there_after_a_flush(folder):
     path = folder / "lines"
     path.write("0\n")
-    lines = files.Appended(path)
+    lines = files.Appended(path, b"0\n")
     for i in range(1, 5):
         lines.append(f"{i}\n")
         if i % 2 or not path.bucket:
@@ -90,14 +92,31 @@ def test_appended_lines_are_there_after_a_flush(folder):
             assert path.read_text() == "".join(f"{j}\n" for j in range(i + 1))
         else:
             assert path.read_text() == "".join(f"{j}\n" for j in range(i))
-    lines.flush()
+    lines.close()
     assert path.read_text() == "0\n1\n2\n3\n4\n"
-    new = files.Appended(folder / "new")
-    new.flush()
-    assert not (folder / "new").exists()
-    new.append("x")
-    new.flush()
-    assert (folder / "new").read_text() == "x"
+
+
+def test_second_process_that_appends_fences_off_the_first(folder):
+    path = folder / "lines"
+    first, second = (files.Appended(path, b"0\n") for _ in range(2))
+    for lines in (first, second, first):
+        lines.append("later\n" if lines is first else "1\n")
+        try:
+            lines.flush()
+        except LostError:
+            assert lines is first and path.bucket
+    assert path.read_text() == "0\n1\n"
+    first.close()
+    second.close()
+
+
+def test_appended_lines_are_there_if_the_answer_to_a_write_is_lost(bucket, store):
+    lines = files.Appended(bucket / "lines", b"0\n")
+    for i in (1, 2):
+        store.losing.append("x/lines")
+        lines.append(f"{i}\n")
+        lines.flush()
+    assert (bucket / "lines").read_text() == "0\n1\n2\n"
 
 
 class Saving:
@@ -116,31 +135,119 @@ class Saving:
         (self.path / "d" / "rest").write_text("2")
 
 
+TOKENS = [letter * 32 for letter in "abc"]
+
+
+def saved(folder, step, token=TOKENS[0], check=lambda: None):
+    """Save and commit a step."""
+    waiting = folder / f"{step}.{token}"
+    waiting.save(Saving).result()
+    waiting.commit(folder / str(step), check)
+
+
+def refuse():
+    raise LostError("lost")
+
+
 def test_a_saved_folder_is_whole_until_it_is_removed(folder):
-    (folder / "10").save(Saving).result()
-    assert (folder / "10").is_whole() and (folder / "10/d/rest").read_text() == "2"
+    saved(folder, 10)
+    assert (folder / "10").is_whole()
+    assert ((folder / "10").content() / "d/rest").read_text() == "2"
     assert folder.whole_folders() == ["10"] and not (folder / "20").is_whole()
     (folder / f"20{files.UNFINISHED}").mkdir(parents=True)
+    (folder / f"30.{TOKENS[0]}").save(Saving).result()  # never committed
+    if not folder.bucket:
+        (folder / f"40.{TOKENS[0]}{files.UNFINISHED}").mkdir()
     folder.remove_unfinished()
-    assert folder.names() == ["10"]
+    assert folder.whole_folders() == ["10"]
+    assert len(folder.names()) == (2 if folder.bucket else 1)
     (folder / "10").remove()
     assert not (folder / "10").is_whole() and folder.names() == []
+
+
+def test_a_lost_block_commits_no_folder(folder):
+    with pytest.raises(LostError):
+        saved(folder, 10, check=refuse)
+    assert folder.whole_folders() == []
+    saved(folder, 10, TOKENS[1])
+    with pytest.raises(LostError):
+        (folder / f"10.{TOKENS[0]}").commit(folder / "10", refuse)
+    saved(folder, 10, TOKENS[2])  # as its successor replaces what it has just committed
+    folder.remove_unfinished()
+    assert folder.whole_folders() == ["10"]
+    assert ((folder / "10").content() / "part").read_text() == "1"
+
+
+def test_a_block_lost_while_the_mark_is_written_has_none(bucket):
+    checks = []
+
+    def check():  # lost between the first look and the write
+        checks.append(1)
+        if len(checks) > 1:
+            refuse()
+
+    with pytest.raises(LostError):
+        saved(bucket, 10, check=check)
+    assert len(checks) == 2 and bucket.whole_folders() == []
+
+
+def test_a_folder_set_aside_is_kept_but_not_whole(folder):
+    saved(folder, 10)
+    (folder / "10").set_aside(".damaged-1")
+    assert not (folder / "10").is_whole() and folder.whole_folders() == []
+    folder.remove_unfinished()
+    assert (folder / "10.damaged-1" / "part").read_text() == "1"
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+def test_a_step_that_is_no_folder_is_damage(tmp_path, kind):
+    step = tmp_path / "20"
+    step.symlink_to(tmp_path / "nothing") if kind != "file" else step.write_text("x")
+    with pytest.raises(DamagedError, match="20 is damaged .no folder.: delete it"):
+        files.path(tmp_path).whole_folders()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000])
+def test_a_path_that_is_too_long_raises_config_error(name):
+    with pytest.raises(ConfigError, match="is too long for a path: name a shorter one"):
+        files.path(name)
+
+
+WRITES = """
+import sys
+from grokjax.storage import files
+path = files.path(sys.argv[1])
+for _ in range(300):
+    path.write(sys.argv[2] * 100_000)
+"""
+
+
+@pytest.mark.slow
+def test_readers_see_whole_files_while_two_processes_write(tmp_path):
+    path = files.path(tmp_path / "x")
+    path.write("c")
+    script = [sys.executable, "-c", WRITES, path]
+    both = [subprocess.Popen([*script, letter]) for letter in "ab"]
+    while any(process.poll() is None for process in both):
+        assert path.read_text() in ("c", "a" * 100_000, "b" * 100_000)
+    assert [process.returncode for process in both] == [0, 0] and path.parent.names() == ["x"]
 
 
 def test_a_folder_in_a_bucket_without_its_mark_is_unfinished(bucket):
     with pytest.raises(ValueError, match="no room"):
         (bucket / "20").save(lambda path: Saving(path, fails=True)).result()
     assert bucket.keys() == []
-    (bucket / "10").save(Saving).result()
-    (bucket / "20" / "part").write("1")  # as a kill leaves it
+    saved(bucket, 10)
+    (bucket / f"20.{TOKENS[0]}" / "part").write("1")  # as a kill leaves it
     assert bucket.whole_folders() == ["10"] and not (bucket / "20").is_whole()
     bucket.remove_unfinished()
-    assert bucket.names() == ["10"] and (bucket / "10").is_whole()
+    assert sorted(bucket.names()) == ["10", f"10.{TOKENS[0]}"] and (bucket / "10").is_whole()
 
 
 def test_the_mark_is_written_last_and_removed_first(bucket, store):
-    (bucket / "10").save(Saving).result()
-    assert len(store.asked) == 3 and store.asked[-1] == ("POST", f"x/10/{MARK}")
+    saved(bucket, 10)
+    written = [name for method, name in store.asked if method == "POST"]
+    assert len(written) == 3 and written[-1] == f"x/10/{MARK}"
     store.asked.clear()
     (bucket / "10").remove()
     removed = [name for method, name in store.asked if method == "DELETE"]
@@ -149,7 +256,7 @@ def test_the_mark_is_written_last_and_removed_first(bucket, store):
 
 def test_of_many_that_create_an_object_one_succeeds(bucket):
     with ThreadPoolExecutor(8) as pool:
-        wins = list(pool.map(lambda i: (bucket / "y").swap(b"%d" % i), range(8)))
+        wins = list(pool.map(lambda i: bool((bucket / "y").swap(b"%d" % i)), range(8)))
     assert wins.count(True) == 1 and (bucket / "y").read_bytes() == b"%d" % wins.index(True)
 
 
@@ -161,13 +268,6 @@ def test_a_changed_object_is_not_overwritten(bucket):
     assert bucket.read_bytes() == b"3"
     assert bucket.swap(None, bucket.read().generation) and bucket.read() is None
     assert not bucket.swap(b"5", old) and bucket.read() is None
-
-
-def test_a_lock_is_held_even_if_the_answer_to_its_write_is_lost(bucket, store):
-    store.losing.append("x/claim")
-    assert holders.create(bucket / "claim", "mine")
-    assert not holders.create(bucket / "claim", "yours")
-    assert holders.read(bucket / "claim").token == "mine"
 
 
 def test_an_error_of_the_store_is_one_line_that_names_the_object(bucket, store):

@@ -1,26 +1,30 @@
 import json
+import re
 
 import numpy as np
 import pytest
 
 from grokjax.core.errors import DamagedError
-from grokjax.storage import files, metrics_log
+from grokjax.storage import metrics_log
 
 STEPS = (0, 10, 20, 30)
 LOSSES = np.exp(20 * np.random.default_rng(0).normal(size=(4, 3))).astype(np.float32)
 
 
-def log_of(folder):
-    return files.Appended(metrics_log.path_of(folder))
+def record(folder, identity="mine", losses=LOSSES):
+    (folder / "identity").write_text(identity + "\n")
+    writer = metrics_log.Writer(folder, identity)
+    for step, values in zip(STEPS, losses, strict=True):
+        scores = {"test_loss": values, "train_loss": np.float32([1e-9, np.nan, np.inf])}
+        ends = ({2: "diverged"}, {2: 17}) if step == 20 else ({}, {})
+        writer.append(step, scores, *ends)
+    writer.close()
+    return folder
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for step, losses in zip(STEPS, LOSSES, strict=True):
-        scores = {"test_loss": losses, "train_loss": np.float32([1e-9, np.nan, np.inf])}
-        ends = ({2: "diverged"}, {2: 17}) if step == 20 else ({}, {})
-        metrics_log.append(log_of(tmp_path), step, scores, *ends)
-    return tmp_path
+    return record(tmp_path)
 
 
 def test_appended_lines_are_read_to_the_bit(folder):
@@ -52,13 +56,25 @@ def test_lines_are_json_that_any_reader_accepts(folder):
 def test_lines_after_a_step_are_ignored_or_removed(folder):
     assert metrics_log.read(folder, upto=10).steps == (0, 10)
     assert not metrics_log.read(folder, upto=10).ended
-    metrics_log.rewind(folder, 20)
+    writer = metrics_log.Writer(folder, "mine", 20)
     assert metrics_log.read(folder).steps == (0, 10, 20)
     scores = {"test_loss": np.ones(3), "train_loss": np.ones(3)}
-    metrics_log.append(log_of(folder), 30, scores, {}, {})
+    writer.append(30, scores, {}, {})
+    writer.close()
     assert metrics_log.read(folder).scores["test_loss"][0, -1] == 1
-    metrics_log.rewind(folder, -1)
+    metrics_log.Writer(folder, "mine").close()
     assert metrics_log.read(folder).steps == ()
+
+
+def test_second_writer_fences_off_the_first(folder):
+    first = metrics_log.Writer(folder, "mine", 10)
+    second = metrics_log.Writer(folder, "mine", 10)
+    for writer in (second, first):  # the first one wakes up later and records another trajectory
+        scores = {"test_loss": np.full(3, writer is first), "train_loss": np.ones(3)}
+        writer.append(20, scores, {}, {})
+        writer.close()
+    log = metrics_log.read(folder)
+    assert log.steps == (0, 10, 20) and not log.scores["test_loss"][:, -1].any()
 
 
 def test_a_line_that_was_cut_off_is_ignored(folder):
@@ -74,6 +90,10 @@ def test_a_line_that_was_cut_off_is_ignored(folder):
     [
         *(lambda text, line=line: text + line + "\n" for line in ("{]", "[]", "{}")),
         lambda text: text + '{"step": 40, "test_loss": 3}\n',  # without a checksum
+        lambda text: text + "[" * 100_000 + "\n",
+        lambda text: "".join(text.splitlines(keepends=True)[i] for i in (0, 2, 3)),  # dropped
+        lambda text: "".join(text.splitlines(keepends=True)[i] for i in (0, 2, 1, 3)),  # swapped
+        lambda text: re.sub(r', "sum": "\w+"', "", text),
         lambda text: text.replace('"step": 20', '"step": 21'),
         lambda text: text.replace("1e-09", "2e-09", 1),
     ],
@@ -89,5 +109,28 @@ def test_a_line_that_was_changed_names_the_file(folder, change):
 
 def test_a_folder_without_a_log_has_none(tmp_path):
     assert metrics_log.read(tmp_path) is None and metrics_log.fingerprint(tmp_path) == ""
-    metrics_log.rewind(tmp_path, 0)
     assert metrics_log.lines_from(tmp_path, 0) == ([], 0)
+
+
+def test_repeated_lines_are_ignored(folder):
+    path, expected = metrics_log.path_of(folder), metrics_log.read(folder)
+    lines = path.read_text().splitlines(keepends=True)
+    for repeated in ((0, 1, 1, 2, 3), (0, 1, 2, 3, 2, 3)):
+        path.write_text("".join(lines[i] for i in repeated))
+        assert metrics_log.read(folder).steps == expected.steps
+        metrics_log.Writer(folder, "mine", 30).close()
+        assert path.read_text() == "".join(lines)
+
+
+def test_records_of_another_block_are_damage(folder, tmp_path_factory):
+    other = record(tmp_path_factory.mktemp("other"), "yours", LOSSES + 1)
+    metrics_log.path_of(folder).write_text(metrics_log.path_of(other).read_text())
+    with pytest.raises(DamagedError, match="step 0 is not what was written"):
+        metrics_log.read(folder)
+    metrics_log.path_of(folder).unlink()
+    lines = metrics_log.path_of(record(folder)).read_text().splitlines(keepends=True)
+    metrics_log.path_of(other).unlink()
+    of_other = metrics_log.path_of(record(other, "mine", LOSSES + 1)).read_text()
+    metrics_log.path_of(folder).write_text("".join(lines[:2]) + "".join(of_other.splitlines(1)[2:]))
+    with pytest.raises(DamagedError, match="step 20 is not what was written"):
+        metrics_log.read(folder)
