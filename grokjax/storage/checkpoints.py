@@ -11,11 +11,9 @@ the attempt, and renamed at the end if that is still the latest attempt. In a bu
 renaming, the files are uploaded, and then a mark that says under which name, on condition that it
 has not changed since the token was checked.
 
-So an attempt that was suspended while another trained its block commits nothing: its successor has
-removed what it left unfinished, and what it begins later fails the check.
-
-The checksums of a checkpoint (see `grokjax.storage.arrays`) cover its step and the identity of its
-block. This file knows nothing of configurations or models.
+An attempt that was suspended while another trained its block commits nothing: its successor has
+removed what it left, and what it begins later fails the check. The checksums of a checkpoint (see
+`grokjax.storage.arrays`) cover its step and the identity of its block.
 """
 
 import contextlib
@@ -55,8 +53,7 @@ class Writer:
     that fails is an OSError of the next call. Arrays have left the device when a call returns, so
     their buffers may be donated at once.
 
-    Opening the writer ends earlier attempts and removes what they left unfinished. An attempt that
-    has ended raises a LostError when it writes.
+    Opening it ends earlier attempts, which then raise a LostError, and removes what they began.
     """
 
     def __init__(self, directory: Directory, identity: str = ""):
