@@ -14,7 +14,7 @@ from grokjax.cli.help import add_parts_file
 
 EXAMPLES = (
     "/shared/mainline --slurm --config mainline | sbatch",
-    "gs://BUCKET/mainline --kubernetes --config mainline >job.yaml",
+    "gs://BUCKET/wd --kubernetes --config mainline >job.yaml",
 )
 
 
