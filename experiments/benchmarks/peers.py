@@ -24,27 +24,25 @@ from grokjax.training import devices
 LOSS_TOLERANCE = 1e-4
 """Largest relative difference between the losses of two programs."""
 
-ONE, LAST = "PyTorch, plain", "PyTorch, last position only"
+ONE, LAST, TABLES = "PyTorch, plain", "PyTorch, last position only", "PyTorch, tables of tokens"
 WITH_TEST, VMAP_LAST = f"{ONE}, test loss each step", "PyTorch, vmap, last position only"
-TABLES, BOTH = "PyTorch, tables of tokens", "one process a core"
-LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
-    ONE: ("one_by_one", {}),
-    WITH_TEST: ("one_by_one", dict(with_test_loss=True)),
-    f"{ONE}, torch.compile": ("one_by_one", dict(compiled="default")),
-    f"{ONE}, torch.compile, CUDA graphs": ("one_by_one", dict(compiled="reduce-overhead")),
-    f"{ONE}, {BOTH}": ("one_by_one", dict(threads=1)),
-    LAST: ("one_by_one", dict(network="LastPosition")),
-    f"{LAST}, torch.compile": ("one_by_one", dict(network="LastPosition", compiled="default")),
-    f"{LAST}, torch.compile, CUDA graphs": (
-        "one_by_one",
-        dict(network="LastPosition", compiled="reduce-overhead"),
-    ),
+BOTH = ", one process a core"
+_LAST: dict[str, Any] = {"network": "LastPosition"}
+_MADE = {ONE: ("one_by_one", {}), LAST: ("one_by_one", _LAST), TABLES: ("by_tables", {})}
+_WAYS: dict[str, dict[str, Any]] = {
+    "": {},
+    ", torch.compile": dict(compiled="default"),
+    ", torch.compile, CUDA graphs": dict(compiled="reduce-overhead"),
+    BOTH: dict(threads=1),
+}
+LOOPS = {
+    name + way: (maker, options | more)
+    for name, (maker, options) in _MADE.items()
+    for way, more in _WAYS.items()
+} | {
+    WITH_TEST: ("one_by_one", {"with_test_loss": True}),
     "PyTorch, vmap": ("vmapped", {}),
-    VMAP_LAST: ("vmapped", dict(network="LastPosition")),
-    TABLES: ("by_tables", {}),
-    f"{TABLES}, torch.compile": ("by_tables", dict(compiled="default")),
-    f"{TABLES}, torch.compile, CUDA graphs": ("by_tables", dict(compiled="reduce-overhead")),
-    f"{TABLES}, {BOTH}": ("by_tables", dict(threads=1)),
+    VMAP_LAST: ("vmapped", _LAST),
 }
 """The maker in `torch_loops` and its options, by name."""
 
@@ -121,11 +119,11 @@ def torch_cases(
 ) -> dict[str, Case]:
     """Loops by name and number of runs; loops over runs are as fast for one as for many."""
     cases = {}
-    for name in names:
+    for name in sorted(names, key=lambda name: "compiled" in LOOPS[name][1]):  # quick ones first
         maker, options = LOOPS[name]
         alone = "threads" in options
         batched = [1] if alone or maker == "one_by_one" else counts
-        if "compiled" in options:  # compiling takes long
+        if "compiled" in options:
             batched = sorted({batched[0], batched[-1]})
         for n in [x for x in batched if x <= MOST.get(name, x)]:
             process, copies = ("one thread", devices.num_cores()) if alone else ("torch", 1)
