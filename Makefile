@@ -38,6 +38,7 @@ package: $(VENV)/ready-dev
 	$(VENV)/wheel/bin/python -m pip install --quiet dist/*.whl
 	cd $(VENV)/wheel && bin/grokjax --version && bin/grokjax parts measure >parts.txt && \
 	  bin/grokjax sweep --config quickstart $(TINY) && bin/grokjax report runs/quickstart && \
+	  bin/grokjax explore runs/quickstart && bin/grokjax publish runs/quickstart --to public && \
 	  bin/python -m grokjax.sweep --config sweeps/weight_decay.py --help >help.txt
 
 # Deliberate faults, which the tests must find.

@@ -279,6 +279,8 @@ def test_play_runs_to_the_end_without_stutter(opened):
     times = opened.run("return explore.frames")
     assert len(times) > 30 and np.median(times) < 1000 / 60
     opened.wait("return location.hash === '#run=0&step=40'")
+    snippet = opened.run("return document.querySelector('.snippet').value")
+    assert snippet == "sweep.params(run=0, step=40)"
 
 
 @needs_browser

@@ -12,7 +12,7 @@ class App {
     this.texts = [...document.querySelectorAll("script.run-data")];
     this.runs = new Map();
     Object.assign(this, { position: 0, neuron: 0, pair: { a: 3, b: 5 }, playing: false, frames: [] });
-    for (const name of ["run", "other", "step", "play", "fixed", "fixed-step"]) this[name] = document.querySelector(`.${name}`);
+    for (const name of ["run", "other", "step", "play", "fixed", "fixed-step", "snippet"]) this[name] = document.querySelector(`.${name}`);
     this.fillMenus();
     this.listen();
     this.readAddress();
@@ -39,6 +39,7 @@ class App {
     this.other.addEventListener("change", () => this.show());
     this.step.addEventListener("input", () => this.move(Number(this.step.value)));
     this["fixed-step"].addEventListener("input", () => this.redraw());
+    this.snippet.addEventListener("focus", () => this.snippet.select());
     this.play.addEventListener("click", () => this.toggle());
     document.addEventListener("keydown", (event) => this.key(event));
     window.addEventListener("resize", () => this.redraw());
@@ -46,7 +47,7 @@ class App {
   }
 
   key(event) {
-    if (event.target.matches("select, input:not([type=range]), textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches("select, input:not([type=range])") || event.ctrlKey || event.metaKey || event.altKey) return;
     const last = this.panes[0].run.count - 1, moves = { ArrowLeft: Math.ceil(this.position) - 1, ArrowRight: Math.floor(this.position) + 1, Home: 0, End: last };
     if (event.key === " " && !event.target.matches("button")) this.toggle();
     else if (event.key in moves && !event.target.matches(".fixed-step")) this.move(moves[event.key]);
@@ -148,6 +149,7 @@ class App {
       const values = run.curve(name);
       if (values && Number.isFinite(values[i])) texts.push(`${label} ${shortNumber(values[i])}`);
     }
+    this.snippet.value = `sweep.params(run=${run.run}, step=${run.steps[i]})`;
     document.querySelector(".now").textContent = texts.filter(Boolean).join(" · ");
     const at = Number(this["fixed-step"].value);
     this.fixed.querySelector("output").textContent = whole(run.steps[Math.min(at, run.count - 1)]);
