@@ -323,6 +323,35 @@ def test_rows_menus_and_headings_choose_and_sort(opened, grid):
 
 
 @needs_browser
+def test_the_address_keeps_runs_menus_and_zoom(opened, tmp_path):
+    opened.click("table.runs tbody tr:nth-child(4)")
+    opened.run("Plotly.relayout(document.querySelector('.grid .plot'), {'xaxis.range': [0, 8000]})")
+    opened.wait("return location.hash.includes('steps=')")
+    fragment = opened.run("return location.hash")
+    chosen = opened.run("return document.querySelector('tr.picked').dataset.run")
+    assert fragment == f"#runs={chosen}&steps=0%2C8000"
+    with browser.Browser() as found:
+        found.open(opened.path, fragment)
+        found.wait("return document.querySelectorAll('.curves .main-svg').length > 0")
+        assert found.run("return document.querySelector('.count').textContent") == "1 of 18 shown"
+        shown = "return document.querySelector('.grid .plot').layout.xaxis.range.map(Math.round)"
+        assert found.run(shown) == [0, 8000]
+        found.open(opened.path, "#only outcome=never")
+        found.run("location.reload()")
+        found.wait("return document.querySelector('.count')?.textContent === '3 of 18 shown'")
+        assert found.log() == []
+    opened.click('[data-do="all"]')
+    assert opened.run("return location.hash") == "#steps=0%2C8000"
+    opened.run("Plotly.relayout(document.querySelector('.grid .plot'), {'xaxis.autorange': true})")
+
+
+@needs_browser
+def test_charts_can_be_saved_as_svg(opened):
+    names = "return [...document.querySelectorAll('.grid [data-title]')].map(x => x.dataset.title)"
+    assert {"Download plot as an SVG", "Download plot as a PNG"} <= set(opened.run(names))
+
+
+@needs_browser
 def test_a_cell_of_the_diagram_opens_its_runs(opened):
     opened.run(
         """const plot = document.querySelector('.diagram-plot');

@@ -124,6 +124,7 @@ class Curves {
     if (event["xaxis.autorange"]) this.range = null;
     else if (ends[0] !== undefined) this.range = log ? ends.map((x) => 10 ** x) : ends;
     else return;
+    this.remember?.();
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => this.draw(), 60);
   }

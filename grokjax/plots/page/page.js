@@ -77,12 +77,36 @@ function sortable(table) {
   });
 }
 
-function start(root) {
+// The address keeps the tab, the chosen runs, the menus and the zoom: #tab=1&runs=3,4&steps=100,2000
+function remember(root, state, curves) {
+  const words = new URLSearchParams(), tab = root.id.replace("sweep-", "");
+  if (tab !== "0") words.set("tab", tab);
+  if (state.picked.size) words.set("runs", [...state.picked].join());
+  for (const [name, value] of Object.entries(state.filters)) if (value) words.set(`only ${name}`, value);
+  if (curves.range) words.set("steps", curves.range.map(Math.round).join());
+  history.replaceState(null, "", `#${words}`);
+}
+
+// Apply an address to a sweep before it is drawn.
+function recall(words, state, curves) {
+  const numbers = (name) => (words.get(name) ?? "").split(",").filter(Boolean).map(Number);
+  const filters = Object.fromEntries(state.selects.map((select) => [select.dataset.filter, words.get(`only ${select.dataset.filter}`) ?? ""]));
+  state.filter(Object.fromEntries(Object.entries(filters).filter(([, value]) => value)));
+  state.picked = new Set(numbers("runs").filter((i) => i < state.data.runs.length));
+  state.show();
+  const steps = numbers("steps");
+  if (steps.length === 2) curves.range = steps;
+}
+
+function start(root, words = null) {
   if (root.started) return;
   root.started = true;
   const data = JSON.parse(root.querySelector("script.data").textContent);
   const state = new State(root, data), curves = new Curves(root, data, state), spectra = new Spectra(root, data), outcomes = new Outcomes(root, data, state);
+  if (words) recall(words, state, curves);
+  curves.remember = () => remember(root, state, curves);
   state.listeners.push((last) => {
+    curves.remember();
     curves.draw();
     if (outcomes.along) outcomes.drawAlong();
     if (last !== null && last !== undefined) spectra.show(last);
@@ -92,11 +116,12 @@ function start(root) {
   spectra.draw();
 }
 
-for (const tab of document.querySelectorAll("[data-tab]")) {
-  tab.addEventListener("click", () => {
-    for (const other of document.querySelectorAll("[data-tab]")) other.setAttribute("aria-selected", String(other === tab));
-    for (const root of document.querySelectorAll("main.sweep")) root.hidden = root.id !== `sweep-${tab.dataset.tab}`;
-    start(document.getElementById(`sweep-${tab.dataset.tab}`));
-  });
+function openTab(number, words = null) {
+  for (const tab of document.querySelectorAll("[data-tab]")) tab.setAttribute("aria-selected", String(tab.dataset.tab === number));
+  for (const root of document.querySelectorAll("main.sweep")) root.hidden = root.id !== `sweep-${number}`;
+  start(document.getElementById(`sweep-${number}`), words);
 }
-start(document.querySelector("main.sweep"));
+
+for (const tab of document.querySelectorAll("[data-tab]")) tab.addEventListener("click", () => openTab(tab.dataset.tab));
+const words = new URLSearchParams(location.hash.slice(1)), wanted = words.get("tab") ?? "0";
+openTab(document.getElementById(`sweep-${wanted}`) ? wanted : "0", words);

@@ -2,7 +2,9 @@
 
 const FONT = { family: 'system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif', size: 12 };
 const TOUCH = matchMedia("(pointer: coarse)").matches || innerWidth < 760; // where a drag scrolls the page
-const CONFIG = { responsive: true, displaylogo: false, displayModeBar: TOUCH ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+// Next to plotly's own button for PNG.
+const SVG = { name: "Download plot as an SVG", icon: Plotly.Icons.disk, click: (plot) => Plotly.downloadImage(plot, { format: "svg", filename: "grokjax" }) };
+const CONFIG = { responsive: true, displaylogo: false, displayModeBar: TOUCH ? false : "hover", modeBarButtonsToRemove: ["lasso2d", "select2d"], modeBarButtonsToAdd: [SVG] };
 // Viridis, whose lightness is monotone, without its yellow end, which is invisible on white.
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#addc30"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];

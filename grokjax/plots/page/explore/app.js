@@ -65,8 +65,21 @@ class App {
     if (value === "same" && !Number(this["fixed-step"].value)) this["fixed-step"].value = first.count - 1;
     for (const [name, View] of VIEWS) this.build(name, View);
     this.clock();
+    this.prepare(first);
     document.querySelector(".spacing").textContent = `${first.count} checkpoints: ${first.spacing}.`;
     this.move(first.nearest(step ?? before ?? first.steps[0]));
+  }
+
+  // Networks are computed from their weights before they are needed, while nothing plays.
+  prepare(run) {
+    clearTimeout(this.preparing);
+    if (!run.weights) return;
+    const left = run.snapshots.map((_, i) => i);
+    const next = () => {
+      if (!this.playing) run.network(left.shift());
+      if (left.length) this.preparing = setTimeout(next, 40);
+    };
+    this.preparing = setTimeout(next, 100);
   }
 
   build(name, View) {

@@ -70,6 +70,13 @@ function heads(arrays, p) {
   return { made, equals: streams[2], d };
 }
 
+// exp of scores without overflow. Rarely they differ by so much that all powers of a pair would vanish.
+function powersOf(scores) {
+  let top = -Infinity;
+  for (const part of scores) for (const x of part) top = Math.max(top, x);
+  return scores.map((part) => part.map((x) => Math.max(Math.exp(x - top), 1e-300)));
+}
+
 class TransformerOfPairs {
   constructor(arrays, { activation, scale }) {
     this.p = arrays["embed.W_E"].shape[0] - 1;
@@ -79,7 +86,10 @@ class TransformerOfPairs {
     this.W_U = arrays["unembed.W_U"].data;
     this.classes = arrays["unembed.W_U"].shape[1];
     const inward = (x) => product(x, x.length / d, d, block("W_in"), m);
-    for (const head of made) head.inward = head.outputs.map(inward);
+    for (const head of made) {
+      head.inward = head.outputs.map(inward);
+      head.powers = powersOf(head.scores);
+    }
     this.equalsIn = inward(equals);
   }
 
@@ -114,8 +124,8 @@ class TransformerOfPairs {
       for (let b = 0; b < p; b++) {
         let x = this.equalsIn[n] + this.b_in[n];
         for (let h = 0; h < heads.length; h++) {
-          const [u, v, w] = this.attention(h, a, b), data = heads[h].inward;
-          x += u * data[0][a * m + n] + v * data[1][b * m + n] + w * data[2][n];
+          const { powers, inward } = heads[h], u = powers[0][a], v = powers[1][b], w = powers[2][0];
+          x += (u * inward[0][a * m + n] + v * inward[1][b * m + n] + w * inward[2][n]) / (u + v + w);
         }
         made[a * p + b] = this.activation(x);
       }
