@@ -206,6 +206,15 @@ def test_logits_of_the_browser_are_those_of_jax_on_the_same_rounded_weights(open
 
 
 @needs_browser
+def test_the_browser_reads_every_number_in_half_precision(opened):
+    numbers = np.arange(65_536, dtype="<u2")
+    text = base64.b64encode(numbers.tobytes()).decode()
+    script = "return Array.from(halves(arguments[0]), (x) => Number.isFinite(x) ? x : String(x))"
+    read = np.array([float(x) for x in opened.run(script, text)])
+    np.testing.assert_array_equal(read, numbers.view(np.float16).astype(float))
+
+
+@needs_browser
 def test_attention_of_the_browser_is_that_of_jax(opened, sweep):
     show(opened, "relu", 4)
     step = opened.run("return explore.panes[0].run.steps[4]")

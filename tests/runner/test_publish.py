@@ -250,6 +250,9 @@ def test_published_sweeps_are_read_only(server, tmp_path, capsys):
     assert "read only" in capsys.readouterr().err
     assert run_main(main, ["report", server.address, "--out", str(tmp_path / "r.html")]) == 0
     assert run_main(main, ["sweep", "--config", "quickstart", "--workdir", server.address]) == 2
+    assert run_main(main, ["explore", server.address]) == 2
+    assert run_main(main, ["explore", server.address, "--out", str(tmp_path / "e.html")]) == 0
+    assert run_main(main, ["analyze", server.address, "--verify"]) == 0
     capsys.readouterr()
     assert run_main(main, ["analyze", server.address]) == 0
     assert "grok" in capsys.readouterr().out

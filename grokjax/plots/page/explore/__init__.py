@@ -4,7 +4,7 @@ grokjax.plots.page.explore.write("runs/quickstart")          # runs/quickstart/e
 grokjax.plots.page.explore.write("runs/quickstart", runs=[0, 2], steps=[0, 1000, 4000])
 
 It opens from disk, without a network. A page of one run with p = 113 and 40 checkpoints has about
-11 MB: 5 MB are plotly, 3.6 MB are the weights of six checkpoints in half precision, from which the
+10 MB: 4.8 MB are plotly, 3.6 MB the weights of six checkpoints in half precision, from which the
 browser computes logits and maps of neurons.
 """
 

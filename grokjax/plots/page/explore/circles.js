@@ -15,7 +15,7 @@ class Circles {
   points(kind) {
     return this.run.once(`points ${kind}`, () => {
       const { points, low, high } = this.run.circles[kind], raw = codes(points), scale = (high - low || 1) / (NO_NUMBER - 1);
-      return Float32Array.from(raw, (x) => low + x * scale);
+      return Float32Array.from(raw, (x) => (x === NO_NUMBER ? NaN : low + x * scale));
     });
   }
 
@@ -60,7 +60,7 @@ class Circles {
     return this.run.once(`extent ${kind}`, () => {
       const all = this.points(kind);
       let most = 0;
-      for (const x of all) most = Math.max(most, Math.abs(x));
+      for (const x of all) if (Math.abs(x) > most) most = Math.abs(x);
       return most;
     });
   }

@@ -8,7 +8,8 @@ function halves(text) {
   const raw = codes(text), made = new Float32Array(raw.length);
   for (let i = 0; i < raw.length; i++) {
     const exponent = (raw[i] >> 10) & 31, fraction = raw[i] & 1023;
-    const size = exponent ? 2 ** (exponent - 25) * (1024 + fraction) : 2 ** -24 * fraction;
+    let size = exponent ? 2 ** (exponent - 25) * (1024 + fraction) : 2 ** -24 * fraction;
+    if (exponent === 31) size = fraction ? NaN : Infinity; // of a run that diverged
     made[i] = raw[i] & 32768 ? -size : size;
   }
   return made;
