@@ -55,7 +55,6 @@ class Browser:
         self.command("Emulation.setDeviceMetricsOverride", **metrics)
 
     def open(self, path: Path, fragment: str = "") -> None:
-        self.path = path
         self._call("/url", {"url": path.resolve().as_uri() + fragment})
 
     def run(self, script: str, *arguments: Any) -> Any:
