@@ -191,6 +191,18 @@ def test_a_block_lost_while_the_mark_is_written_has_none(bucket):
     assert len(checks) == 2 and bucket.whole_folders() == []
 
 
+def test_a_mark_written_by_a_successor_is_not_replaced(bucket):
+    checks = []
+
+    def check():  # the successor begins and commits just after the first look
+        checks.append(1)
+        saved(bucket, 10, TOKENS[1]) if len(checks) == 1 else refuse()
+
+    with pytest.raises(LostError):
+        saved(bucket, 10, check=check)
+    assert (bucket / "10").is_whole() and (bucket / "10").content().name == f"10.{TOKENS[1]}"
+
+
 def test_a_folder_set_aside_is_kept_but_not_whole(folder):
     saved(folder, 10)
     (folder / "10").set_aside(".damaged-1")
