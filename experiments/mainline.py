@@ -1,6 +1,12 @@
-"""The mainline run and four more seeds (paper, Figures 2, 3, 7, 16-19; C.2.1)."""
+"""The mainline run and four more seeds (paper, Figures 2, 3, 7, 16-19; C.2.1).
+
+Every reading of every statement of the paper is taken at the last 50 checkpoints of each run, from
+the end of cleanup on: where the printed number lies among them, and what holds in which setting. An
+interrupted evaluation continues.
+"""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,10 +14,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import grokjax
-from experiments import evidence, lab, options, paper_figures
+from experiments import distribution, distribution_shown, evidence, lab, options, paper_figures
 from grokjax import Sweep
 from grokjax.config import ConfigDict, default
 from grokjax.results import dataset
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def paper() -> ConfigDict:
@@ -28,10 +36,28 @@ def laptop() -> ConfigDict:
     return config
 
 
+def many() -> tuple[ConfigDict, list[dict[str, Any]]]:
+    """50 seeds of each of two cheaper settings, until cleanup is over."""
+    config = default()
+    config.steps, config.eval_every, config.checkpoint_every = 12_000, 20, 100
+    config.stop, config.cleanup_over.evaluations = "cleanup_over", 100
+    cells = [
+        {"modulus": 113, "train_fraction": 0.4},
+        {"modulus": 59, "train_fraction": 0.5},
+    ]
+    return config, [cell | {"seed": seed} for cell in cells for seed in range(50)]
+
+
 def measure(sweep: Sweep) -> dict[str, Any]:
-    """The share of the logits that the key frequencies' cosines explain, over training."""
+    """The fit of the logits over training, and the distribution of the paper's statements."""
     fve = sweep.measures("logit_fve")["logit_fve"]
-    return {"logit_fve_over_training": {"step": fve["step"].values, "by_run": fve.values}}
+    over_training = {"step": fve["step"].values, "by_run": fve.values}
+    return {"logit_fve_over_training": over_training, "statements": statements(sweep)}
+
+
+def statements(sweep: Sweep) -> dict[str, Any]:
+    folder = Path(str(sweep.workdir)) / "statements"
+    return distribution.evaluate(sweep, sweep.measures(), folder)
 
 
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
@@ -42,9 +68,12 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
     mechanism = jax.device_get(grokjax.mechanism(params, data, variants=True))
     title = f"p = {config.modulus}, seed {config.seed}, step {step:,}"
     yield from paper_figures.figures(params, data, sweep.program(0), mechanism, title)
+    report = statements(sweep)
+    if any(distribution_shown.lines(report, RESULTS)):
+        yield "statements", distribution_shown.figure(report, RESULTS)
 
 
-PRESETS = {"paper": paper, "laptop": laptop}
+PRESETS = {"paper": paper, "laptop": laptop, "many": many}
 main = lab.experiment(
     "mainline", __doc__, PRESETS, draw, measure, limit=5, mechanism=evidence.at_the_end
 )

@@ -27,8 +27,7 @@ PAGES: dict[str, Parts] = {
     "docs/results.md": {
         "tally": tables.tally,
         "mainline": tables.mainline_table,
-        "readings": tables.readings,
-        "without_one": tables.without_one_table,
+        "distribution": lambda results: tables.distribution(results, RESULTS),
         "repeated": tables.repeated_table,
         "experiments": tables.experiments_table,
         "variants": tables.variants_table,

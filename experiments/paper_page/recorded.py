@@ -20,6 +20,7 @@ class Experiment(NamedTuple):
     preset: str
     runs: tuple[Run, ...]
     figures: Mapping[str, Any]  # labels and hash of each
+    statements: Mapping[str, Any] | None = None  # as `experiments.distribution` reports them
 
     def having(self, **values: Any) -> list[Run]:
         """The runs with these values of fields."""
@@ -43,7 +44,8 @@ def load(name: str, folder: Path) -> Experiment | None:
         if "steps_to_grok" in row:
             numbers["grokked"] = row["steps_to_grok"] is not None
         runs.append(Run(plain_fields(fields), numbers))
-    return Experiment(name, report["preset"], tuple(runs), report["figures"])
+    statements = report.get("statements")
+    return Experiment(name, report["preset"], tuple(runs), report["figures"], statements)
 
 
 def preset(name: str, which: str) -> list[dict[str, Any]]:

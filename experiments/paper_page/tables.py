@@ -3,18 +3,18 @@
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from experiments import distribution_shown
 from experiments.paper_page.judged import (
     HEAD,
     NOT_MEASURED,
-    Line,
     at,
     in_short,
     judged,
     number,
     over,
-    summary,
 )
 from experiments.paper_page.recorded import Experiment, Results, Run, grouped, identity
 from experiments.paper_page.statements import EXPERIMENTS, MAINLINE
@@ -71,20 +71,13 @@ def mainline_in_short(results: Results) -> str:
     )
 
 
-def readings(results: Results) -> str:
-    """The readings of each statement about the mainline runs that was measured in several ways."""
-    lines = [x for x in judged(MAINLINE, results["mainline"]) if x.claim and x.met]
-    claims = grouped(lines, lambda line: line.claim).items()
-    return "\n".join(
-        f"- {claim}: agrees by {', by '.join(map(_share, lines))}"
-        for claim, lines in claims
-        if len(lines) > 1
-    )
-
-
-def _share(line: Line) -> str:
-    name = line.text.rpartition(": ")[2]
-    return f"{name} in {sum(x is True for x in line.met)} of {line.n} runs"
+def distribution(results: Results, folder: Path) -> str:
+    """Where the printed numbers lie among the runs and checkpoints; `folder` has the results."""
+    report = results["mainline"].statements
+    if not report:
+        return distribution_shown.NOT_RUN
+    rows = distribution_shown.rows(report, folder)
+    return f"{distribution_shown.text(report, folder)}\n\n{table(distribution_shown.HEAD, rows)}"
 
 
 # --- Table 5 --------------------------------------------------------------------------------------
@@ -145,32 +138,6 @@ def _keys(run: Run) -> str:
 def _evidence(runs: Sequence[Run], path: str) -> str:
     values = [at(run.numbers["mechanism"], path) for run in runs]
     return NOT_MEASURED if None in values else in_short(values, [0])
-
-
-# --- One key frequency less -----------------------------------------------------------------------
-
-WITHOUT_ONE = "mechanism/variants/loss_without_frequency/neuron_block"
-
-
-def without_one_table(results: Results) -> str:
-    """Loss over all pairs without one key frequency, by the number of key frequencies.
-
-    For one-layer networks that grokked on the exact loss, each configuration once.
-    """
-    kept: dict[tuple, tuple[str, Run]] = {}
-    for name, experiment in results.items():
-        for run in experiment.having(num_layers=1, loss="exact") if experiment else ():
-            clear = ("grokked", "key_frequencies_stand_out")
-            if at(run.numbers, WITHOUT_ONE) and all(run.numbers[name] for name in clear):
-                kept.setdefault(identity(run.fields), (name, run))
-    losses = lambda run: at(run.numbers, WITHOUT_ONE)  # noqa: E731
-    kinds = grouped(kept.values(), lambda x: (x[1].fields["modulus"], len(losses(x[1]))))
-    rows = []
-    for (p, count), runs in sorted(kinds.items()):
-        values = [by_split["all"] for _, run in runs for by_split in losses(run).values()]
-        names = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in runs))
-        rows.append((str(p), str(count), str(len(runs)), *summary(values, [0]), names))
-    return table(("p", "key frequencies", "runs", "median loss", "range", "of"), rows)
 
 
 # --- The same configuration, more than once -------------------------------------------------------

@@ -141,27 +141,6 @@ def test_every_tolerance_about_runs_rejects_something():
 # --- Tables over several experiments --------------------------------------------------------------
 
 
-def test_loss_without_one_key_frequency_is_grouped_by_their_number():
-    seeds = itertools.count()
-
-    def run(losses, grokked=True, **fields):
-        without = {"neuron_block": {k: {"all": x, "test": 9.0} for k, x in losses.items()}}
-        mechanism = {"variants": {"loss_without_frequency": without}}
-        numbers = {"grokked": grokked, "key_frequencies_stand_out": True, "mechanism": mechanism}
-        fields = {"seed": next(seeds), **fields}
-        return Run({"modulus": 113, "num_layers": 1, "loss": "exact", **fields}, numbers)
-
-    runs = [run({"3": 0.5, "7": 1.5}), run({"4": 2.5, "5": 3.0}), run({"1": 0.25})]
-    runs += [run({"1": 7.0}, grokked=False), run({"1": 7.0}, modulus=59)]
-    runs += [run({"1": 7.0}, num_layers=2), run({"1": 7.0}, loss="low_precision")]
-    results = {"some": experiment(*runs), "again": experiment(runs[0]), "none": None}
-    assert tables.without_one_table(results).splitlines()[2:] == [
-        "| 59 | 1 | 1 | 7 | 7 | `some` |",
-        "| 113 | 1 | 1 | 0.25 | 0.25 | `some` |",
-        "| 113 | 2 | 2 | 2 | 0.5 to 3 | `some` |",
-    ]
-
-
 def test_variants_group_the_seeds_and_name_what_differs():
     def run(decay, seed):
         mechanism = {"logit_fve": 0.9 + seed / 100, "restricted_loss": 1e-7}
