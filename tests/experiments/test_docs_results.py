@@ -47,6 +47,7 @@ def test_numbers_of_the_authors_mainline_network():
     assert "{} of {} statements agree by at least one reading".format(*counts[:2]) in text
     assert f"{counts[2]} of them by what the text says" in text
     assert "{} of {} agree, {} of them without these".format(*counts[3:]) in text
+    assert f"So {counts[0] - counts[3]} statements depend on the checkpoint" in text
     for one, other in zip(early["agreement"], late["agreement"], strict=True):
         for path, reading in one["readings"].items():
             if reading["status"]:
