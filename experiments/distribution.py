@@ -148,7 +148,7 @@ def statements(values: Sequence[Value]) -> dict[str, float]:
 
 
 def lists(report: Mapping[str, Any], authors: Mapping[str, Any]) -> dict[str, list[str] | None]:
-    """What each statement belongs to: grokking, the paper's setting, or one checkpoint.
+    """What each statement belongs to: grokking, the paper's setting, or one checkpoint or seed.
 
     - "grokking": it holds in the paper's setting and in all others that were run
     - "setting": it holds in the paper's setting, and not in all others

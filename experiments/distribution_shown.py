@@ -15,6 +15,8 @@ AUTHORS = ("authors_mainline", "authors_mainline_49900")
 HEAD = ("statement", "reading", "printed", "authors, 40,000", "authors, 49,900")
 HEAD += ("ours, median", "95 %", "quantile of the printed", "agrees at")
 NOT_RUN = "Not run here yet."
+WIDEST = 30
+"""Largest and inverse of the smallest ratio on the axis of the figure."""
 
 
 class Line(NamedTuple):
@@ -78,7 +80,7 @@ def text(report: Mapping[str, Any], results: Path) -> str:
     words = {
         "grokking": "a property of grokking",
         "setting": "of the paper's setting",
-        "checkpoint": "of one checkpoint",
+        "checkpoint": "of one checkpoint or one seed",
     }
     shown = lambda names: "not judged" if names is None else ", ".join(names) or "none"  # noqa: E731
     found = lists(report, of_authors(results)[0])
@@ -93,17 +95,19 @@ def figure(report: Mapping[str, Any], results: Path) -> Figure:
     plot = Figure(figsize=(8, 1.6 + 0.19 * len(drawn)), layout="constrained")
     ax = plot.subplots()
     for y, x in enumerate(drawn):
-        low, first, middle, third, high = np.array(x.quantiles) / x.printed
+        ratio = lambda value, x=x: np.clip(value / x.printed, 1 / WIDEST, WIDEST)  # noqa: E731
+        low, first, middle, third, high = ratio(np.array(x.quantiles))
         ax.plot([low, high], [y, y], color="#0072B2", lw=1)
         ax.plot([first, third], [y, y], color="#0072B2", lw=4, solid_capstyle="butt")
         ax.plot(middle, y, "o", color="w", mec="#0072B2", ms=4)
         for state, mark in zip(x.authors, "dx", strict=True):
             if state is not None:
-                ax.plot(state / x.printed, y, mark, color="#D55E00", ms=5)
+                ax.plot(ratio(state), y, mark, color="#D55E00", ms=5, clip_on=False)
     ax.axvline(1, color="0.6", lw=0.8)
     ax.set_xscale("log")
     ax.set_yticks(range(len(drawn)), [x.claim for x in drawn], fontsize=7)
-    ax.set_xlabel("value divided by the printed one")
+    ax.set_xlim(1 / WIDEST, WIDEST)
+    ax.set_xlabel(f"value divided by the printed one; beyond {WIDEST} times at the edge")
     marks = [
         ax.plot([], [], color="#0072B2", lw=4, label="our runs: median, quartiles, 95 %")[0],
         ax.plot([], [], "d", color="#D55E00", label="authors, near 40,000")[0],
