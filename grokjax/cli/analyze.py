@@ -42,11 +42,11 @@ def run(options: argparse.Namespace) -> None:
         if options.config:
             config_file.run_file(options.config)
         runner.set_up_jax()
+        if published.is_published(options.workdir):
+            print(_of_published(options.workdir, options.measures, options.verify))
+            return
         if options.verify:
             verify.verify(options.workdir)
-            return
-        if published.is_published(options.workdir):
-            print(_of_published(options.workdir, options.measures))
             return
         runner.analyze(
             options.workdir, check=signals.check, wanted=options.measures, figures=options.figures
@@ -55,12 +55,15 @@ def run(options: argparse.Namespace) -> None:
     print(console.outcome(measured, options.workdir))
 
 
-def _of_published(address: str, wanted: tuple[str, ...]) -> str:
-    """The outcome of a published sweep, to which nothing can be added."""
+def _of_published(address: str, wanted: tuple[str, ...], verify: bool) -> str:
+    """The outcome of a published sweep, to which nothing can be added, or of its check."""
     from grokjax.core.errors import ConfigError
     from grokjax.results.sweep import open_sweep
     from grokjax.runner import console
+    from grokjax.storage import published
 
+    if verify:
+        return f"{address}: all {published.verify(address)} files are as published"
     if wanted:
         call = f"grokjax.open_sweep({address!r}).measures({', '.join(map(repr, wanted))})"
         raise ConfigError(f"{address} is read only: compute measures from Python with {call}")

@@ -254,6 +254,18 @@ def is_published(name: str | os.PathLike) -> bool:
     return os.fspath(name).startswith(SCHEMES)
 
 
+def verify(address: str) -> int:
+    """Fetch and check every file of a published folder; the number of files.
+
+    Raises:
+        TransferError: a file is not what was published.
+    """
+    store = parse(address)._store
+    for name in store.files:
+        store.local(name)
+    return len(store.files)
+
+
 def parse(text: str) -> PublishedPath:
     """The path that an address stands for.
 

@@ -183,6 +183,12 @@ def test_fault_of_a_transfer_is_one_line_and_keeps_nothing(server, fault, tmp_pa
     assert shown.startswith(f"error: {server.address}{MEASURES}") and shown.count("\n") == 1
 
 
+def test_verify_finds_a_file_that_nothing_else_reads(server, capsys):
+    server.faults["/explore.html"] = "changed"
+    assert run_main(main, ["analyze", server.address, "--verify"]) == 1
+    assert "explore.html is not what was published" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("fault", ["changed", "breaks_off", 404])
 def test_fault_in_a_checkpoint_is_one_line(server, fault):
     opened = grokjax.open_sweep(server.address)
@@ -252,8 +258,9 @@ def test_published_sweeps_are_read_only(server, tmp_path, capsys):
     assert run_main(main, ["sweep", "--config", "quickstart", "--workdir", server.address]) == 2
     assert run_main(main, ["explore", server.address]) == 2
     assert run_main(main, ["explore", server.address, "--out", str(tmp_path / "e.html")]) == 0
-    assert run_main(main, ["analyze", server.address, "--verify"]) == 0
     capsys.readouterr()
+    assert run_main(main, ["analyze", server.address, "--verify"]) == 0
+    assert "files are as published" in capsys.readouterr().out
     assert run_main(main, ["analyze", server.address]) == 0
     assert "grok" in capsys.readouterr().out
     assert run_main(main, ["analyze", server.address, "--measures", "views"]) == 2
