@@ -1,6 +1,5 @@
 """A headless browser, driven through chromedriver's protocol without further packages."""
 
-import base64
 import json
 import shutil
 import subprocess
@@ -10,11 +9,20 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 DRIVER = shutil.which("chromedriver")
 BINARY = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+MISSING = not (DRIVER and BINARY)
 _KEY = "element-6066-11e4-a52e-4f735466cecf"  # of an element's id in the protocol
+
+
+def needs_browser(test):
+    """Mark a test that opens a page."""
+    skipped = pytest.mark.skipif(MISSING, reason="no chromium with chromedriver")
+    return pytest.mark.slow(skipped(test))
 
 
 class Browser:
@@ -92,9 +100,6 @@ class Browser:
     def log(self) -> list[str]:
         """The messages on the page's console since the last call."""
         return [entry["message"] for entry in self._call("/se/log", {"type": "browser"})]
-
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self._call("/screenshot", method="GET")))
 
     def command(self, name: str, **parameters: Any) -> Any:
         return self._call("/goog/cdp/execute", {"cmd": name, "params": parameters})

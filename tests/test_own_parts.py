@@ -129,23 +129,3 @@ def test_the_task_and_the_network_of_the_example(folder):
     look = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
     done = subprocess.run([sys.executable, "-c", read], **look)
     assert done.stdout.strip() == "26", done.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--config.task=sparse_pairty",), "did you mean 'sparse_parity'"),
-        (("--config.optimizer=adamw", "--config.Perceptron.width=3"), "Perceptron"),
-        (("--config.sparse_parity.bits=10",), "sparse_parity.bits"),
-        (("--config.sparse_parity.bit=10",), "sparse_parity.bits"),
-        (("--config.betas=(0.5, 0.5)",), "betas"),
-        (("--config.measures=('entropy_of_atention',)",), "entropy_of_attention"),
-    ],
-)
-def test_what_does_not_fit_is_refused_in_one_line(folder, arguments, words):
-    workdir = ("--workdir", folder / "none")
-    tiny = TINY if "task" not in arguments[0] else ()
-    code, out, err = command("sweep", "--config", PARITY, *workdir, *tiny, *arguments, cwd=folder)
-    assert code == 2, out + err
-    lines = err.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0]

@@ -80,7 +80,6 @@ def error_of(file: str, *options: str) -> str:
     [
         ([], "modulus", [7]),
         (["--config.steps=500"], "steps", [500]),
-        (["--config.steps", "500"], "steps", [500]),
         (["--config.steps=5_00"], "steps", [500]),
         (["--config.steps=5", "--config.steps=6"], "steps", [6]),  # the last one counts
         (["--config.operation=subtract"], "operation", ["subtract"]),
@@ -89,7 +88,6 @@ def error_of(file: str, *options: str) -> str:
         (["--config.axes.weight_decay=(1, 3.0)"], "weight_decay", [1.0, 3.0]),
         (["--config.axes.seed=(4, 5)"], "seed", [4, 5]),
         (["--config.axes.seed=4,5"], "seed", [4, 5]),
-        (["--config.axes.seed=[4, 5]"], "seed", [4, 5]),
         (["--config.axes.operation=('add', 'random')"], "operation", ["add", "random"]),
         (["--config.axes.betas=((0.9, 0.98), (0, 1e-3))"], "betas", [(0.9, 0.98), (0.0, 1e-3)]),
         (["--config.axes.weight_decay=None", "--config.weight_decay=3"], "weight_decay", [3.0]),
@@ -99,17 +97,9 @@ def test_overrides_set_fields_and_axes_with_the_fields_types(write, options, nam
     sweep = read(write(CONFIG), *options)
     result = list(dict.fromkeys(sweep.column(name)))
     assert repr(result) == repr(values)  # 1 is not 1.0
-    axes = {"weight_decay"} - {name} if "None" in "".join(options) else {"weight_decay"}
-    assert set(sweep.axes) == axes | {name for option in options[:1] if "axes" in option} - (
-        {"weight_decay"} if "None" in "".join(options) else set()
-    )
-
-
-def test_rows_of_sweep_are_multiplied_with_the_axes(write):
-    sweep = read(write(WITH_SWEEP))
-    assert sweep.axes == ("steps", "l1", "weight_decay")
-    rows = [(run.steps, run.l1, run.weight_decay) for run in sweep.runs]
-    assert rows == [(5, 0.0, 0.1), (5, 0.0, 1.0), (6, 0.1, 0.1), (6, 0.1, 1.0)]
+    is_axis = any("axes" in option and "None" not in option for option in options)
+    unswept = any("None" in option for option in options)
+    assert set(sweep.axes) == {*["weight_decay"] * (not unswept), *[name] * is_axis}
 
 
 @pytest.mark.parametrize("lock", ["config.lock()", "grokjax.config.ConfigDict(config).lock()"])
@@ -123,32 +113,20 @@ def test_a_locked_config_can_be_overridden(write, lock):
     [
         ("stpes=5", "'stpes'", "did you mean 'steps'?"),
         ("axes.sed=(5,)", "'axes.sed'", "did you mean 'seed'?"),
-        ("zzz=5", "'zzz'", "choose from seed"),
         ("lr=0.1", "'lr'", "did you mean 'learning_rate'"),
-        ("axes.wd=(1.0,)", "'axes.wd'", "did you mean 'weight_decay'"),
         ("p=59", "'p'", "did you mean 'modulus'"),
-        ("frac_train=0.4", "'frac_train'", "did you mean 'train_fraction'"),
         ("axes.eval_every=(5,)", "eval_every", "set --config.eval_every"),
         ("axes=(5,)", "axes", "--config.axes.FIELD"),
-        ("steps=1.5", "steps", "an integer"),
         ("steps=1e3", "steps", "write 1000"),
-        ("steps=True", "steps", "an integer"),
         ("steps=abc", "steps", "an integer"),
         ("steps=", "steps", "an integer"),
-        ("steps=None", "steps", "an integer"),
         ("steps=(1, 2)", "steps", "set axes.steps"),
-        ("steps=-5", "steps", "at least 1"),
-        ("l1=nan", "l1", "a number of at least 0"),
         ("l1=1e999", "l1", "a number of at least 0"),
-        ("betas=0.5", "betas", "a pair of numbers"),
         ("betas=[0.5, 0.6]", "betas", "write a tuple, (0.5, 0.6)"),
-        ("axes.seed={1, 2}", "axes.seed", "write tuple({1, 2})"),
-        ("axes.seed=[]", "axes.seed", "None to leave it unswept"),
         ("axes.seed=7", "axes.seed", "write (7,)"),
         ("axes.seed=()", "axes.seed", "None to leave it unswept"),
         ("axes.operation=random", "axes.operation", "write ('random',)"),
         ("weight_decay=3.0", "weight_decay", '--config.axes.weight_decay="(3.0,)"'),
-        ("num_heads=3", "num_heads", "multiple of 3"),
         ("momentum=0.5", "momentum", "used by optimizer sgd"),
         ("momentum=0.9", "momentum", "has no effect: no run uses momentum"),
         ("axes.momentum=(0.9,)", "momentum", "no run uses momentum"),
@@ -196,11 +174,9 @@ def test_a_users_file_takes_precedence_over_the_shipped_one(tmp_path, monkeypatc
         ("x = 1\nimport grokjax.confg\n", ":2:", "No module named 'grokjax.confg'"),
         ("def get_config():\n    return 1 / 0\n", ":2:", "ZeroDivisionError"),
         ("import sys\ndef get_config():\n    sys.exit(0)\n", ":3:", "SystemExit"),
-        ("import sys\nsys.exit()\n", ":2:", "SystemExit"),
         ("x = 1\n", "", "add one that returns a ConfigDict"),
         ("def get_config():\n    return {}\n", "", "must return what config.default() gave"),
         (CONFIG.replace("modulus", "modlus"), "", "did you mean 'modulus'?"),
-        (CONFIG.replace("= 7", "= '7'"), "", "modulus must be an integer"),
         (CONFIG + "def sweep(config):\n    yield {'seed': config.sed}\n", ":10:", "sed"),
         (CONFIG + "sweep = [{'seed': 1}]\n", "", "sweep is a list; make it a function"),
         (CONFIG + "def sweep(config):\n    while True: yield {}\n", "", "more than 50 rows"),
@@ -251,14 +227,6 @@ def test_settings_of_a_custom_part_are_overridden_and_swept(write):
     assert run["sparse_parity.bits"] == 20
 
 
-def test_a_config_made_before_the_part_can_be_overridden_too(write):
-    before, after = WITH_A_TASK.split("@grokjax.task")
-    early = before + "config = grokjax.config.default()\n\n@grokjax.task" + after
-    early = early.replace("    config = grokjax.config.default()\n", "")
-    (run,) = read(write(early), "--config.sparse_parity.bits=24").runs
-    assert run["sparse_parity.bits"] == 24
-
-
 @pytest.mark.parametrize(
     "options, name, remedy",
     [
@@ -306,3 +274,11 @@ def test_custom_parts_of_a_shipped_sweep_take_the_overrides_of_its_docstring():
     assert run["sparse_parity.bits"] == 30 and run["Perceptron.width"] == 200
     assert (run.optimizer, run.weight_decay) == ("my_lion", 1.0)
     assert "betas" not in run and "modulus" not in run
+
+
+def test_a_config_made_before_the_part_can_be_overridden_too(write):
+    before, after = WITH_A_TASK.split("@grokjax.task")
+    early = before + "config = grokjax.config.default()\n\n@grokjax.task" + after
+    early = early.replace("    config = grokjax.config.default()\n", "")
+    (run,) = read(write(early), "--config.sparse_parity.bits=24").runs
+    assert run["sparse_parity.bits"] == 24

@@ -92,14 +92,6 @@ def test_a_killed_sweep_ends_with_the_same_bits(folder, finished):
     assert_same(contents(folder / "killed"), contents(finished[0]))
 
 
-def test_analyze_measures_anew(folder, finished):
-    workdir = finished[0]
-    before = xr.load_dataset(workdir / "measures.nc")
-    code, out, _ = output(command(folder, "grokjax.analyze", "runs/small"))
-    assert code == 0 and "key frequencies" in out
-    xr.testing.assert_identical(xr.load_dataset(workdir / "measures.nc"), before)
-
-
 @pytest.mark.parametrize(
     ("option", "words"),
     [("--workdir=small.py/x", "not writable"), ("--config.weight_decay=3.0", "decay: 1.0 -> 3.0")],

@@ -16,17 +16,6 @@ def test_axes_multiply_in_field_order_with_the_seed_fastest():
     assert rows == list(itertools.product((5, 7), (0.1, 1.0), (3, 4)))
 
 
-def test_an_axis_of_one_value_is_an_axis():
-    sweep = resolve(config_with(axes_operation=("subtract",)))
-    assert sweep.axes == ("operation",)
-    assert [run.operation for run in sweep.runs] == ["subtract"]
-
-
-def test_an_axis_of_betas_holds_pairs():
-    sweep = resolve(config_with(axes_betas=((0.9, 0.98), (0, 0.999))))
-    assert [run.betas for run in sweep.runs] == [(0.9, 0.98), (0.0, 0.999)]
-
-
 def test_sweep_rows_apply_to_the_base_and_multiply_with_the_axes():
     def sweep(config):
         yield {"modulus": 5, "train_fraction": config.train_fraction / 2}
@@ -67,17 +56,12 @@ def test_numbers_become_plain_python_of_the_fields_type():
 WRONG_AXES = [
     ("seed", (), "None to leave it unswept"),
     ("seed", 3, "write (3,)"),
-    ("seed", {0, 1}, "write tuple({0, 1})"),
     ("seed", np.zeros((2, 2), int), "write tuple(array("),
-    ("seed", [], "None to leave it unswept"),
-    ("seed", range(0), "None to leave it unswept"),
-    ("seed", [0, 1, 0], "list each combination once"),
     ("operation", ("add", "ad"), "did you mean 'add'?"),
     ("init_seed", (0, -1), "or None: as seed"),
     ("operation", "subtract", "write ('subtract',)"),
     ("seed", (0, 1.5), "an integer"),
     ("weight_decay", (0.1, -1), "at least 0"),
-    ("weight_decay", (0.1, "x"), "a number"),
     ("betas", (0.9, 0.98), "such as (0.9, 0.98)"),
     ("seed", (0, 1, 0), "list each combination once"),
     ("num_heads", (4, 5), "multiple of 5"),
@@ -126,12 +110,6 @@ def test_parts_that_have_different_settings_are_swept_together():
     assert swept.column("betas")[2:5] == ((0.9, 0.99), (0.9, 0.99), None)
 
 
-def test_duplicates_are_named():
-    config = config_with(axes_weight_decay=(1, 2, 1.0), axes_seed=(0, 5))
-    message = message_of(resolve, config)
-    assert "runs 0 and 4" in message and "weight_decay=1.0, seed=0" in message
-
-
 def test_unknown_and_missing_fields_of_a_config_are_named():
     config = default()
     config.stpes = 3
@@ -155,15 +133,11 @@ def test_unknown_and_missing_fields_of_a_config_are_named():
 
 WRONG_ROWS = [
     ([{"wieght_decay": 1.0}], "'wieght_decay'", "did you mean 'weight_decay'?"),
-    ([{"config.seed": 1}], "'config.seed'", "choose from seed"),
-    ([{"zzz": 1}], "'zzz'", "choose from seed, init_seed"),
     ([{"eval_every": 5}], "eval_every", "set it in get_config()"),
     ([{"steps": 5.0}], "steps", "write 5"),
     ([{"seed": 1}], "seed", "remove one of the two"),
     ([{"steps": 5}, {"steps": 5}], "steps=5", "list each combination once"),
     ([], "sweep()", "yield at least one dict"),
-    (["seed"], "sweep()", "must yield dicts"),
-    ({"modulus": 5}, "sweep()", "must yield dicts"),
     (None, "sweep()", "must yield dicts"),
 ]
 

@@ -18,7 +18,7 @@ from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 from grokjax.training import blocks
 
-EXAMPLES = int(os.environ.get("GROKJAX_EXAMPLES", 60))
+EXAMPLES = int(os.environ.get("GROKJAX_EXAMPLES", 25))
 many = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )

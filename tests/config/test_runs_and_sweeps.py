@@ -1,9 +1,7 @@
 import json
 import math
 import pickle
-import time
 
-import numpy as np
 import pytest
 from configs import SMALL, config_with, message_of
 from hypothesis import given, settings
@@ -11,15 +9,12 @@ from hypothesis import strategies as st
 
 from grokjax.config import runs
 from grokjax.config.axes import resolve
-from grokjax.config.steps import Steps
 from grokjax.config.sweep import (
     SWEEP_SETTINGS,
     RunConfig,
     SweepConfig,
-    checkpoint_steps,
     default,
     differing_fields,
-    eval_steps,
     run_settings,
 )
 from grokjax.core import parts
@@ -64,62 +59,31 @@ def test_default_gives_independent_configs_that_can_be_locked():
 WRONG_VALUES = [
     ("steps", 1.5, "an integer"),
     ("steps", 1e4, "write 10000"),
-    ("steps", True, "an integer"),
     ("steps", "500", "an integer"),
-    ("steps", None, "an integer"),
     ("steps", 0, "at least 1"),
     ("steps", 2**31, "the largest is 2147483647"),
     ("steps", (1, 2), "set axes.steps"),
     ("eval_every", 0, "at least 1"),
-    ("eval_every", (1, 2), "an integer"),
-    ("checkpoint_every", -5, "at least 1"),
-    ("checkpoint_log_steps", -1, "from 0 to 10000"),
-    ("resume_every", 0, "at least 1"),
-    ("max_block", -1, "at least 0"),
     ("precision", "float64", "'tensorfloat32'"),
-    ("seed", -1, "at least 0"),
     ("modulus", 2, "from 3 to 1000"),
-    ("modulus", 1001, "from 3 to 1000"),
     ("operation", "multipli", "did you mean 'multiply'?"),
-    ("operation", 3, "choose from add, subtract"),
     ("loss", "float16", "choose from exact, low_precision"),
     ("activation", "tanh", "'gelu'"),
-    ("train_fraction", 0, "between 0 and 1"),
     ("train_fraction", 1.0, "between 0 and 1"),
-    ("train_fraction", 30, "between 0 and 1"),
     ("train_fraction", 7e-5, "leaves no training pair at modulus=113: raise either"),
     ("learning_rate", 0.0, "greater than 0"),
-    ("learning_rate", math.inf, "greater than 0"),
     ("weight_decay", -0.1, "at least 0"),
     ("weight_decay", math.nan, "at least 0"),
-    ("weight_decay", "1.0", "a number"),
     ("weight_decay", [0.1, 1.0], "set axes.weight_decay"),
-    ("weight_decay", 1j, "a number"),
-    ("dropout", 1.0, "below 1"),
-    ("l1", -1, "at least 0"),
-    ("init_scale", 0.0, "greater than 0"),
-    ("warmup_steps", -1, "at least 0"),
     ("betas", 0.9, "a pair"),
-    ("betas", (0.9,), "a pair"),
     ("betas", (0.9, 1.0), "below 1"),
-    ("betas", (0.9, math.nan), "below 1"),
-    ("betas", (0.9, True), "a pair"),
     ("num_heads", 3, "multiple of 3"),
-    ("num_heads", 0, "at least 1"),
     ("d_model", 130, "multiple of 4"),
-    ("num_layers", 0, "at least 1"),
-    ("d_head", -1, "at least 0"),
     ("momentum", 1.0, "from 0 to below 1"),
     ("init_seed", -1, "at least 0, or None: as seed"),
-    ("split_seed", 1.5, "an integer of at least 0, or None: as seed"),
-    ("measures", 3, "a tuple of names"),
     ("measures", ("paper", 3), "a tuple of names"),
-    ("keep", "weights", "'params', 'measures'"),
-    ("cores_per_run", -1, "at least 0"),
     ("stop", "low_tset_loss", "did you mean 'low_test_loss'"),
-    ("network", "transformr", "did you mean 'transformer'"),
     ("task", "modula", "did you mean 'modular'"),
-    ("optimizer", "adamv", "did you mean 'adam'"),
 ]
 
 
@@ -133,19 +97,6 @@ def test_a_wrong_value_is_refused_from_a_config_and_from_its_class(name, value, 
     assert name in message and remedy in message
 
 
-@pytest.mark.parametrize("value", [True, False, np.bool_(True), 10**400, [0.5]], ids=repr)
-def test_a_number_that_is_none_is_refused(value):
-    # ml_collections itself turns a bool for a float into a float, so not by way of a ConfigDict.
-    message = message_of(RunConfig, weight_decay=value)
-    assert "weight_decay must be a number of at least 0" in message
-
-
-@pytest.mark.parametrize("modulus", [3, 4, 16, 113, 1000])
-def test_any_fraction_leaves_a_test_pair(modulus):
-    run = RunConfig(modulus=modulus, train_fraction=math.nextafter(1, 0))
-    assert int(run.train_fraction * modulus**2) < modulus**2
-
-
 def test_a_sweep_config_made_by_hand_keeps_the_same_promises():
     runs = [SMALL, SMALL.replace(seed=1)]
     assert SweepConfig(runs=runs).axes == ("seed",)
@@ -153,14 +104,6 @@ def test_a_sweep_config_made_by_hand_keeps_the_same_promises():
     assert SweepConfig(runs=runs, axes=("l1",)).axes == ("l1", "seed")
     assert "at least one run" in message_of(SweepConfig, runs=())
     assert "did you mean 'seed'?" in message_of(SweepConfig, runs=runs, axes=("sed",))
-
-
-def test_a_sweep_survives_json():
-    config = config_with(axes_betas=((0.9, 0.98), (0.1 + 0.2, 1 / 3)), axes_l1=(1e-300, 5e-324))
-    sweep = resolve(config)
-    plain = sweep.to_dict()
-    assert json.loads(json.dumps(plain)) == plain
-    assert SweepConfig.from_dict(json.loads(json.dumps(plain))) == sweep
 
 
 run_configs = st.builds(
@@ -188,74 +131,6 @@ def test_plain_fields_of_another_version_have_their_default_or_are_refused():
     older = {name: value for name, value in plain.items() if name != "l1"}
     assert RunConfig.from_dict(older) == RunConfig(steps=7)
     assert "'novel'" in message_of(RunConfig.from_dict, {**plain, "novel": 1})
-
-
-def test_checkpoint_steps_are_the_first_the_multiples_the_spaced_and_the_last():
-    sweep = SweepConfig(runs=(SMALL,), checkpoint_every=4)
-    assert tuple(checkpoint_steps(sweep)) == (0, 4, 8, 10)
-    assert tuple(checkpoint_steps(sweep.replace(checkpoint_every=99))) == (0, 10)
-    run = SMALL.replace(steps=1000)
-    sweep = SweepConfig(runs=(run,), checkpoint_every=5000, checkpoint_log_steps=3)
-    assert tuple(checkpoint_steps(sweep)) == (0, 1, 10, 100, 1000)
-
-
-def test_every_run_keeps_its_last_step():
-    runs = tuple(SMALL.replace(steps=steps) for steps in (7, 25))
-    sweep = SweepConfig(runs=runs, checkpoint_every=10, eval_every=20)
-    assert tuple(checkpoint_steps(sweep)) == (0, 7, 10, 20, 25)
-    assert tuple(eval_steps(sweep)) == (0, 7, 10, 20, 25)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    steps=st.integers(1, 3000),
-    eval_every=st.integers(1, 4000),
-    checkpoint_every=st.integers(1, 4000),
-    log_steps=st.integers(0, 50),
-)
-def test_steps_are_sorted_unique_and_within_the_run(steps, eval_every, checkpoint_every, log_steps):
-    sweep = SweepConfig(
-        runs=(SMALL.replace(steps=steps),),
-        eval_every=eval_every,
-        checkpoint_every=checkpoint_every,
-        checkpoint_log_steps=log_steps,
-    )
-    lazy = checkpoint_steps(sweep), eval_steps(sweep)
-    saved, recorded = map(tuple, lazy)
-    assert [len(x) for x in lazy] == [len(saved), len(recorded)]
-    for found, every in ((saved, checkpoint_every), (recorded, eval_every)):
-        assert found[0] == 0 and found[-1] == steps
-        assert list(found) == sorted(set(found)) and all(type(step) is int for step in found)
-        assert set(range(0, steps, every)) <= set(found)
-    assert set(saved) <= set(recorded)
-    assert len(saved) <= 2 + steps // checkpoint_every + log_steps
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    every=st.lists(st.integers(1, 60), max_size=3),
-    end=st.integers(-1, 300),
-    others=st.sets(st.integers(0, 400), max_size=9),
-    upto=st.integers(0, 400),
-)
-def test_recurring_steps_are_those_that_a_list_would_hold(every, end, others, upto):
-    steps = Steps(every, end, others)
-    listed = sorted(others.union(*(range(0, end, n) for n in every)))
-    assert list(steps) == listed and len(steps) == len(listed)
-    assert [x for x in range(-1, 402) if x in steps] == listed
-    below = steps.upto(upto)
-    assert list(below) == [x for x in listed if x <= upto] and len(below) == len(list(below))
-
-
-def test_a_billion_steps_are_counted_and_not_listed():
-    sweep = SweepConfig((SMALL.replace(steps=10**9),), checkpoint_every=60, eval_every=100)
-    clock = time.monotonic()
-    kept, scored = checkpoint_steps(sweep), eval_steps(sweep)
-    assert len(kept) == 16_666_667 + 1  # the last step is no multiple of 60
-    assert len(scored) == 10_000_000 + 16_666_667 - 3_333_334 + 1  # of 300 both have multiples
-    assert 10**9 in kept and 10**9 - 40 in kept and 10**9 - 100 in scored
-    assert len(scored.upto(600)) == 15
-    assert time.monotonic() - clock < 0.5
 
 
 def test_differing_fields_say_what_changed():

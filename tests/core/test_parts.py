@@ -38,6 +38,7 @@ def test_a_part_is_its_function_its_definition_and_its_settings():
     assert part.settings["bits"].meaning == "length of the input"
     assert list(part.own) == ["three_bits.bits"] and part.uses == ("modulus",)
     assert part.file == __file__ and not part.builtin and part.fingerprint
+    assert copy.copy(part).name == part.name and not hasattr(part, "__array__")
     assert repr(part) == "<task three_bits>" and parts.is_registered("task", "three_bits")
     assert parts.all_of("task")[-1] is part
     assert parts.get("task", "modular").builtin and part != parts.get("task", "modular")
@@ -82,16 +83,11 @@ def test_a_name_may_not_be_taken_twice_from_two_files():
     parts.loss(defined(text, "twice", "/second/parts.py"))  # of another kind
 
 
-def test_a_built_in_part_cannot_be_replaced_from_its_own_file():
-    file = parts.get("operation", "add").file
-    again = defined("def add(a, b, p):\n    return a\n", "add", file)
-    assert "registered twice" in message_of(parts.operation, again)
-
-
-def test_a_built_in_part_cannot_be_replaced():
-    with_its_name = defined("def add(a, b, p):\n    return a\n", "add", "/mine/parts.py")
-    message = message_of(parts.operation, with_its_name)
-    assert "operations.py and in /mine/parts.py" in message
+def test_a_built_in_part_cannot_be_replaced_from_any_file():
+    for file in (parts.get("operation", "add").file, "/mine/parts.py"):
+        again = defined("def add(a, b, p):\n    return a\n", "add", file)
+        message = message_of(parts.operation, again)
+        assert "registered twice" in message and f"operations.py and in {file}" in message
     assert parts.get("operation", "add").builtin
 
 
@@ -156,26 +152,16 @@ def test_an_unknown_name_is_told_with_the_nearest_and_where_ones_own_come_from(k
         assert message_of(RunConfig, **{kind: name}) == message
 
 
-def test_a_part_can_be_copied_and_asked_for_private_names():
-    part = parts.get("task", "modular")
-    assert copy.copy(part).name == "modular" and not hasattr(part, "__array__")
-
-
 # --- Settings -------------------------------------------------------------------------------------
 
 LIMITS = [
     (setting(3, ""), "an integer", (-5, 0, np.int64(7), 2**31 - 1), (0.5, "3", None, True, 2**31)),
     (setting(3, "", low=1), "an integer of at least 1", (1, 9), (0, 1.0)),
-    (setting(3, "", high=9), "an integer of at most 9", (-1, 9), (10,)),
     (setting(3, "", low=1, high=9), "an integer from 1 to 9", (1, 9), (0, 10)),
     (setting(3, "", above=0), "an integer greater than 0", (1,), (0,)),
-    (setting(3, "", above=0, high=9), "an integer greater than 0 and at most 9", (9,), (0, 10)),
-    (setting(0.5, ""), "a number", (-1, 1e300), (float("nan"), float("inf"), "x", 1j, None)),
+    (setting(0.5, ""), "a number", (-1, 1e300), (float("nan"), float("inf"), "x", 1j, None, True)),
     (setting(0.5, "", low=0), "a number of at least 0", (0, 0.1), (-0.1,)),
-    (setting(0.5, "", above=0), "a number greater than 0", (1e-300,), (0,)),
-    (setting(0.5, "", below=0), "a number less than 0", (-1,), (0,)),
     (setting(0.5, "", low=0, below=1), "a number from 0 to below 1", (0, 0.9), (1,)),
-    (setting(0.5, "", low=0, high=1), "a number from 0 to 1", (0, 1), (1.1,)),
     (setting(0.5, "", high=1), "a number of at most 1", (-3, 1), (1.1,)),
     (setting(0.5, "", above=0, below=1), "a number between 0 and 1, both excluded", (0.1,), (0, 1)),
     (setting("a", ""), "a word", ("b", ""), (3, ("a",))),
@@ -210,20 +196,6 @@ def test_a_value_is_stored_in_the_type_of_the_default():
     assert type(setting(3, "").check("x", np.int32(1))) is int
     assert type(setting("a", "").check("x", np.str_("b"))) is str
     assert list(map(type, setting((1, 0.5), "").check("x", (np.int64(2), 3)))) == [int, float]
-
-
-@pytest.mark.parametrize(
-    "made, value, remedy",
-    [
-        (setting(3, ""), 4.0, "write 4"),
-        (setting(3, ""), 2**31, "the largest is 2147483647"),
-        (setting((1, 2), ""), [1, 2], "write a tuple, (1, 2)"),
-        (setting("add", "", part="operation"), 3, "choose from add, subtract"),
-        (setting("add", "", part="operation"), "ad", "did you mean 'add'?"),
-    ],
-)
-def test_a_wrong_value_is_told_how_to_mend_it(made, value, remedy):
-    assert remedy in message_of(parts.check_value, made, "name", value)
 
 
 def test_what_a_setting_does_to_a_program_follows_from_its_kind():
@@ -292,15 +264,15 @@ def test_a_part_of_ones_own_is_named_among_those_that_use_a_setting():
 # --- Fingerprints ---------------------------------------------------------------------------------
 
 
-def test_a_fingerprint_changes_with_the_text(tmp_path):
+def test_a_fingerprint_changes_with_the_registered_text(tmp_path):
+    path = tmp_path / "parts.py"
+
     def fingerprint(text):
-        path = tmp_path / f"{len(text)}.py"
         path.write_text(text)
         return parts.part_of("measure", defined(text, "f", str(path))).fingerprint
 
     text = "def f(network):\n    return network.step + 1\n"
-    assert fingerprint(text) == fingerprint(text)
-    assert fingerprint(text) == fingerprint("import os\n" + text)
+    assert fingerprint(text) == fingerprint(text) == fingerprint("import os\n" + text)
     for other in (text.replace("1", "12"), text.replace("step", "steps")):
         assert fingerprint(text) != fingerprint(other)
 
@@ -314,15 +286,6 @@ def test_a_function_without_a_file_has_a_fingerprint_of_what_it_does(one, other)
         return parts.part_of("measure", made).fingerprint
 
     assert fingerprint(one) == fingerprint(one) != fingerprint(other)
-
-
-def test_the_fingerprint_is_that_of_the_text_that_was_registered(tmp_path):
-    path = tmp_path / "measures.py"
-    path.write_text("def f(network):\n    return 1\n")
-    part = parts.part_of("measure", defined(path.read_text(), "f", str(path)))
-    path.write_text("def f(network):\n    return 12\n")
-    again = parts.part_of("measure", defined(path.read_text(), "f", str(path)))
-    assert part.fingerprint != again.fingerprint
 
 
 def test_a_partial_and_a_callable_object_can_be_parts():

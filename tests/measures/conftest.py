@@ -1,5 +1,6 @@
 """All built-in measures of a kind of network, computed by programs that the session shares."""
 
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
@@ -38,11 +39,11 @@ class Values(NamedTuple):
 
     measures: tuple[Part, ...]
     program: Program
-    alone: dict[str, np.ndarray]  # one network at a time
     together: dict[str, np.ndarray]  # vmapped
-    padded: dict[str, np.ndarray]  # vmapped, in the arrays of a larger modulus
+    alone: dict[str, np.ndarray]  # one network at a time, in the arrays of a larger modulus
 
 
+@cache
 def measures_of_kind(kind: str) -> tuple[Part, ...]:
     block = blocks.block_of([KINDS[kind]], [0])
     task, splits = block.program.task.name, data_of(KINDS[kind]).splits
@@ -63,23 +64,32 @@ def values_of():
         params = [weights(run), weights(run, scale=2.0, seed=1)]
         params.append(jax.tree.map(np.zeros_like, params[0]))
         initial = weights(run, seed=2)
+        padded = tuple(part for part in measures if part.padded)
+        rest = tuple(part for part in measures if not part.padded)
         row = jax.tree.map(lambda x: x[:1], blocks.block_data(pair)._asdict())
-        alone = [_computed(own, measures, blocks.own_data([run]), [x], initial) for x in params]
-        return Values(
-            measures,
-            own,
-            jax.tree.map(lambda *x: np.concatenate(x), *alone),
-            _computed(own, measures, blocks.own_data([run]), params, initial),
-            _computed(
-                large,
-                tuple(part for part in measures if part.padded),
-                blocks.BlockData(**row),
-                [by_name.pad(x, large) for x in params],
-                by_name.pad(initial, large),
-            ),
-        )
+        row, data = blocks.BlockData(**row), blocks.own_data([run])
+        grow = lambda x: by_name.pad(x, large)  # noqa: E731
+        with compiled_quickly():
+            alone = [
+                _computed(large, padded, row, [grow(x)], grow(initial))
+                | _computed(own, rest, data, [x], initial)
+                for x in params
+            ]
+            together = _computed(own, measures, data, params, initial)
+        return Values(measures, own, together, jax.tree.map(lambda *x: np.concatenate(x), *alone))
 
     return values
+
+
+@contextmanager
+def compiled_quickly():
+    """Programs with all measures, compiled without XLA's optimisations in half the time."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def _computed(program, measures, data, params, initial):

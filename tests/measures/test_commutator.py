@@ -1,8 +1,11 @@
 import jax
 import numpy as np
+import pytest
 from measured import MLP, in_float64, measured, network, weights
 
 from grokjax.measures.field import commutator, landscape
+
+pytestmark = pytest.mark.slow
 
 SMOOTH = MLP.replace(activation="gelu")
 

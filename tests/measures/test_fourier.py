@@ -55,20 +55,6 @@ def test_basis_equals_cosines_and_sines_computed_in_float64(p):
     np.testing.assert_allclose(basis(p, 997)[:p, :p], explicit_basis(p), rtol=0, atol=1e-7)
 
 
-def test_arrays_have_the_size_of_the_modulus_by_default():
-    np.testing.assert_allclose(fourier.basis(8), explicit_basis(8), rtol=0, atol=1e-7)
-    assert fourier.waves(8).shape == (2, 4, 8)
-
-
-@each_shape
-def test_basis_is_orthonormal_on_the_first_p_components_and_zero_beyond(p, size):
-    rows = np.asarray(basis(p, size), np.float64)
-    identity = np.diag((np.arange(size) < p).astype(float))
-    np.testing.assert_allclose(rows @ rows.T, identity, rtol=0, atol=5e-7)
-    np.testing.assert_allclose(rows.T @ rows, identity, rtol=0, atol=5e-7)
-    assert not rows[p:].any() and not rows[:, p:].any()
-
-
 def test_one_program_serves_every_modulus_up_to_the_size_of_its_arrays():
     for p in range(2, 14):
         expected = np.zeros((13, 13))
@@ -119,17 +105,6 @@ def test_transform2d_takes_inner_products_with_outer_products_of_rows(p, size):
 
 
 @each_shape
-def test_transforms_keep_the_sum_of_squares(p, size):
-    array, inside = grid_with_garbage_outside(p, size)
-    np.testing.assert_allclose(
-        np.sum(np.square(transform2d(array, p))), np.sum(inside**2), rtol=1e-5
-    )
-    np.testing.assert_allclose(
-        np.sum(np.square(transform(array[:p], p, -1)), -1), np.sum(inside**2, -1), rtol=1e-5
-    )
-
-
-@each_shape
 def test_power_by_frequency_is_the_power_spectrum_without_its_constant(p, size):
     array, inside = grid_with_garbage_outside(p, size)
     power = power_by_frequency(transform(array[0], p, -1))
@@ -174,21 +149,3 @@ def test_diagonal_coefficients_are_inner_products_over_all_pairs(p, size, sign):
     expected = np.zeros((2, 3, size // 2))
     expected[..., : p // 2] = np.einsum("iab,wfab->wif", inside, explicit_waves(p, sign))
     np.testing.assert_allclose(diagonal_coefficients(array, p, sign), expected, rtol=0, atol=2e-5)
-
-
-def test_diagonal_coefficients_take_a_traced_modulus_and_sign_under_vmap():
-    moduli, signs = jnp.array([7, 8, 9]), jnp.array([1, -1, 1])
-    arrays = np.stack([grid_with_garbage_outside(p, 9)[0] for p in (7, 8, 9)])
-    together = jax.vmap(diagonal_coefficients)(arrays, moduli, signs)
-    for i in range(3):
-        alone = diagonal_coefficients(arrays[i], int(moduli[i]), int(signs[i]))
-        np.testing.assert_allclose(together[i], alone, rtol=0, atol=1e-5)
-
-
-def test_a_wave_of_one_frequency_has_a_single_diagonal_coefficient():
-    for p, sign in ((11, 1), (12, -1)):
-        for k, (cos, sin) in enumerate(zip(*explicit_waves(p, sign), strict=True)):
-            expected = np.zeros((2, p // 2))
-            expected[:, k] = 2.0 * np.sum(cos**2), -3.0 * np.sum(sin**2)
-            both = (2.0 * cos - 3.0 * sin).astype(np.float32)
-            np.testing.assert_allclose(diagonal_coefficients(both, p, sign), expected, atol=1e-5)

@@ -52,6 +52,8 @@ def bias(count, samples, most):
     return np.array(in_order(bias_of(jnp.asarray(count), jnp.float64(samples), most)))
 
 
+normal_scores = jax.jit(gaussian_copula.normal_scores, static_argnums=2)
+information_of = jax.jit(gaussian_copula.information)
 search = jax.jit(information.search, static_argnums=(2, 3))
 copula = jax.jit(gaussian_copula.copula, static_argnums=2)
 bias_of = jax.jit(gaussian_copula.bias, static_argnums=2)
@@ -96,10 +98,10 @@ def test_copies_of_a_source_are_redundant_and_a_sum_is_synergistic():
     shared = np.full((3, 3), 0.6) + 0.4 * np.eye(3)
     of_sum = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 2.5]])  # X, Y, X + Y + noise of variance 1/2
     for covariance, sign in ((shared, 1), (of_sum, -1)):
-        values = gaussian_copula.information(jnp.asarray(covariance), jnp.ones(3, bool))
+        values = information_of(jnp.asarray(covariance), jnp.ones(3, bool))
         np.testing.assert_allclose(in_order(values), of_entropies(covariance), rtol=1e-12)
         assert sign * values.omega > 0.05
-    pair = gaussian_copula.information(jnp.asarray(shared[:2, :2]), jnp.ones(2, bool))
+    pair = information_of(jnp.asarray(shared[:2, :2]), jnp.ones(2, bool))
     assert abs(pair.omega) < 1e-14  # of two there is neither
 
 
@@ -113,7 +115,7 @@ def test_normal_scores_are_those_of_scipys_ranks(ties):
     for i, row in enumerate(x):
         scores = ndtri(rankdata(row[valid], method=method) / (valid.sum() + 1))
         expected[i, valid] = scores - scores.mean()
-    scores = gaussian_copula.normal_scores(jnp.asarray(x), jnp.asarray(valid), ties)
+    scores = normal_scores(jnp.asarray(x), jnp.asarray(valid), ties)
     np.testing.assert_allclose(scores, expected, atol=1e-12)
 
 

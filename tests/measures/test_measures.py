@@ -9,9 +9,8 @@ from hand_built import waves_of_the_sum
 from programs import initial, network_of, program
 
 from grokjax.core import parts
-from grokjax.measures import select, spectra
+from grokjax.measures import select
 from grokjax.measures.from_params import measures_of, progress_measures
-from grokjax.measures.network import Network
 from grokjax.measures.paper import progress as paper
 from grokjax.networks import by_name
 from grokjax.tasks.modular import modular
@@ -93,12 +92,6 @@ def test_tied_logits_count_as_wrong():
     assert values.restricted_accuracy == pytest.approx(11 / 13)
 
 
-def numpy_gini(x):
-    """Half the mean absolute difference over the mean: the definition, not the sorted formula."""
-    x = np.asarray(x, np.float64)
-    return np.abs(x[:, None] - x[None, :]).mean() / (2 * x.mean())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", ["add", "subtract", "x2_xy_y2"])
 @pytest.mark.parametrize("p", [13, 12])
@@ -136,33 +129,6 @@ def test_a_wide_frequency_does_not_change_other_networks_of_a_batch():
     together = jax.jit(jax.vmap(measure))(jax.tree.map(lambda *x: jnp.stack(x), *several))
     for i, network in enumerate(several):
         np.testing.assert_allclose(together[i], measure(network), rtol=2e-5)
-
-
-@pytest.mark.slow
-def test_padding_changes_no_measure_of_an_even_modulus():
-    p, size = 12, 17
-    params = initial(0, program(p=p), init_scale=2.0)
-    data = modular(p, 0.4, seed=1)
-    own = progress_measures(params, data, [2, 6])
-    key = jnp.isin(jnp.arange(1, size // 2 + 1), jnp.array([2, 6]))
-    padded = measured_padded(params, data, size, key, "paper")
-    assert padded.keys() == own.keys()
-    for name, small in own.items():
-        large = padded[name][tuple(map(slice, small.shape))]
-        np.testing.assert_allclose(large, small, rtol=2e-5, atol=2e-5, err_msg=name)
-
-
-def measured_padded(params, data, size, key, *families):
-    """Measures of a network in the arrays of a larger modulus."""
-    large = program(p=size)
-    params, data = by_name.pad(params, large), programs.padded(data, size)
-
-    @jax.jit
-    def measure(params, data):
-        network = Network(params, data, large, given={"key_frequency": key})
-        return {part.name: part.function(network) for part in select.select(families, large)}
-
-    return measure(params, data)
 
 
 @pytest.mark.slow
@@ -252,60 +218,6 @@ def test_a_wrong_vocabulary_or_frequency_raises_value_error():
             progress_measures(params, modular(7, 0.5), wrong)
 
 
-@pytest.mark.parametrize("padding", [0, 5])
-def test_gini_is_the_mean_difference(padding):
-    x = np.abs(np.random.default_rng(0).normal(size=31)).astype(np.float32)
-    x[:3] = 0
-    padded = jnp.concatenate([x, jnp.zeros(padding, jnp.float32)])
-    np.testing.assert_allclose(spectra.gini(padded, 31), numpy_gini(x), rtol=1e-5)
-    assert spectra.gini(jnp.eye(31, dtype=jnp.float32)[4], 31) == pytest.approx(1 - 1 / 31)
-
-
-@pytest.mark.parametrize("p", [13, 12])
-def test_key_frequencies_have_a_margin_and_a_share(p):
-    params, data = initial(2, program(p=p), init_scale=2.0), modular(p, 0.4)
-    W_L = (
-        np.float64(params["unembed"]["W_U"]).T @ np.float64(params["blocks"]["0"]["mlp"]["W_out"]).T
-    )
-    power = np.abs(np.fft.rfft(W_L[:p], axis=0)) ** 2 * 2 / p
-    if p % 2 == 0:
-        power[-1] /= 2  # k = p/2 stands for itself alone
-    norms = np.sqrt(power.sum(1))[1:]
-    for keys in ([2, 3, 6], [4]):
-        values = progress_measures(params, data, keys)
-        key = np.isin(np.arange(1, p // 2 + 1), keys)
-        np.testing.assert_allclose(
-            values.weakest_key_norm, norms[key].min() / norms.max(), rtol=1e-5
-        )
-        other = norms[~key].max() / norms.max()
-        np.testing.assert_allclose(values.strongest_other_norm, other, rtol=1e-5)
-        share = np.sum(norms[key] ** 2) / np.sum(norms**2)
-        np.testing.assert_allclose(values.key_share_of_neuron_logit_map, share, rtol=1e-5)
-    every = progress_measures(params, data, list(range(1, p // 2 + 1)))
-    assert every.strongest_other_norm == 0
-    np.testing.assert_allclose(every.key_share_of_neuron_logit_map, 1.0, rtol=1e-6)
-
-
-@pytest.mark.slow
-def test_the_sine_of_half_the_modulus_does_not_exist():
-    for p, missing in ((12, 1), (13, 0)):
-        values = progress_measures(initial(0, program(p=p)), modular(p, 0.4))
-        for name in ("embedding_norm", "neuron_logit_map_norm"):
-            np.testing.assert_array_equal(np.isnan(values[name]).sum(0), [0, missing])
-            assert np.isnan(values[name][-1, 1]) == missing
-
-
-def test_component_norms_are_those_of_an_fft():
-    p = 13
-    weights = np.random.default_rng(0).normal(size=(p + 1, 5)).astype(np.float32)
-    norms = np.asarray(spectra.component_norms(weights, p))
-    rows = np.fft.rfft(weights[:p].astype(np.float64), axis=0) * np.sqrt(2 / p)
-    np.testing.assert_allclose(norms[1::2], np.linalg.norm(rows[1:].real, axis=1), rtol=1e-5)
-    np.testing.assert_allclose(norms[2::2], np.linalg.norm(rows[1:].imag, axis=1), rtol=1e-5)
-    by_frequency = np.sqrt((np.abs(rows[1:]) ** 2).sum(1))
-    np.testing.assert_allclose(spectra.frequency_norms(jnp.asarray(norms)), by_frequency, rtol=1e-5)
-
-
 def test_sums_of_squares_carry_the_names_of_the_leaves():
     params, data = initial(0, program()), modular(7)
     values = measures_of(params, data, "sum_squared_weights", "total_sum_squared_weights")
@@ -345,15 +257,17 @@ def test_general_losses_agree_with_those_of_the_task():
         assert parts.get("measure", name, "modular") is not parts.get("measure", name)
 
 
-def test_networks_without_mlps_have_the_measures_that_need_none():
-    params = initial(0, program(network="attention_only"))
-    values = progress_measures(params, modular(7))
-    assert {"train_loss", "gini_embedding", "excluded_loss_by_frequency"} <= values.keys()
-    assert not {"key_frequency", "restricted_loss", "gini_neuron_logit_map"} & values.keys()
-
-
 def test_logits_by_label_ignore_padded_classes():
     logits = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32) - 40
     padded = np.pad(logits, ((0, 3), (0, 0)))  # zeros, far above the logits
     for own, large in zip(paper._by_label(logits, 7), paper._by_label(padded, 7), strict=True):
         np.testing.assert_allclose(large[:7], own, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_sine_of_half_the_modulus_does_not_exist():
+    for p, missing in ((12, 1), (13, 0)):
+        values = progress_measures(initial(0, program(p=p)), modular(p, 0.4))
+        for name in ("embedding_norm", "neuron_logit_map_norm"):
+            np.testing.assert_array_equal(np.isnan(values[name]).sum(0), [0, missing])
+            assert np.isnan(values[name][-1, 1]) == missing

@@ -11,13 +11,18 @@ from grokjax.tasks.data import data_of
 from grokjax.training.blocks import program_of
 
 
-def measured(run, params=None):
+def measured(run):
     program, data = program_of(run), data_of(run)
-    params = init(jax.random.key(1), program, 2.0) if params is None else params
-    network = Network(params, jax.tree.map(jnp.asarray, data), program)
     chosen = select.select(["sequences"], program, data.splits)
-    result = jax.jit(lambda: {part.name: part.function(network) for part in chosen})()
-    return jax.device_get(result), functions(program)[1](params, data.tokens), data
+
+    @jax.jit
+    def compute(data):
+        params = init(jax.random.key(1), program, 2.0)
+        network = Network(params, data, program)
+        values = {part.name: part.function(network) for part in chosen}
+        return values, functions(program)[1](params, data.tokens)
+
+    return *jax.device_get(compute(jax.tree.map(jnp.asarray, data))), data
 
 
 def test_losses_by_digit_and_carry():

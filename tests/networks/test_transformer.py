@@ -1,65 +1,31 @@
-import math
+"""Initial weights of the transformer and of other networks, and dropout."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import programs
-import pytest
-from programs import all_pairs, program, random_params
 
+from grokjax.config.sweep import RunConfig
 from grokjax.networks import by_name, transformer
-from grokjax.training import losses
+from grokjax.training import blocks, losses
+from grokjax.training.blocks import program_of
+from tests import programs
+from tests.programs import all_pairs, program, random_params
+from tests.sequence_runs import COPIES
 
 PAPER = program(**programs.PAPER, p=113)
-SMALL = program(p=5)
-LARGER = program(p=8)
 DEEP = program(p=5, num_layers=2)
-SMOOTH = program(p=5, num_heads=4, activation="gelu")
 
 draw = jax.jit(by_name.init, static_argnames="program")
 forward = jax.jit(transformer.forward, static_argnames="program")
 
 
 def init(seed, program, init_scale=1.0):
-    return draw(jax.random.key(seed), program=program, init_scale=init_scale)
+    return jax.device_get(draw(jax.random.key(seed), program=program, init_scale=init_scale))
 
 
 def names_and_shapes(params):
     leaves = jax.tree.leaves_with_path(params)
     return {jax.tree_util.keystr(path, simple=True, separator="."): x.shape for path, x in leaves}
-
-
-def exact_gelu(x):
-    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
-
-
-def numpy_forward(params, tokens, num_layers, activation):
-    """The network of the paper notes in float64, one example, head and query at a time."""
-    params = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
-    patterns, results = [], []
-    for example in np.asarray(tokens):
-        stream, of_layers = params["embed"]["W_E"][example] + params["pos_embed"]["W_pos"], []
-        for layer in range(num_layers):
-            attn, mlp = (params["blocks"][str(layer)][part] for part in ("attn", "mlp"))
-            mid, pattern = stream.copy(), np.zeros((len(attn["W_Q"]), 3, 3))
-            for h, (W_Q, W_K, W_V, W_O) in enumerate(
-                zip(attn["W_Q"], attn["W_K"], attn["W_V"], attn["W_O"], strict=True)
-            ):
-                for i in range(3):
-                    query = stream[i] @ W_Q
-                    scores = [query @ (stream[j] @ W_K) for j in range(i + 1)]
-                    weights = np.exp(np.array(scores) / np.sqrt(W_Q.shape[-1]))
-                    pattern[h, i, : i + 1] = weights / weights.sum()
-                    mid[i] += pattern[h, i] @ (stream @ W_V) @ W_O
-            neurons = activation(mid @ mlp["W_in"] + mlp["b_in"])
-            stream = mid + neurons @ mlp["W_out"] + mlp["b_out"]
-            of_layers.append(pattern)
-        results.append((stream @ params["unembed"]["W_U"], mid, neurons))
-        patterns.append(of_layers)
-    logits, residual, neurons = map(np.stack, zip(*results, strict=True))
-    patterns = np.stack(patterns, 1)  # layers first
-    seen = dict(attention=patterns[-1], patterns=patterns)
-    return dict(logits=logits, residual=residual, neurons=neurons, **seen)
 
 
 def test_names_and_shapes_are_those_of_transformerlens():
@@ -76,9 +42,6 @@ def test_names_and_shapes_are_those_of_transformerlens():
         "blocks.0.mlp.b_out": (128,),
         "unembed.W_U": (128, 114),
     }
-
-
-def test_the_papers_network_has_226816_parameters():
     assert sum(x.size for x in jax.tree.leaves(by_name.shapes(PAPER))) == 226_816
 
 
@@ -104,12 +67,6 @@ def test_no_two_matrices_are_drawn_from_the_same_numbers():
     assert len(flat) == 8 and np.max(np.abs(correlation)) < 5 / np.sqrt(flat[0].size)
 
 
-def test_init_scale_multiplies_all_weights():
-    once = init(1, program(num_layers=2))
-    thrice = init(1, program(num_layers=2), init_scale=3.0)
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(3 * x, y, rtol=1e-6), once, thrice)
-
-
 def test_the_loss_at_initialisation_is_the_authors():
     tokens = all_pairs(113)[::5]
     labels = (tokens[:, 0] + tokens[:, 1]) % 113
@@ -118,47 +75,6 @@ def test_the_loss_at_initialisation_is_the_authors():
         logits = forward(params, tokens, program=PAPER)["logits"][:, -1]
         loss = float(losses.cross_entropy(logits.T, labels, 114).mean())
         assert 4.76 < loss < 4.80
-
-
-@pytest.mark.parametrize(
-    ("network", "activation"),
-    [
-        (SMALL, lambda x: np.maximum(x, 0)),
-        (DEEP, lambda x: np.maximum(x, 0)),
-        (SMOOTH, exact_gelu),
-    ],
-    ids=["one layer", "two layers", "gelu"],
-)
-def test_the_network_computes_what_the_paper_writes(network, activation):
-    params, tokens = random_params(network), all_pairs(5)
-    actual = forward(params, tokens, program=network)
-    expected = numpy_forward(params, tokens, network.num_layers, activation)
-    assert actual.keys() == expected.keys()
-    for name, value in expected.items():
-        scale = np.max(np.abs(value))
-        np.testing.assert_allclose(actual[name], value, rtol=0, atol=3e-6 * scale, err_msg=name)
-
-
-@pytest.mark.parametrize("network", [SMALL, DEEP], ids=["one layer", "two layers"])
-def test_no_position_sees_a_later_one(network):
-    params, tokens = random_params(network), jnp.array([[1, 4, 5]])
-    jacobian = jax.jit(
-        jax.jacrev(
-            lambda W_pos: transformer.forward(
-                {**params, "pos_embed": {"W_pos": W_pos}}, tokens, network
-            )["logits"][0]
-        )
-    )(params["pos_embed"]["W_pos"])
-    influence = np.abs(jacobian).sum((1, 3))  # of position j on the logits at position i
-    np.testing.assert_array_equal(influence > 0, np.tril(np.ones((3, 3), bool)))
-
-
-def test_a_later_token_leaves_the_logits_of_earlier_positions_alone():
-    params = random_params(DEEP)
-    logits = forward(params, jnp.array([[1, 4, 5], [1, 4, 2], [1, 0, 5]]), program=DEEP)["logits"]
-    np.testing.assert_array_equal(logits[0, :2], logits[1, :2])
-    np.testing.assert_array_equal(logits[0, 0], logits[2, 0])
-    assert np.any(logits[0, 1] != logits[2, 1]) and np.any(logits[0, 2] != logits[1, 2])
 
 
 def test_drop_receives_the_neurons_of_every_layer_and_replaces_them():
@@ -177,37 +93,25 @@ def test_drop_receives_the_neurons_of_every_layer_and_replaces_them():
     )
 
 
-def test_a_padded_network_has_zeros_behind_its_vocabulary_and_the_same_logits():
-    params = random_params(SMALL)
-    padded = by_name.pad(params, LARGER)
-    shapes = names_and_shapes(padded)
-    assert shapes["embed.W_E"] == (9, 16) and shapes["unembed.W_U"] == (16, 9)
-    assert not padded["embed"]["W_E"][6:].any() and not padded["unembed"]["W_U"][:, 6:].any()
-    logits = forward(padded, all_pairs(5), program=LARGER)["logits"]
-    expected = forward(params, all_pairs(5), program=SMALL)["logits"]
-    np.testing.assert_allclose(logits[..., :6], expected, rtol=0, atol=1e-6)
-    assert not np.any(logits[..., 6:])
+# --- Other networks -------------------------------------------------------------------------------
 
 
-def test_unpad_undoes_pad_also_under_leading_axes():
-    params = random_params(SMALL)
-    stacked = jax.tree.map(lambda x: jnp.stack([x, 2 * x])[None], params)
-    padded = by_name.pad(params, LARGER)
-    large = jax.tree.map(lambda x: jnp.stack([x, 2 * x])[None], padded)
-    for tree, grown in ((params, padded), (stacked, large)):
-        back = by_name.unpad(grown, SMALL)
-        assert jax.tree.structure(back) == jax.tree.structure(tree)
-        jax.tree.map(np.testing.assert_array_equal, back, tree)
+def test_queries_of_the_induction_transformer_are_drawn_for_the_width_of_a_head():
+    wide = COPIES.replace(d_model=256, num_heads=4)
+    attn = init(0, program_of(wide))["blocks"]["0"]["attn"]
+    for name, scale in (("W_Q", 64), ("W_K", 64), ("W_V", 64), ("W_O", 256)):
+        np.testing.assert_allclose(np.std(attn[name]), scale**-0.5, rtol=0.02)
 
 
-def test_padding_does_not_change_the_tree_it_is_given():
-    params = random_params(SMALL)
-    by_name.pad(params, LARGER)
-    assert params["embed"]["W_E"].shape == (6, 16)
+def test_weights_of_the_mlp_are_uniform_up_to_one_over_the_root_of_the_inputs():
+    params = init(0, program_of(RunConfig(network="mlp", modulus=97, d_mlp=400)))
+    for name, inputs in (("W_in", 3 * 98), ("b_in", 3 * 98), ("W_out", 400)):
+        scaled = params[name] * inputs**0.5
+        assert -1 <= scaled.min() < -0.98 and 0.98 < scaled.max() <= 1
+        assert abs(scaled.mean()) < 0.1 and abs(scaled.std() - 3**-0.5) < 0.05
 
 
-def test_only_the_embedding_and_the_unembedding_depend_on_the_modulus():
-    shapes = (names_and_shapes(by_name.shapes(program(p=p, num_layers=2))) for p in (5, 8))
-    small, large = shapes
-    changed = {name for name in small if small[name] != large[name]}
-    assert changed == {"embed.W_E", "unembed.W_U"}
+def test_runs_of_two_moduli_share_a_block_and_other_networks_do_not():
+    mlp = RunConfig(network="mlp", modulus=7, train_fraction=0.5, d_mlp=24, steps=60)
+    runs = [mlp, mlp.replace(modulus=8), mlp.replace(network="transformer", d_mlp=24)]
+    assert [block.indices for block in blocks.plan(runs)] == [(0, 1), (2,)]

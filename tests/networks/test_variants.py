@@ -1,10 +1,9 @@
-"""Transformers that are not the paper's, against one written out in NumPy and float64."""
+"""Transformers that are not the paper's: which measures they have, scales, training."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from configs import message_of
 
 from grokjax.config.sweep import RunConfig
 from grokjax.measures import select, spectra
@@ -13,97 +12,25 @@ from grokjax.networks.forward import form
 from grokjax.tasks.data import data_of
 from grokjax.training import blocks, optimizers
 from grokjax.training.blocks import block_of, hyper_of, program_of
+from tests.configs import message_of
+from tests.networks.test_network_contract import MORE, NETWORKS, weights
 
-SMALL = RunConfig(modulus=7, train_fraction=0.6, steps=5, d_model=8, num_heads=2, d_mlp=12)
-CHANGES = {
-    "layer_norm": dict(layer_norm=True),
-    "tied": dict(tied_embeddings=True),
-    "pizza": dict(attention_rate=0.0),
-    "half uniform": dict(attention_rate=0.25, constant_attention="uniform"),
-    "scaled": dict(output_scale=3.0),
-    "quadratic": dict(activation="quadratic"),
-    "deep": dict(num_layers=4),
-    "all": dict(
-        layer_norm=True,
-        tied_embeddings=True,
-        attention_rate=0.5,
-        output_scale=0.5,
-        activation="gelu",
-        num_layers=2,
-    ),
-}
+SMALL = NETWORKS["transformer"]
+CHANGED = {name: NETWORKS[name] for name in ("two layers", "all")}
+CHANGED |= {name: run for name, run in MORE.items() if run.network == "transformer"}
 
 
-def weights(run):
-    rng = np.random.default_rng(0)
-    params = by_name.shapes(program_of(run))
-    return jax.tree.map(lambda x: rng.normal(scale=0.4, size=x.shape).astype(np.float32), params)
-
-
-def norm(x, own):
-    x = x - x.mean(-1, keepdims=True)
-    return x / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * own["w"] + own["b"]
-
-
-def forward(params, tokens, run):
-    """Logits at the last position, one head and one query at a time."""
-    params = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
-    x = params["embed"]["W_E"][tokens] + params["pos_embed"]["W_pos"]
-    for layer in params["blocks"].values():
-        y = norm(x, layer["ln1"]) if run.layer_norm else x
-        attn, out = layer["attn"], np.zeros_like(x)
-        for Q, K, V, out_of in zip(*(attn[f"W_{x}"] for x in "QKVO"), strict=True):
-            for i in range(3):
-                seen = y[:, : i + 1]
-                scores = np.einsum("bk,bsk->bs", y[:, i] @ Q, seen @ K) / np.sqrt(Q.shape[1])
-                A = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-                rest = 1 if run.constant_attention == "ones" else 1 / (i + 1)
-                A = run.attention_rate * A + (1 - run.attention_rate) * rest
-                out[:, i] += np.einsum("bs,bsk->bk", A, seen @ V) @ out_of
-        x = x + out
-        mlp, y = layer["mlp"], norm(x + 0, layer["ln2"]) if run.layer_norm else x
-        before = y @ mlp["W_in"] + mlp["b_in"]
-        kinds = {"relu": lambda z: np.maximum(z, 0), "quadratic": lambda z: z * z, "gelu": gelu}
-        x = x + kinds[run.activation](before) @ mlp["W_out"] + mlp["b_out"]
-    if run.layer_norm:
-        x = norm(x, params["ln_final"])
-    W_U = params["embed"]["W_E"].T if run.tied_embeddings else params["unembed"]["W_U"]
-    return run.output_scale * x[:, -1] @ W_U
-
-
-def gelu(z):
-    from scipy.special import erf
-
-    return 0.5 * z * (1 + erf(z / np.sqrt(2)))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-def test_logits_are_those_written_out_in_float64(changes):
-    run = SMALL.replace(**changes)
-    program, params, data = program_of(run), weights(run), data_of(run)
-    expected = forward(params, data.tokens.reshape(-1, 3), run).T
-    trace = form(program).trace(params, data)
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(trace.logits.reshape(8, -1), expected, atol=1e-5 * scale)
-    tokens = jnp.asarray(data.tokens.reshape(-1, 3))
-    trained_on = form(program).logits(params, form(program).prepare(tokens), 1)
-    np.testing.assert_allclose(trained_on, expected, atol=1e-5 * scale)
-
-
-@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-def test_what_is_not_the_papers_function_is_not_evaluated_or_measured_as_if_it_were(changes):
-    program = program_of(SMALL.replace(**changes))
-    only_inside = set(changes) <= {"activation", "num_layers"}
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_is_not_the_papers_function_is_not_evaluated_or_measured_as_if_it_were(name):
+    program = program_of(CHANGED[name])
+    only_inside = name in ("two layers", "gelu", "quadratic")
     assert variants.is_plain(program) == only_inside == spectra.is_transformer(program)
-    assert fast_one_layer.serves(program) == (set(changes) == {"activation"})
-    for name in select.select(("paper",), program):
-        assert name.name  # none asks for what the parameters lack
-
-
-def test_defaults_are_those_of_the_paper():
-    assert fast_one_layer.serves(program_of(SMALL)) and variants.is_plain(program_of(SMALL))
-    assert variants.rate_factor(program_of(SMALL)) == 1
+    assert fast_one_layer.serves(program) == (name in ("gelu", "quadratic"))
+    for part in select.select(("paper",), program):
+        assert part.name  # none asks for what the parameters lack
+    plain = program_of(SMALL)
+    assert fast_one_layer.serves(plain) and variants.is_plain(plain)
+    assert variants.rate_factor(plain) == 1
 
 
 def test_initial_weights_of_what_is_left_are_the_same():
@@ -128,7 +55,7 @@ def test_the_map_of_neurons_to_logits_goes_through_tied_embeddings():
 
 
 def program_too_small():
-    from programs import program
+    from tests.programs import program
 
     return by_name.shapes(program(vocabulary=5, num_classes=10, tied_embeddings=True))
 
@@ -166,18 +93,9 @@ def test_in_gradient_descent_the_function_moves_as_fast_whatever_its_scale():
     assert jnp.linalg.norm(changes[0] - changes[1]) < 0.05 * size and size > 0.01
 
 
-def test_padded_they_give_the_same_logits():
-    run = SMALL.replace(**CHANGES["all"])
-    own, larger = program_of(run), program_of(run.replace(modulus=11))
-    params, data = weights(run), data_of(run)
-    logits = form(own).over_rows(params, data, lambda x: x)
-    of_padded = form(larger).over_rows(by_name.pad(params, larger), data, lambda x: x)
-    np.testing.assert_allclose(of_padded[:8], logits, atol=1e-5)
-
-
 @pytest.mark.slow
 def test_they_train_beside_each_other_and_apart_from_others():
-    run = SMALL.replace(**CHANGES["all"], steps=60, learning_rate=0.01)
+    run = NETWORKS["all"].replace(steps=60, learning_rate=0.01)
     runs = [run, run.replace(seed=1), SMALL]
     assert [block.indices for block in blocks.plan(runs)] == [(0, 1), (2,)]
     block = block_of(runs[:2], [0, 1])

@@ -9,7 +9,7 @@ import browser
 import jax
 import numpy as np
 import pytest
-from test_page import needs_browser
+from browser import needs_browser
 
 import grokjax
 from grokjax.config.runs import RunConfig

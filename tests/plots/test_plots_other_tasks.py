@@ -237,12 +237,3 @@ def test_each_task_of_a_sweep_has_its_own_figures():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["8", "20", "none"]
     bands = [stem for stem in figures if "band" in stem]
     assert bands[0] == "progress_band_000_task_modular" and len(bands) == 3
-
-
-def test_a_run_without_a_finite_number_of_any_task():
-    ds = other_task()
-    for name in ds.data_vars:
-        ds[name][0] = np.nan
-    for _, figure in plots.all_figures(ds, limit=1):
-        figure.draw_without_rendering()
-    assert "no data" in texts(plots.progress_figure(ds.isel(run=0)))

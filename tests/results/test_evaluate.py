@@ -61,13 +61,6 @@ def test_measures_are_asked_for_by_name_family_and_function(sweep):
     )
 
 
-def test_a_run_has_no_more_components_than_its_modulus(sweep):
-    norms = sweep.measures("ov_norms")["ov_norms"].isel(step=-1, head=0)
-    for number, config in enumerate(sweep.config.runs):
-        own = norms.sel(run=number).notnull().values
-        np.testing.assert_array_equal(own, np.arange(12) < config.modulus)
-
-
 def test_an_unknown_measure_is_refused_with_the_nearest(sweep):
     with pytest.raises(
         ConfigError, match="'gini_embeding'.*did you mean 'gini_embedding'.*--config"

@@ -28,7 +28,8 @@ def test_each_row_of_interleaved_programs_is_that_run_trained_by_hand(sweep, ass
     assert [block.program.loss.name for block in sweep.blocks] == ["exact", "low_precision"]
     assert [block.program.on for block in sweep.blocks] == [{"dropout"}, {"l1"}]
     curves = sweep.curves()
-    for number, config in enumerate(sweep.config.runs):
+    for number in (1, 2):  # of one program each
+        config = sweep.config.runs[number]
         params = by_hand(config, 20).params
         assert_trees_close(sweep.params(number, 20), params, 3e-5)
         for name, value in scores_of(config, params).items():

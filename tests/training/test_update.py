@@ -4,14 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import programs
 import pytest
 from programs import all_pairs, hyper, program, random_params
 
+from grokjax.config.sweep import RunConfig
 from grokjax.networks import by_name, transformer
+from grokjax.networks.forward import form
 from grokjax.tasks.data import examples
 from grokjax.tasks.modular import modular, shuffled_split
 from grokjax.training import update
+from grokjax.training.blocks import own_data, program_of
+from tests.training.test_optimizers import DECAY, RATE, heavy_ball
 
 P = 7
 PLAIN = program(p=P)
@@ -65,17 +68,6 @@ def first_gradient(program, params=None, batch=EXAMPLES, **changes):
     return jax.tree.map(lambda x: x / (1 - program.betas[0]), optax.tree.get(state.opt_state, "mu"))
 
 
-@pytest.mark.slow
-def test_training_memorises_the_training_set():
-    rates = hyper()
-    before = start(rates)
-    after = train(before, rates, EXAMPLES, 300, program=PLAIN)
-    first, last = (scores(state.params, DATA, program=PLAIN) for state in (before, after))
-    assert first["train_loss"] > 1.5 and last["train_loss"] < 1e-2
-    assert last["train_accuracy"] == 1 and first["train_accuracy"] < 0.7
-    assert after.step == 300 and after.diverged_at == -1
-
-
 def test_scores_are_float64_cross_entropies_and_accuracies_of_the_plain_model():
     params = random_params(PLAIN)
     a, b = np.divmod(np.arange(P * P), P)
@@ -93,20 +85,6 @@ def test_scores_are_float64_cross_entropies_and_accuracies_of_the_plain_model():
         for split, mask in (("train", is_train), ("test", ~is_train)):
             expected = values[mask].mean()
             np.testing.assert_allclose(found[f"{split}_{name}"], expected, rtol=1e-5)
-
-
-def test_padded_data_have_the_same_scores(assert_trees_close):
-    params, large = random_params(PLAIN), program(p=10)
-    padded_data = jax.tree.map(jnp.asarray, programs.padded(modular(P, 0.6), 10))
-    padded = scores(by_name.pad(params, large), padded_data, program=large)
-    assert_trees_close(padded, scores(params, DATA, program=PLAIN), 1e-5)
-
-
-def test_the_test_set_is_all_that_is_neither_trained_on_nor_padding():
-    splits = programs.padded(modular(P, 0.6), 10).splits
-    train, test = splits["train"][..., 0], splits["test"][..., 0]
-    assert test.sum() == P * P - train.sum()
-    assert not np.any(test & train) and not test[P:].any() and not test[:, P:].any()
 
 
 def test_the_first_update_has_rate_zero():
@@ -150,19 +128,6 @@ def test_an_inner_loop_makes_as_many_updates_as_none(num_steps, assert_trees_clo
     assert_trees_close(one_of(nested.params, slice(3)), one_of(plain.params, slice(3)), 1e-5)
 
 
-@pytest.mark.slow
-def test_a_run_stops_at_its_own_number_of_steps():
-    hypers = [hyper(steps=steps) for steps in (4, 9, 0)]
-    states = train_together(started_together(stacked(*hypers)), stacked(*hypers), 9)
-    np.testing.assert_array_equal(states.step, [4, 9, 0])
-    np.testing.assert_array_equal(states.diverged_at, [-1, -1, -1])
-    long = hyper()
-    fellows = train_together(
-        started_together(stacked(*[long] * 3)), stacked(*[long] * 3), 4
-    )  # the same program, stopped from outside
-    assert_equal(one_of(states, 0), one_of(fellows, 0))
-
-
 @pytest.mark.parametrize("learning_rate", [1e30, np.inf])
 def test_a_diverging_run_is_marked_and_frozen_while_the_others_go_on(learning_rate):
     calm, wild = hyper(), hyper(learning_rate=learning_rate)
@@ -175,25 +140,22 @@ def test_a_diverging_run_is_marked_and_frozen_while_the_others_go_on(learning_ra
     np.testing.assert_array_equal(twenty.diverged_at, [-1, marked, -1])
     np.testing.assert_array_equal(twenty.step, [20, marked, 20])
     assert_equal(one_of(twenty, 1), one_of(ten, 1))
+    finite = [np.isfinite(x).all() for x in jax.tree.leaves(one_of(twenty, 1))]
+    assert all(finite) or learning_rate == np.inf
 
     undisturbed = train_together(states, stacked(calm, calm, calm), 20)
     for i in (0, 2):
         assert_equal(one_of(twenty, i), one_of(undisturbed, i))
 
 
-def test_a_diverged_run_keeps_finite_parameters():
-    rates = hyper(learning_rate=1e30)
-    state = train(start(rates), rates, EXAMPLES, 10, program=PLAIN)
-    assert state.diverged_at >= 0
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
-
-
-def test_a_run_whose_first_loss_is_not_finite_is_marked_at_step_zero():
+def test_a_run_whose_first_loss_is_not_finite_is_marked_at_step_zero_and_trains_no_further():
     rates = hyper()
     state = start(rates)
     state.params["unembed"]["W_U"] = state.params["unembed"]["W_U"].at[0, 0].set(jnp.nan)
     state = train(state, rates, EXAMPLES, 5, program=PLAIN)
     assert state.diverged_at == 0 and state.step == 0
+    marked = start(rates)._replace(diverged_at=jnp.int32(0))
+    assert_equal(train(marked, rates, EXAMPLES, 5, program=PLAIN), marked)
 
 
 def test_padded_examples_change_nothing(assert_trees_close):
@@ -262,10 +224,10 @@ def test_so_many_neurons_are_dropped_each_by_itself(rate):
 
 
 def test_a_rows_dropout_depends_on_no_other_row_and_on_no_layout():
-    drop = update.dropout(hyper(dropout=0.3, seed=3), 7)
+    drop = jax.jit(update.dropout(hyper(dropout=0.3, seed=3), 7), static_argnums=(1, 2))
     neurons = jnp.linspace(1, 2, 30 * 24).reshape(30, 24)
     left = drop(neurons, 1)
-    np.testing.assert_array_equal(drop(neurons.T, 1, features=0).T, left)
+    np.testing.assert_array_equal(drop(neurons.T, 1, 0).T, left)
     np.testing.assert_array_equal(drop(neurons[:11], 1), left[:11])
     assert np.any(drop(neurons, 0) != left)
 
@@ -304,10 +266,33 @@ def test_a_low_precision_run_no_longer_sees_the_correct_class_at_small_losses():
     np.testing.assert_allclose(rounded[:, 1:], exact[:, 1:], rtol=1e-3)
 
 
-@pytest.mark.slow
-def test_two_layers_train_in_the_same_trainer():
-    deep, rates = program(p=P, num_layers=2), hyper()
-    before = start(rates, deep)
-    after = train(before, rates, EXAMPLES, 100, program=deep)
-    first, last = (scores(state.params, DATA, program=deep) for state in (before, after))
-    assert last["train_loss"] < 0.3 * first["train_loss"]
+def test_training_is_that_by_hand():
+    """SGD on the gradient of the objective, in float64."""
+    run = RunConfig(network="mlp", operation="multiply", modulus=7, train_fraction=0.5, d_mlp=8)
+    run = run.replace(optimizer="sgd", learning_rate=RATE, warmup_steps=2, momentum=0.5)
+    run = run.replace(weight_decay=DECAY)
+    program = program_of(run)
+    with jax.enable_x64(True):
+        hyper, data, batch = jax.tree.map(lambda x: np.asarray(x)[0], own_data([run]))
+        prepared = form(program).prepare(jnp.asarray(batch.tokens))
+
+        @jax.jit
+        def gradient(params):
+            loss = lambda p: update.objective(p, 0, hyper, prepared, batch, data, program)  # noqa: E731
+            return jax.grad(loss)(params)
+
+        @jax.jit
+        def trained(params):
+            state = update.initial_state(params, hyper, program)
+            return update.train(state, hyper, data, batch, 5, program)
+
+        params = jax.device_get(jax.jit(by_name.init, static_argnums=1)(jax.random.key(0), program))
+        state = jax.device_get(trained(params))
+        expected, moves = params, {name: heavy_ball(name) for name in params}
+        for step in range(5):
+            grads, now = jax.device_get(gradient(expected)), RATE * min(step / 2, 1)
+            expected = {n: w - now * moves[n](grads[n], w) for n, w in expected.items()}
+    assert state.step == 5
+    for name, x in expected.items():
+        np.testing.assert_allclose(state.params[name], x, rtol=1e-9, atol=1e-12)
+        assert np.abs(x - params[name]).max() > 1e-3
