@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from forms import in_float64, random_weights
-from programs import all_pairs, program, random_params
+from programs import all_pairs, in_float64, program, random_params, random_weights
 
 from experiments.benchmarks import gpu_tables
 from grokjax.networks import fast_one_layer, forward

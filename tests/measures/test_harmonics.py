@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import programs
 import pytest
-from programs import initial, network_of, program
+from programs import initial, network_of, program, with_logits
 
 from grokjax.measures.field import harmonics
 from grokjax.measures.from_params import program_of_params
@@ -133,7 +133,7 @@ def shares(logits, operation="add"):
 @jax.jit
 def _shares(logits, data):
     network = network_of(initial(0, program(p=len(logits))), data)
-    network.logits = jnp.pad(logits, ((0, 1), (0, 0), (0, 0)))
+    with_logits(network, jnp.pad(logits, ((0, 1), (0, 0), (0, 0))))
     return harmonics.trig_logit_share(network), harmonics.trig_logit_share_centred(network)
 
 

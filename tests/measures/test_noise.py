@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 from measured import MLP, measured, network, weights
+from programs import with_logits
 
 from grokjax.measures.field import noise
 
@@ -19,8 +20,7 @@ def test_shares_of_noise_that_is_memorized_and_corrected():
     np.testing.assert_allclose(shares, expected, rtol=1e-6)
     one_hot = lambda x: 9.0 * np.moveaxis(np.eye(8)[x[..., 0]], -1, 0)  # noqa: E731
     for answers, (memorized, corrected) in ((wrong_answers, (1, 0)), (right_answers, (0, 1))):
-        seen = network(run)
-        seen.logits = jax.numpy.asarray(one_hot(answers))
+        seen = with_logits(network(run), jax.numpy.asarray(one_hot(answers)))
         np.testing.assert_allclose(noise.noise_memorized(seen), memorized, atol=1e-6)
         np.testing.assert_allclose(noise.noise_corrected(seen), corrected, atol=1e-6)
 

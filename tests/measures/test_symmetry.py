@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import programs
 import pytest
-from programs import initial, network_of, program
+from programs import initial, network_of, program, with_logits
 from scipy.special import log_softmax, logsumexp
 
 from grokjax.measures.field import symmetry
@@ -38,7 +38,7 @@ def _measured(logits, embedding, data):
     p = len(logits)
     params = initial(0, program(p=p)) | {"embed": {"W_E": embedding}}
     network = network_of(params, data)
-    network.logits = jnp.pad(logits, ((0, 1), (0, 0), (0, 0)))
+    with_logits(network, jnp.pad(logits, ((0, 1), (0, 0), (0, 0))))
     return {name: getattr(symmetry, name)(network) for name in NAMES}
 
 
@@ -126,7 +126,7 @@ def test_with_uniform_attention_both_operands_are_alike():
     @jax.jit
     def measure(logits):
         network = Network(params, data, of)
-        network.logits = jnp.pad(logits, ((0, 1), (0, 0), (0, 0)))
+        with_logits(network, jnp.pad(logits, ((0, 1), (0, 0), (0, 0))))
         return symmetry.gradient_symmetricity(network), symmetry.clock_by_phase_line(network)
 
     noise = 1e-2 * np.random.default_rng(0).normal(size=(p, p, p))

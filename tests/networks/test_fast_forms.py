@@ -24,7 +24,7 @@ from grokjax.networks.transformer import keep_all
 from grokjax.tasks.modular import modular
 from grokjax.training import losses
 from tests import programs
-from tests.programs import all_pairs, program, random_params
+from tests.programs import all_pairs, in_float64, program, random_params, random_weights
 
 P = 7
 PAIRS = all_pairs(P)
@@ -57,15 +57,9 @@ each_of_all = pytest.mark.parametrize(
 )
 
 
-def in_float64(params):
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), params)
-
-
-def weights_of(case, dtype=np.float32):
-    """Of a sum over logits, [v, b]."""
+def weights_of(case):
     _, program, tokens = (CASES | PAPERS)[case]
-    shape = program.num_classes, len(tokens)
-    return np.random.default_rng(1).normal(size=shape).astype(dtype)
+    return random_weights(program.num_classes, len(tokens))
 
 
 def by_the_form(params, tokens, case, drop=None):
