@@ -84,7 +84,7 @@ def values_of():
 @contextmanager
 def compiled_quickly():
     """Programs with all measures, compiled without XLA's optimisations in half the time."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         yield
