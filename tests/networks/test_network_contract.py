@@ -145,7 +145,8 @@ def test_every_field_is_that_by_hand_and_the_form_gives_the_logits(run):
     assert every.keys() == expected.keys()
     for name, value in expected.items():
         scale = np.max(np.abs(value))
-        np.testing.assert_allclose(every[name], value, rtol=0, atol=1e-5 * scale, err_msg=name)
+        found = np.reshape(every[name], value.shape)
+        np.testing.assert_allclose(found, value, rtol=0, atol=1e-5 * scale, err_msg=name)
     logits = expected["logits"].reshape(len(tokens), -1, 8)[:, -1].T
     for found in (trace.logits, scored, trained_on):
         scale = np.abs(logits).max()

@@ -15,6 +15,7 @@ from tests.training.test_blocks import MIXED, SMALL, block_of, mixed_data
 
 def lowered(function, platform, *args):
     """The program in StableHLO as an accelerator's compiler gets it."""
+    jax.clear_caches()  # traces of programs that use tables
     with fast_tables.left_out():
         return export.export(function, platforms=(platform,))(*args).mlir_module()
 

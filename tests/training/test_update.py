@@ -273,8 +273,8 @@ def test_training_is_that_by_hand():
     run = run.replace(weight_decay=DECAY)
     program = program_of(run)
     with jax.enable_x64(True):
-        hyper, data, batch = jax.tree.map(lambda x: np.asarray(x)[0], own_data([run]))
-        prepared = form(program).prepare(jnp.asarray(batch.tokens))
+        hyper, data, batch = jax.tree.map(lambda x: jnp.asarray(x)[0], own_data([run]))
+        prepared = form(program).prepare(batch.tokens)
 
         @jax.jit
         def gradient(params):
