@@ -19,12 +19,12 @@ from grokjax.config import RunConfig
 from grokjax.measures.paper.phases import first_step
 
 TESTS = (
-    "networks/test_fast_one_layer.py",
+    "networks/test_fast_forms.py",
     "networks/test_matmul.py",
     "training/test_losses.py",
     "training/test_update.py",
     "training/test_blocks.py",
-    "networks/test_fast_deep.py",
+    "networks/test_network_contract.py",
     "measures/test_measures.py",
 )
 """In this order, as long as there is time."""

@@ -49,12 +49,17 @@ PAPERS = {
     "paper": (fast_one_layer, PAPER, all_pairs(113)[::211]),
     "deep": (fast_deep, program(**programs.PAPER, p=113, num_layers=2), all_pairs(113)[::211]),
 }
-each = pytest.mark.parametrize("case", ["one layer", "tables", "two layers"])
 SLOW = ("three layers", *PAPERS)
-each_of_all = pytest.mark.parametrize(
-    "case",
-    [pytest.param(x, marks=[pytest.mark.slow] * (x in SLOW)) for x in [*CASES, *PAPERS]],
-)
+on_a_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="tables are for CPUs")
+
+
+def marked(case):
+    marks = [pytest.mark.slow] * (case in SLOW) + [on_a_cpu] * case.startswith("tables")
+    return pytest.param(case, marks=marks)
+
+
+each = pytest.mark.parametrize("case", [*map(marked, ["one layer", "tables", "two layers"])])
+each_of_all = pytest.mark.parametrize("case", [*map(marked, [*CASES, *PAPERS])])
 
 
 def weights_of(case):
@@ -149,6 +154,7 @@ def test_a_padded_trace_is_that_of_the_plain_form(form, own, assert_trees_close)
     assert_trees_close(found, plain, 1e-5)
 
 
+@on_a_cpu
 @pytest.mark.parametrize("pairs", [1, 7 * 19, 19 * 19], ids=["rows", "overlap", "at once"])
 def test_logits_of_all_pairs_in_parts_are_the_models(pairs, monkeypatch, assert_trees_close):
     monkeypatch.setattr(token_tables, "PAIRS", pairs)
@@ -175,6 +181,7 @@ def test_a_smaller_modulus_has_the_same_logits_in_larger_arrays():
 # --- Which form serves ----------------------------------------------------------------------------
 
 
+@on_a_cpu
 def test_each_form_serves_its_own(monkeypatch):
     prepared = lambda program, tokens=PAIRS: forward.form(program).prepare(tokens)  # noqa: E731
     assert isinstance(prepared(TABLES, MANY), fast_tables.Prepared)  # large batches, on a CPU
@@ -191,6 +198,7 @@ def test_each_form_serves_its_own(monkeypatch):
     assert not fast_tables.serves(TABLES) and fast_one_layer.serves(TABLES)
 
 
+@on_a_cpu
 def test_other_answers_and_splits_need_no_other_form():
     data, params = modular(19, 0.95, operation="divide"), random_params(TABLES)
     rows = data.tokens[data.splits["train"][..., 0]]
