@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from grokjax.core import registry
+from grokjax.core.errors import ConfigError, suggest
+from grokjax.core.settings import Setting
 
 
 class Show(NamedTuple):
@@ -32,10 +34,17 @@ class Show(NamedTuple):
     otherwise: str = ""
 
 
-def _decorator(kind: str, about: str, **defaults: Any) -> Callable:
+def _decorator(kind: str, about: str, optional: str = "", **defaults: Any) -> Callable:
     registry.defaults[kind] = defaults
+    known = {*defaults, *optional.split(), "source", "units", "family"}
 
     def decorate(function: Callable | str | None = None, **more: Any) -> Any:
+        for name, value in more.items():
+            if name not in known and not isinstance(value, Setting):
+                raise ConfigError(
+                    f"{name!r} is no keyword of grokjax.{kind}: {suggest(name, known)}; a setting "
+                    f"of the part's own is {name}=grokjax.setting(...)"
+                )
         if isinstance(function, str):
             return registry.register(kind, None, function, **(defaults | more))
         return registry.register(kind, function, **(defaults | more))
@@ -61,6 +70,7 @@ task = _decorator(
     padded=False,
     defaults={},
     family="general",
+    optional="draw sizes check pairs",
 )
 
 operation = _decorator(
@@ -73,6 +83,7 @@ operation = _decorator(
     uses=(),
     sign=1,
     fourier=True,
+    optional="partial",
 )
 
 network = _decorator(
@@ -135,6 +146,7 @@ measure = _decorator(
     cost="every",
     show=Show(),
     fourier=False,
+    optional="applies split variant",
 )
 
 summary = _decorator(
@@ -149,4 +161,5 @@ summary = _decorator(
     needs=(),
     show=Show(),
     fourier=False,
+    optional="curves",
 )

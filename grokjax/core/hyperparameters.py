@@ -46,10 +46,8 @@ class _Unknown(AttributeError):
 
 @cache
 def used(part: Part) -> tuple[str, ...]:
-    """The common settings that an optimiser reads, recorded while one is built."""
-    if part.uses is not None:
-        return part.uses
-    common, seen = registry.common_settings(), {}
+    """The common settings that an optimiser declares, and those it reads while one is built."""
+    common, seen = registry.common_settings(), dict.fromkeys(part.uses or (), True)
 
     def look_up(name: str) -> Any:
         if name not in common | part.own:

@@ -63,6 +63,9 @@ _common: dict[str, dict[str, Setting]] = {section: {} for section in SECTIONS}
 _flat: dict[str, Setting] = {}  # cached by `common_settings`
 _reserved = {"axes"}
 
+NEEDS = ("initial", "float64", "host")
+"""What a measure may need."""
+
 defaults: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 """Default keywords of each kind's decorator."""
 
@@ -178,6 +181,7 @@ def register(kind: str, function: Callable | None = None, name: str = "", **abou
     if function is None:
         return lambda function: register(kind, function, name, **about)
     part = _make(kind, function, name, **about)
+    _check_needs(part)
     if not part.builtin:  # so that no custom part takes a built-in part's name
         _load()
     key = key_of(part)
@@ -196,6 +200,15 @@ def register(kind: str, function: Callable | None = None, name: str = "", **abou
             )
     _parts[kind][key] = part
     return function
+
+
+def _check_needs(part: Part) -> None:
+    where = f"{part.kind} {part.name!r} of {part.file}"
+    if part.kind == "summary" and not part.needs:
+        raise ConfigError(f"{where} names nothing that it reads: needs=('test_loss',)")
+    wrong = [x for x in part.options.get("needs", ()) if part.kind == "measure" and x not in NEEDS]
+    if wrong:
+        raise ConfigError(f"{where} needs {wrong[0]!r}: choose from {', '.join(NEEDS)}")
 
 
 def key_of(part: Part) -> str:

@@ -1,6 +1,7 @@
 """The evaluator: measures of one network, and the same compiled for a stack of networks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from grokjax.core.errors import ConfigError
 from grokjax.core.parts import Part
 from grokjax.core.types import Program
 from grokjax.measures.network import Network
+from grokjax.measures.select import LABELS
 from grokjax.training import devices
 
 
@@ -62,7 +64,20 @@ def value_of(part: Part, network: Network, any_axes: bool = False) -> Any:
             f"measure {part.name!r} returns an array of shape {list(np.shape(value))}, but its "
             f"dims are {tuple(part.dims)!r}: name one for each axis, as in dims=('head',)"
         )
+    if not any_axes:
+        _check_sizes(part, np.shape(value), network)
     return value
+
+
+def _check_sizes(part: Part, shape: Sequence[int], network: Network) -> None:
+    for dim, size in zip(part.dims, shape, strict=True):
+        labels = LABELS[dim](network.program, network.params) if dim in LABELS else range(size)
+        if len(labels) != size:
+            raise ConfigError(
+                f"measure {part.name!r} returns an array of shape {list(shape)}, but its dim "
+                f"{dim!r} has {len(labels)} entries for this network: return as many, or give the "
+                "dim another name"
+            )
 
 
 @cache
@@ -94,14 +109,13 @@ def measure_networks(
     where a measure needs it. Measures that need the host get NumPy arrays, one network at a time.
     """
     needs = {need for part in measures for need in part.needs}
-    if "host" in needs:
-        return _one_by_one(program, measures, jax.device_get(networks))
-    call = compiled(program, measures)
-    if "float64" not in needs:
-        return jax.device_get(call(networks))
-    wide = lambda x: np.asarray(x, np.float64) if x.dtype == np.float32 else x  # noqa: E731
-    with jax.enable_x64(True):
-        return jax.device_get(call(jax.tree.map(wide, jax.device_get(networks))))
+    if "float64" in needs:
+        wide = lambda x: np.asarray(x, np.float64) if x.dtype == np.float32 else x  # noqa: E731
+        networks = jax.tree.map(wide, jax.device_get(networks))
+    with jax.enable_x64(True) if "float64" in needs else nullcontext():
+        if "host" in needs:
+            return _one_by_one(program, measures, jax.device_get(networks))
+        return jax.device_get(compiled(program, measures)(networks))
 
 
 def _one_by_one(program: Program, measures: Sequence[Part], networks: Any) -> Any:

@@ -60,7 +60,8 @@ def test_a_decorator_gives_the_function_back_and_takes_what_its_kind_knows():
 
 @pytest.mark.parametrize("kind", parts.KINDS)
 def test_every_kind_has_a_decorator(kind):
-    getattr(parts, kind)("novel", source="a paper")(lambda *args: args)
+    needs = {"needs": ("test_loss",)} if kind == "summary" else {}
+    getattr(parts, kind)("novel", source="a paper", **needs)(lambda *args: args)
     part = parts.get(kind, "novel")
     assert (part.kind, part.source, part.definition) == (kind, "a paper", "")
 
@@ -297,3 +298,30 @@ def test_a_partial_and_a_callable_object_can_be_parts():
     parts.operation("halved")(partial(pow, 2))
     assert parts.get("operation", "scaled").function(3, 0, 7) == 6
     assert isinstance(parts.get("operation", "halved").file, str)
+
+
+@pytest.mark.parametrize(
+    "register, words",
+    [
+        (
+            lambda: parts.measure(unit="nats"),
+            "'unit' is no keyword of grokjax.measure: did you mean",
+        ),
+        (lambda: parts.task(bits=7), "bits=grokjax.setting(...)"),
+        (
+            lambda: parts.measure(needs=("float46",))(lambda network: 0),
+            "choose from initial, float64",
+        ),
+        (lambda: parts.summary(lambda run: 0), "needs=('test_loss',)"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_when_the_decorator_runs(register, words):
+    assert words in message_of(register)
+
+
+def test_settings_that_an_optimiser_declares_are_added_to_those_it_reads():
+    def half(hyper):
+        return optax.sgd(hyper.learning_rate)
+
+    part = parts.part_of("optimizer", parts.optimizer(uses=("betas",))(half))
+    assert set(hyperparameters.used(part)) == {"learning_rate", "warmup_steps", "betas"}

@@ -123,10 +123,27 @@ def test_a_measure_may_ask_for_float64_or_for_the_host(sweep):
         assert isinstance(network.params["embed"]["W_E"], np.ndarray)
         return float(network.params["embed"]["W_E"].sum())
 
-    measured = sweep.measures(in_float64, on_the_host)
+    @grokjax.measure(needs=("host", "float64"))
+    def both(network):
+        "The same sum in float64."
+        assert network.params["embed"]["W_E"].dtype == np.float64
+        return network.params["embed"]["W_E"].sum()
+
+    measured = sweep.measures(in_float64, on_the_host, both)
     np.testing.assert_allclose(measured["in_float64"], 1e-12, rtol=1e-3)
     expected = sweep.params(3, 20)["embed"]["W_E"].sum()
     np.testing.assert_allclose(measured["on_the_host"].sel(run=3, step=20), expected, rtol=1e-5)
+    np.testing.assert_allclose(measured["both"].sel(run=3, step=20), expected, rtol=1e-5)
+
+
+def test_an_array_of_another_size_than_its_dim_is_refused(sweep):
+    @grokjax.measure(dims=("frequency",))
+    def too_long(network):
+        "One value for each logit."
+        return jnp.zeros(77)
+
+    with pytest.raises(ConfigError, match="'frequency' has .* entries"):
+        sweep.measures(too_long)
 
 
 # --- What is on disk ------------------------------------------------------------------------------
