@@ -1,6 +1,7 @@
 """Engines that run jobs: Ray, Dask, and SLURM through submitit; imported when they are used."""
 
 import importlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ class OnSlurm:
 
     def __init__(self, address: str, each: Mapping[str, Any], folder: str):
         submitit = _imported("submitit")
+        # It warns at each look where SLURM keeps no accounts; jobs' results are files then.
+        logging.getLogger("submitit").setLevel(logging.ERROR)
         logs = Path("submitit") if "://" in folder else Path(folder) / "submitit"
         self.executor = submitit.AutoExecutor(logs, cluster="slurm")
         partition = {"slurm_partition": address} if address else {}
