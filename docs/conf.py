@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 project = "grokjax"
 author = "grokjax developers"
+copyright = author
 release = metadata.version("grokjax")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
@@ -30,7 +31,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 default_role = "code"  # single backticks in docstrings
-myst_url_schemes = {"http": None, "https": None, "mailto": None, "file": "{{path}}"}
+myst_url_schemes = {"http": None, "https": None, "mailto": None, "site": "{{path}}"}
 
 
 def link_experiments(app, docname, source):
@@ -44,7 +45,7 @@ def link_experiments(app, docname, source):
     for path in re.findall(r"\]\((?:\.\./)+(experiments/[^)#]+)", source[0]):
         if not (ROOT / path).exists():
             logging.getLogger(__name__).warning("%s links to %s, which is missing", docname, path)
-    source[0] = re.sub(r"\]\((?:\.\./)+experiments/", f"](file:{up}experiments/", source[0])
+    source[0] = re.sub(r"\]\((?:\.\./)+experiments/", f"](site:{up}experiments/", source[0])
 
 
 def copy_results(app, error):
