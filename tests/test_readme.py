@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import grokjax
-from grokjax.cli.arguments import main
+from grokjax.cli.arguments import main, parse
 from grokjax.cli.config_file import read_sweep, run_file
 from grokjax.storage import datasets
 from tests.runner.test_trackers import stand_in
@@ -26,6 +26,8 @@ CUSTOM_PARTS = ROOT / "docs" / "howto" / "custom_parts.md"
 SITE = sorted((ROOT / "docs").rglob("*.md"))
 # Pages without directives, whose snippets run.
 PAGES = [ROOT / "README.md", *(x for x in SITE if "```{" not in x.read_text())]
+PLACEHOLDER = r"\b(BUCKET|WORKDIR|ADDRESS|HOST|OWNER)\b|scheduler:"
+"""Of what only the reader has: such lines and snippets are parsed, not run."""
 SIZES = {"modulus": 7, "d_model": 8, "num_heads": 2, "d_mlp": 16}
 
 
@@ -106,6 +108,8 @@ def run_line(line):
         assert all(set(re.findall(r"\[(.*)\]", x)) <= set(known) for x in argv), line
     elif argv[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(argv[2]) is not None, line
+    elif argv[0] == "grokjax" and ("|" in argv or "--on" in argv or re.search(PLACEHOLDER, line)):
+        parse(argv[1 : argv.index("|") if "|" in argv else None])  # needs a cluster or a bucket
     elif argv[:2] == ["grokjax", "sweep"] and argv[3] != "own.py":
         steps = 1000 if argv[3] == "quickstart" else 20
         every = [f"--config.{name}={value}" for name, value in SIZES.items()]
@@ -124,6 +128,8 @@ def run_block(block, names):
     # One size for all, which is compiled once.
     text = text.replace("config.modulus = 11", "config.modulus, config.train_fraction = 7, 0.5")
     code = compile(text, "snippet", "exec")
+    if re.search(PLACEHOLDER, text):
+        return
     of_others = "transformer_lens" in text
     if of_others and importlib.util.find_spec("transformer_lens") is None:
         return
