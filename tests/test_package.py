@@ -32,7 +32,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
 
 def test_every_package_is_in_the_wheel():
     packages = {".".join(x.parent.relative_to(ROOT).parts) for x in ROOT.glob("grokjax/**/*.py")}
-    packages |= {"grokjax.sweeps"}  # from the top-level folder
+    packages |= {"grokjax.sweeps", "grokjax.jobs"}  # from the top-level folders
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
     assert set(tools["setuptools"]["packages"]) == packages
 

@@ -1,7 +1,10 @@
+import pytest
+
 from experiments import gradients
 from experiments.benchmarks.programs import TINY
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_float32_where_the_same_neurons_pass():
     wide = TINY | {"d_model": 64, "train_fraction": 0.9}  # large enough to be trained by tables
     for row in gradients.compared(wide, (0, 5)):

@@ -59,12 +59,14 @@ def test_ablating_what_the_algorithm_does_not_use_costs_nothing(algorithm):
     close(algorithm.loss_attention_zero_head[1:], loss(AMPLITUDES), 5e-3)
 
 
+@pytest.mark.slow
 def test_without_the_key_frequencies_every_class_is_alike(algorithm):
     for name in UNIFORM:
         close(algorithm[f"loss_{name}"], np.log(P), 1e-3, name)
     close(algorithm.excluded_loss_by_split, np.log(P), 1e-3)
 
 
+@pytest.mark.slow
 def test_without_attention_the_answer_is_that_of_0_and_0(algorithm):
     g = logits(AMPLITUDES)
     expected = np.mean(logsumexp(g) - g)  # all labels are equally frequent
@@ -72,6 +74,7 @@ def test_without_attention_the_answer_is_that_of_0_and_0(algorithm):
     close(algorithm.loss_attention_zero_head[0, 0], expected, 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["logit_block", "logit_sum_directions", "neuron_block", "neuron_sum_directions"]
 )

@@ -81,6 +81,7 @@ def periodic(request):
     return p, network_of(periodic_neurons(p, CLUSTERS, HEADS), modular(p))
 
 
+@pytest.mark.slow
 def test_tokens_that_carry_waves_lie_on_circles(periodic):
     p, network = periodic
     chosen = np.array(list(CLUSTERS)) - 1
@@ -97,6 +98,7 @@ def test_tokens_that_carry_waves_lie_on_circles(periodic):
     np.testing.assert_array_equal(views.group_order(network), np.arange(p))
 
 
+@pytest.mark.slow
 def test_products_have_circles_in_the_order_of_the_discrete_logarithm():
     """Token g^i carries the wave of i mod p - 1; token 0 is in no circle."""
     p, k = 13, 2
@@ -116,6 +118,7 @@ def test_products_have_circles_in_the_order_of_the_discrete_logarithm():
 # --- Neurons --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_neurons_have_the_frequency_and_the_phases_they_were_built_with(periodic):
     p, network = periodic
     built = sum(CLUSTERS.values())

@@ -92,6 +92,7 @@ def test_dataset_has_every_measure_with_units_and_definition(finished):
     assert no_such_frequency.isnull().all() and measures["train_loss"].notnull().all()
 
 
+@pytest.mark.slow
 def test_dataset_agrees_with_the_parameters_of_each_run(finished):
     sweep = grokjax.open_sweep(finished[0])
     measures = sweep.measures()

@@ -45,6 +45,7 @@ def test_lane_leaves_its_state_at_every_boundary_and_scores_at_some():
     assert same_bits(snapshots[0].state, jax.device_get(initial))
 
 
+@pytest.mark.slow
 def test_training_on_leaves_a_snapshot_as_it_is():
     lane, device = lane_of(SMALL), devices.places()[0]
     advance(lane)
