@@ -23,12 +23,12 @@ from grokjax.training import devices
 @cache
 def _small_sweep(runs: tuple[RunConfig, ...]) -> tuple[Any, Sweep]:
     folder = tempfile.TemporaryDirectory()  # removed with this process
-    config = SweepConfig(runs, eval_every=10, checkpoint_every=10, measures=("train_loss",))
+    config = SweepConfig(runs, eval_every=10, checkpoint_every=1, measures=("train_loss",))
     return folder, lab.trained(config, Path(folder.name))
 
 
 def measures_case(runs: Sequence[RunConfig], family: str) -> Callable[[], float]:
-    """Seconds a checkpoint of a family's measures of a sweep on disk, at steps 0, 10 and 20."""
+    """Seconds a checkpoint of a family's measures of a sweep on disk, at each of its 20 steps."""
     sweep = _small_sweep(tuple(runs))[1]
     call = partial(sweep.measures, family)
     call()  # compiles
@@ -36,8 +36,8 @@ def measures_case(runs: Sequence[RunConfig], family: str) -> Callable[[], float]
 
 
 def measures_cases(options: Options, runs: int) -> dict[str, Case]:
-    """By name; four times as many runs through the paper's, which are faster than a call begins."""
-    counts = {"paper": 4 * runs, "mechanism": runs}
+    """By name; more runs through the paper's measures, which are faster than a call begins."""
+    counts = {"paper": max(1, runs // 2), "mechanism": max(1, runs // 8)}
     fields = options.fields | {"steps": 20}
     return {
         f"measures, {x}": Case(measures_case, (mainline(n, **fields), x)) for x, n in counts.items()
