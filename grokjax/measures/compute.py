@@ -13,7 +13,7 @@ from grokjax.core.errors import ConfigError
 from grokjax.core.parts import Part
 from grokjax.core.types import Program
 from grokjax.measures.network import Network
-from grokjax.measures.select import LABELS
+from grokjax.measures.select import all_labels
 from grokjax.training import devices
 
 
@@ -71,11 +71,11 @@ def value_of(part: Part, network: Network, any_axes: bool = False) -> Any:
 
 def _check_sizes(part: Part, shape: Sequence[int], network: Network) -> None:
     for dim, size in zip(part.dims, shape, strict=True):
-        labels = LABELS[dim](network.program, network.params) if dim in LABELS else range(size)
-        if len(labels) != size:
+        expected = len(all_labels(dim, size, network.program, network.params))
+        if size != expected:
             raise ConfigError(
                 f"measure {part.name!r} returns an array of shape {list(shape)}, but its dim "
-                f"{dim!r} has {len(labels)} entries for this network: return as many, or give the "
+                f"{dim!r} has {expected} entries for this network: return as many, or give the "
                 "dim another name"
             )
 

@@ -91,5 +91,9 @@ A family of measures adds labels of its own dimensions.
 
 def labels(dim: str, size: int, program: Program, params: Params) -> Sequence[Any]:
     """The labels of a dimension of a program, at most `size` of them."""
-    made = LABELS[dim](program, params) if dim in LABELS else range(size)
-    return list(made)[:size]
+    return list(all_labels(dim, size, program, params))[:size]
+
+
+def all_labels(dim: str, size: int, program: Program, params: Params) -> Sequence[Any]:
+    """The labels of a dimension of a program; 0..size - 1 for one that has none."""
+    return LABELS[dim](program, params) if dim in LABELS else range(size)

@@ -1,26 +1,19 @@
 """Write the page of one or several sweeps as an HTML file."""
 
-import errno
-import json
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import xarray as xr
-from plotly.offline import get_plotlyjs
 
 from grokjax.core.errors import ConfigError
-from grokjax.plots.page import arrays, prose, tables
+from grokjax.plots.page import arrays, document, prose, tables
 from grokjax.results.sweep import Sweep, open_sweep
 from grokjax.results.view import axes_of, meaningful, with_runs, words
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 
 _SCRIPTS = ("shared.js", "curves.js", "spectra.js", "outcomes.js", "page.js")
-_HERE = Path(__file__).parent
 EXPLORE = "explore.html"
 _SPANS = (("curves", 900_000), ("spectra", 900_000))
 """Numbers in a page, of 5.3 and 2.7 bytes each: below 15 MB with plotly's 4.8 MB."""
@@ -42,26 +35,14 @@ def write(sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike) -> AnyPath
     if not opened:
         raise ConfigError("there is no sweep to report on: name at least one workdir")
     target = files.path(path)
-    return save(render([_datasets(sweep, target.parent) for sweep in opened]), target)
+    return document.save(render([_datasets(sweep, target.parent) for sweep in opened]), target)
 
 
 def write_of(
     measures: xr.Dataset, curves: xr.Dataset, made_with: Mapping[str, Any], path: str | os.PathLike
 ) -> AnyPath:
     """Write the page of a sweep from its datasets, which need not be on disk."""
-    return save(render([(measures, curves, dict(made_with))]), files.path(path))
-
-
-def save(text: str, path: AnyPath) -> AnyPath:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write(text)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:  # another name would not help
-            raise
-        reason = error.strerror or error
-        raise ConfigError(f"{path} cannot be written ({reason}): name another file") from error
-    return path
+    return document.save(render([(measures, curves, dict(made_with))]), files.path(path))
 
 
 def render(sweeps: Sequence[tuple[xr.Dataset, xr.Dataset, dict[str, Any]]]) -> str:
@@ -71,13 +52,12 @@ def render(sweeps: Sequence[tuple[xr.Dataset, xr.Dataset, dict[str, Any]]]) -> s
         _section(i, meaningful(with_runs(ds)), curves, dict(made_with), spans)
         for i, (ds, curves, made_with) in enumerate(sweeps)
     ]
-    scripts = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    return _template().render(
+    return document.filled(
+        "page.html",
+        "style.css",
+        _SCRIPTS,
         title=", ".join(section["name"] for section in shown),
         sweeps=shown,
-        style=(_HERE / "style.css").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(),
-        script=scripts,
     )
 
 
@@ -120,16 +100,7 @@ def _section(
         "warnings": prose.warnings(ds, made_with),
         "notes": notes,
         "made_with": prose.made_with(made_with),
-        # Escape "<", so that no text of a measure can end the element.
-        "json": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        "json": document.as_json(data),
         "spectra": bool(data["spectra"]["variables"]),
         "filters": [axis for axis in data["axes"] if axis["name"] != "steps"],
     }
-
-
-@cache
-def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(_HERE)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True)
-    environment.lstrip_blocks = True
-    return environment.get_template("page.html")

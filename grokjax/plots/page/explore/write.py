@@ -1,26 +1,18 @@
 """Write the explore page of a sweep as an HTML file."""
 
-import json
 import os
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import jinja2
-from plotly.offline import get_plotlyjs
-
 from grokjax.core.errors import ConfigError
-from grokjax.plots.page import prose
+from grokjax.plots.page import document, prose
 from grokjax.plots.page.explore import choose, data
-from grokjax.plots.page.write import EXPLORE, save
+from grokjax.plots.page.write import EXPLORE
 from grokjax.results.sweep import Sweep, open_sweep
 from grokjax.results.view import meaningful, with_runs
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 
-_HERE = Path(__file__).parent
-_SHARED = _HERE.parent / "shared.js"
 _SCRIPTS = (
     *("draw.js", "run.js", "network.js", "timeline.js", "circles.js", "neurons.js"),
     *("attention.js", "answers.js", "logits.js", "positions.js", "progress.js", "app.js"),
@@ -46,7 +38,7 @@ def write(
     """
     opened = sweep if isinstance(sweep, Sweep) else open_sweep(sweep)
     target = files.path(opened.workdir / EXPLORE if path is None else path)
-    return save(render(opened, runs, steps), target)
+    return document.save(render(opened, runs, steps), target)
 
 
 def render(
@@ -66,37 +58,21 @@ def render(
     wanted = None if steps is None else [int(step) for step in steps]
     about = {one["run"]: one for one in prose.runs_data(ds)}
     texts = [
-        _escaped({**data.of_run(sweep, ds, run, wanted), **_outline(about[run])}) for run in chosen
+        document.as_json({**data.of_run(sweep, ds, run, wanted), **_outline(about[run])})
+        for run in chosen
     ]
     index = [{**_outline(about[run]), "run": run} for run in chosen]
-    return _template().render(
+    return document.filled(
+        "explore/explore.html",
+        "explore/explore.css",
+        ["shared.js", *(f"explore/{name}" for name in _SCRIPTS)],
         title=ds.attrs.get("name") or "sweep",
         rule="" if runs is not None or len(known) <= len(chosen) else choose.RULE,
         count=len(known),
-        index=_escaped(index),
+        index=document.as_json(index),
         runs=texts,
-        style=_text(_HERE / "explore.css"),
-        plotly=get_plotlyjs(),
-        script="\n".join([_text(_SHARED), *(_text(_HERE / name) for name in _SCRIPTS)]),
     )
 
 
 def _outline(run: dict[str, Any]) -> dict[str, Any]:
     return {name: run[name] for name in ("name", "outcome", "step")}
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-def _escaped(value: Any) -> str:
-    """JSON in which no text can end a script element."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
-
-
-@cache
-def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(_HERE)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True)
-    environment.lstrip_blocks = True
-    return environment.get_template("explore.html")
