@@ -66,6 +66,13 @@ def low_test_loss(run: Curves, below: float, evaluations: int) -> bool:
     return len(losses) == evaluations and bool(np.all(losses < below))
 
 
+@parts.stop(evaluations=setting(3, "in a row", low=1))
+def grokked(run: Curves, evaluations: int) -> bool:
+    "Once the test accuracy has been at least 0.99 at several evaluations in a row."
+    accuracies = run["test_accuracy"][-evaluations:]
+    return len(accuracies) == evaluations and bool(np.all(accuracies >= ACCURACY_REACHED))
+
+
 @parts.stop(
     share=setting(0.05, "of the fastest rate at which the weights have shrunk", above=0, below=1),
     evaluations=setting(10, "in a row", low=1),

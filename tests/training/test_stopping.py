@@ -44,6 +44,19 @@ def test_a_low_test_loss_ends_a_run_after_several_in_a_row(losses, count):
     assert ends_at(LOW, test_loss=losses) == count
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "count"),
+    [
+        ([0, 1, 1, 0.99, 0.5], 4),
+        ([0, 1, 1, 0.98, 1, 1, 1], 7),
+        ([0.989] * 5, None),
+        ([1, 1], None),
+    ],
+)
+def test_a_run_ends_once_it_has_grokked_at_several_evaluations_in_a_row(accuracies, count):
+    assert ends_at(RunConfig(stop="grokked"), test_accuracy=accuracies) == count
+
+
 def shrinking(until, length=120, grokked=10, noise=0.0):
     """Weights that shrink at one rate until an evaluation, and at a hundredth of it afterwards."""
     i = np.arange(length)
