@@ -133,7 +133,7 @@ def every_run(runs: pd.DataFrame, ds: xr.Dataset) -> pd.DataFrame:
     }
     shown = [part.name for part in _shown(ds) if ds[part.name].dims == ("run", "step")]
     names = [*shown, *(x for x in ("train_accuracy", "test_accuracy") if x in ds)]
-    last = dataset.at_end(ds[names])
+    last = dataset.at_end(ds)
     results |= {f"final_{name}": last[name].values for name in names}
     if "key_frequency" in ds:
         results["key_frequencies"] = _key_texts(ds)

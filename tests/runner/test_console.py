@@ -89,6 +89,13 @@ def test_every_run_holds_summaries_and_last_losses():
     assert {"cleanup_end", "final_restricted_loss", "key_frequencies"} <= set(table.columns)
 
 
+def test_every_run_needs_no_measure_over_steps():
+    ds = sweep(seed=range(2))
+    ds = ds.drop_vars([name for name in ds.data_vars if name != "steps_to_grok"])
+    table = console.every_run(pd.DataFrame({"seed": range(2)}).rename_axis("run"), ds)
+    assert list(table.columns) == ["seed", "steps_to_grok"]
+
+
 def test_custom_parts_that_declare_a_column_are_shown():
     show = grokjax.parts.Show(column=9, priority=1, label="half the loss")
 
