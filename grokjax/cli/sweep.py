@@ -51,6 +51,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="wandb: also log metrics to Weights & Biases (pip install wandb)",
     )
     parser.add_argument(
+        "--live",
+        action="store_true",
+        help="write report.html again after evaluations; an open page follows the training",
+    )
+    parser.add_argument(
         "--on",
         metavar="ENGINE",
         help="train and measure the blocks on ray, dask or slurm; ray:ADDRESS, dask:ADDRESS or "
@@ -96,6 +101,7 @@ def run(options: argparse.Namespace) -> None:
             runner.dry_run(sweep, workdir, figures=options.figures, shard=shard)
             return
         more = {"figures": options.figures, "log": options.log, "shard": shard}
+        more["is_live"] = options.live
         if not options.on:
             runner.run_sweep(sweep, workdir, **more)
             return

@@ -174,6 +174,15 @@ def _refuse_clashes(each: Sequence[xr.Dataset]) -> None:
                 )
 
 
+def recorded(curves: xr.Dataset) -> xr.Dataset:
+    """What a sweep recorded while training, and the summaries of that, such as steps to grok."""
+    ds = curves.copy()
+    for part, values in summaries(curves, curves, ()).items():
+        ds[part.name] = xr.DataArray(values, dims="run", attrs=attributes(part))
+        ds[part.name].attrs["long_name"] = part.name.replace("_", " ")
+    return ds
+
+
 # --- Summaries ------------------------------------------------------------------------------------
 
 

@@ -76,7 +76,8 @@ def write_results(
     datasets.save(curves, workdir.curves_path(folder))
     with progress.stage("drawing", "figures") as show:
         plots.save_all(measured, folder / "figures", figures, curves=curves, check=check, tell=show)
-    page.write_of(measured, curves, sweep.made_with, folder / "report.html")
+    shown = page.linked(measured, folder / page.EXPLORE, page.EXPLORE, folder)
+    page.write_of(shown, curves, sweep.made_with, folder / "report.html")
     (folder / "runs.csv").write(console.every_run(sweep.runs, measured).to_csv())
     # Last, because it marks the sweep as finished.
     datasets.save(measured, workdir.measures_path(folder))

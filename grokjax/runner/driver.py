@@ -10,7 +10,7 @@ from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError, UserError
 from grokjax.results.jobs import Job, measure_block
 from grokjax.results.sweep import Sweep
-from grokjax.runner import jobs, trackers
+from grokjax.runner import jobs, live
 from grokjax.runner.analysis import write_results
 from grokjax.runner.plan import Plan, Shard, planned
 from grokjax.runner.progress import Progress
@@ -50,6 +50,7 @@ class Driver:
         output: Callable[[str], Any],
         figures: str,
         log: str,
+        is_live: bool = False,
     ) -> None:
         """Run a sweep from its first step to its figures.
 
@@ -66,7 +67,7 @@ class Driver:
         runs = f"{len(plan.sweep.runs)} runs in {len(every)} blocks"
         output(f"{runs}, of which the engine trains {len(unfinished)}, to {plan.folder}")
         progress = Progress()
-        self._train(plan, unfinished, progress, log)
+        self._train(plan, unfinished, progress, log, is_live)
         with progress.stage("measuring", "blocks") as show:
             measured = self.each(
                 every,
@@ -78,9 +79,16 @@ class Driver:
             opened = Sweep(plan.folder)
             write_results(opened, self.signals.check, (), figures, progress, False, of_blocks)
 
-    def _train(self, plan: Plan, unfinished: Sequence[int], progress: Progress, log: str) -> None:
+    def _train(
+        self,
+        plan: Plan,
+        unfinished: Sequence[int],
+        progress: Progress,
+        log: str,
+        is_live: bool,
+    ) -> None:
         with (
-            trackers.open_log(log, plan.sweep, plan.blocks, plan.folder) as tracker,
+            live.open_log(log, plan.sweep, plan.blocks, plan.folder, is_live) as tracker,
             progress.training(plan.blocks) as bar,
         ):
 

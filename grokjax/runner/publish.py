@@ -23,6 +23,7 @@ from grokjax.core.errors import ConfigError
 from grokjax.plots import page
 from grokjax.plots.page import explore
 from grokjax.plots.page.explore import choose
+from grokjax.plots.page.prose import PHASE_ENDS
 from grokjax.plots.page.write import EXPLORE
 from grokjax.results import view, workdir
 from grokjax.results.sweep import Sweep
@@ -72,7 +73,7 @@ def publish(
         _write_datasets(sweep, measures, part)
         if sweep.config.keep == "params":
             explore.write(sweep, part / EXPLORE)
-            measures = measures.assign_attrs(explore=EXPLORE)
+        measures = page.linked(measures, files.path(part / EXPLORE), EXPLORE, target.name)
         page.write_of(measures, sweep.curves(), sweep.made_with, part / "report.html")
         _write_index(sweep, part)
         _replace(target, part)
@@ -89,12 +90,9 @@ def _steps(sweep: Sweep, block: int, ds: xr.Dataset, count: int | None) -> list[
     if count is None or not steps:
         return list(steps)
     rows = ds.sel(run=list(sweep.blocks[block].indices))
-    ends = [view.median_step(_finite_first(view.steps_of(rows, name))) for name in _ENDS]
+    ends = [view.median_step(_finite_first(view.steps_of(rows, name))) for name in PHASE_ENDS]
     last = {max(x for x in steps if x <= end) for end in sweep.ends_of(block)}
     return sorted({*choose.checkpoints(steps, ends, count=count).steps, *last})
-
-
-_ENDS = ("memorization_end", "circuit_formation_end", "cleanup_end")
 
 
 def _finite_first(steps: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from grokjax.core.errors import ConfigError
 from grokjax.results import workdir
 from grokjax.results.jobs import Job, job_of
 from grokjax.results.sweep import Sweep, open_sweep
-from grokjax.runner import console, forecast, loop, resume, trackers
+from grokjax.runner import console, forecast, live, loop, resume, trackers
 from grokjax.runner.analysis import analyze, write_results
 from grokjax.runner.driver import Driver
 from grokjax.runner.forecast import Stages
@@ -67,6 +67,7 @@ def run_sweep(
     shard: Shard | None = None,
     executor: Any = None,
     job: Job | None = None,
+    is_live: bool = False,
 ) -> None:
     """Train, measure and plot a sweep in a workdir, from where an earlier call stopped.
 
@@ -78,6 +79,7 @@ def run_sweep(
         shard: train only this shard of the sweep.
         executor: see `train`.
         job: for the executor; None for one with the custom parts of this process.
+        is_live: write the report again after evaluations.
 
     Raises:
         ConfigError: the workdir cannot be used for this sweep, or another process uses it.
@@ -97,12 +99,13 @@ def run_sweep(
             with locks.locked(folder, "sweep"):
                 if executor is not None:
                     driver = Driver(executor, job or job_of(folder), signals)
-                    driver.run(sweep, folder, shard, output, figures, log)
+                    driver.run(sweep, folder, shard, output, figures, log, is_live)
                 else:
                     if not plan.is_current():
                         plan = planned(sweep, folder, shard)
                     plan.record()
-                    _train_and_measure(plan, signals, output, figures, log)
+                    _train_and_measure(plan, signals, output, figures, log, is_live)
+    live.end(folder)
     output(console.outcome(datasets.load(workdir.measures_path(folder)), folder))
 
 
@@ -148,7 +151,7 @@ def _is_finished(plan: Plan) -> bool:
 
 
 def _train_and_measure(
-    plan: Plan, signals: Signals, output: Output, figures: str, log: str
+    plan: Plan, signals: Signals, output: Output, figures: str, log: str, is_live: bool
 ) -> None:
     if plan.growth:
         output(f"{plan.folder} grows: {plan.growth}")
@@ -158,7 +161,7 @@ def _train_and_measure(
     text, stages = _forecast(plan, unfinished, figures, compiled=1)
     output(text)
     progress = Progress(stages)
-    with trackers.open_log(log, plan.sweep, plan.blocks, plan.folder) as tracker:
+    with live.open_log(log, plan.sweep, plan.blocks, plan.folder, is_live) as tracker:
         if unfinished:
             _train(plan, unfinished, signals, progress, tracker)
     with locks.locked(plan.folder, "results", signals.check):

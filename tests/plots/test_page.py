@@ -188,9 +188,39 @@ def test_any_task_has_a_page():
 
 def test_runs_link_to_the_explore_page_if_there_is_one(grid):
     assert "explore.html" not in text_of(grid)
-    text = text_of(grid.assign_attrs(explore="../tiny/explore.html"))
+    text = text_of(grid.assign_attrs(explore="../tiny/explore.html", explore_runs="0 3 17"))
     assert re.findall(r'href="(\S+explore.html#run=\d+)"', text) == [
-        f"../tiny/explore.html#run={i}" for i in range(18)
+        f"../tiny/explore.html#run={i}" for i in (0, 3, 17)
+    ]
+
+
+def test_a_page_links_to_the_runs_that_its_explore_page_has(grid, tmp_path):
+    path = files.path(tmp_path / "explore.html")
+    assert "explore" not in page.linked(grid, path, "explore.html", "runs/x").attrs
+    path.write('<head><meta name="runs" content="4 7"></head>')
+    attrs = page.linked(grid, path, "explore.html", files.path(tmp_path)).attrs
+    assert (attrs["explore"], attrs["explore_runs"]) == ("explore.html", "4 7")
+    assert attrs["source"] == str(tmp_path)
+
+
+def test_one_run_has_its_phases_and_the_panels_of_figure_7(grid):
+    data = data_in(text_of(grid))
+    keys = [[line["key"] for line in panel["lines"]] for panel in data["panels"]]
+    where = "at checkpoints"
+    assert {f"{x} {where}" for x in ("train_loss", "restricted_loss", "excluded_loss")} <= set(
+        keys[0]
+    )
+    assert data["panels"][0]["log"] and not data["panels"][1]["log"]
+    known = {variable["key"] for variable in data["curves"]["variables"]}
+    assert {key for panel in keys for key in panel} <= known
+    assert data["runs"][12]["ends"][0] == 1_400 and data["runs"][0]["ends"][2] is None
+
+
+def test_restricted_loss_is_shown_at_first(grid):
+    shown = data_in(text_of(grid))["curves"]["shown"]
+    assert shown == [
+        *(f"{x} recorded while training" for x in ("test_loss", "train_loss", "test_accuracy")),
+        "restricted_loss at checkpoints",
     ]
 
 

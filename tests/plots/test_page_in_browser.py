@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from grokjax.config.sweep import SweepConfig
 from grokjax.plots import page
 from grokjax.plots.page import tables
 from tests import browser
 from tests.plots.conftest import STEPS
 from tests.plots.test_page import MADE_WITH, curves_of, text_of
+from tests.small_sweeps import runs_of, train
 from tests.synthetic_sweeps import sweep
 
 pytestmark = [
@@ -108,13 +110,14 @@ def test_the_address_keeps_runs_menus_and_zoom(grid, tmp_path):
         found.click("table.runs tbody tr:nth-child(4)")
         plot = "document.querySelector('.grid .plot')"
         found.run(f"Plotly.relayout({plot}, {{'xaxis.range': [0, 8000]}})")
-        found.wait("return location.hash === '#runs=3&steps=0%2C8000'")
+        found.wait("return location.hash === '#runs=3&steps=0%2C8000&run=3&spectrum=3'")
         found.run("location.reload()")
         found.wait("return document.querySelectorAll('.curves .main-svg').length > 0")
         assert found.run(count) == "1 of 18 shown"
         assert found.run(f"return {plot}.layout.xaxis.range.map(Math.round)") == [0, 8000]
         found.click('[data-do="all"]')
-        assert found.run("return location.hash") == "#steps=0%2C8000"
+        spectrum = "run=3&spectrum=3"
+        assert found.run("return location.hash") == f"#steps=0%2C8000&{spectrum}"
         found.run("location.hash = '#only outcome=never'; location.reload()")
         found.wait(f"{count} === '3 of 18 shown'")
         assert found.log() == []
@@ -162,3 +165,107 @@ def test_a_tab_shows_the_other_sweep(grid, tmp_path):
             "return [...document.querySelectorAll('main:not([hidden]) h1')].map(x => x.innerText)"
         )
         assert found.run(shown) == ["two"] and found.log() == []
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """120 runs over a numeric axis of 40 values, which are in an explore page in part."""
+    ds = sweep(steps=STEPS, weight_decay=np.geomspace(0.1, 10, 40).tolist(), seed=(0, 1, 2))
+    ds = ds.assign_attrs(explore="explore.html", explore_runs="0 7", source="runs/x")
+    ds["gini_embedding"][100:] = np.nan
+    path: Path = tmp_path_factory.mktemp("many") / "report.html"
+    path.write_text(text_of(ds))
+    with browser.Browser() as found:
+        found.open(path)
+        found.wait("return document.querySelectorAll('.curves .main-svg').length > 0")
+        yield found
+
+
+def test_120_runs_have_a_scale_of_colours_by_value(many):
+    change(many, ".mode", "runs")
+    legend = "return document.querySelector('.curves .legend').textContent"
+    assert many.run(legend) == "weight decay 0.110 (40 values, logarithmic)"
+    colours = many.run("return document.querySelector('.grid .plot').data.map(t => t.line.color)")
+    assert len(set(colours)) == 40
+    change(many, ".hue", "")
+    assert many.run(legend) == "run 0119 (120 values)"
+    change(many, ".hue", "weight_decay")
+
+
+def test_a_click_on_a_curve_links_to_the_run_and_its_code(many):
+    click = """const plot = document.querySelector('.grid .plot');
+    plot.emit('plotly_click', {points: [{customdata: %d, x: 1130}]})"""
+    strip = "return document.querySelector('.chosen').innerText"
+    many.run(click % 7)
+    assert "run 7: weight decay" in many.run(strip) and "step 1,200" in many.run(strip)
+    href = "return document.querySelector('.chosen a').getAttribute('href')"
+    assert many.run(href) == "explore.html#run=7&step=1200"
+    code = "return document.querySelector('.chosen input').value"
+    assert many.run(code) == 'grokjax.open_sweep("runs/x").params(run=7, step=1200)'
+    assert many.run("return document.querySelector('.one-run-menu').value") == "7"
+    many.run(click % 9)
+    assert "grokjax explore runs/x --runs 9" in many.run(strip)
+    many.click(".chosen .close")
+    assert many.run("return document.querySelector('.chosen').hidden")
+
+
+def test_panels_without_values_collapse(many):
+    many.run("document.querySelector('table.runs tbody tr:nth-child(110)').click()")
+    shown = "return [...document.querySelectorAll('.one-run-plots h3')].filter("
+    shown += "x => x.getClientRects().length).map(x => x.textContent)"
+    panels = many.run(shown)
+    assert "Losses (nats)" in panels
+    many.run(
+        """const box = [...document.querySelectorAll('.menu input')].find(
+        x => x.value.startsWith('gini_embedding')); box.click()"""
+    )
+    assert many.run("return document.querySelectorAll('.cell.empty').length") == 1
+    many.click('[data-do="all"]')
+    assert many.run("return document.querySelectorAll('.cell.empty').length") == 0
+
+
+def test_a_long_definition_opens_on_a_click(many):
+    box = "document.querySelector('.curves details.about, .spectra details.about')"
+    if many.run(f"return !{box}"):
+        many.run("document.querySelector('.grid').append(definition('long '.repeat(60)))")
+    many.run(f"{box}.querySelector('summary').click()")
+    assert many.run(f"return {box}.open && {box}.querySelector('span').textContent.length > 110")
+
+
+def test_menus_and_measures_are_in_the_address(grid, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(text_of(grid))
+    ready = "return document.querySelectorAll('.curves .main-svg').length > 0"
+    with browser.Browser() as found:
+        found.open(path)
+        found.wait(ready)
+        change(found, ".scale", "log")
+        change(found, ".hue", "seed")
+        found.run("document.querySelector('.menu input:checked').click()")
+        kept = found.run("return location.hash")
+        found.run("location.reload()")
+        found.wait(ready)
+        assert found.run("return location.hash") == kept
+        assert found.run("return document.querySelector('.hue').value") == "seed"
+        assert found.run("return document.querySelectorAll('.grid .cell').length") == 3
+        assert found.run("return document.querySelector('.grid .plot').layout.xaxis.type") == "log"
+        assert found.log() == []
+
+
+def test_two_sweeps_share_their_charts(tmp_path):
+    for name, decay in (("adam", 1.0), ("sgd", 0.1)):
+        runs = runs_of(weight_decay=(decay,), seed=(0, 1))
+        train(
+            SweepConfig(runs, axes=("seed",), eval_every=10, checkpoint_every=20), tmp_path / name
+        )
+    path = page.write([tmp_path / "adam", tmp_path / "sgd"], tmp_path / "o.html", overlay=True)
+    with browser.Browser() as found:
+        found.open(Path(path))
+        found.wait("return document.querySelectorAll('.curves .main-svg').length > 0")
+        assert found.run("return document.querySelector('.hue').value") == "sweep"
+        names = found.run(
+            "return [...new Set(document.querySelector('.grid .plot').data.flatMap(t => t.text))]"
+        )
+        chosen = {name.split(",")[0] for name in names if name}
+        assert chosen == {f"run {i}: sweep {x}" for i, x in enumerate(["adam"] * 2 + ["sgd"] * 2)}
+        assert found.log() == []

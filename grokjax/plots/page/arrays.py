@@ -89,10 +89,12 @@ def _about(ds: xr.Dataset, name: str) -> dict[str, str]:
 
 
 def _first_choice(keys: Sequence[str]) -> list[str]:
-    """The four curves to begin with: losses and accuracies as far as there are any."""
+    """The curves to begin with: losses and accuracies, as far as there are any, filled up to four.
+
+    Restricted loss is one of them where it was measured.
+    """
     names = {key: key.split()[0] for key in keys}
-    special = sorted(x for x in set(names.values()) if view.show(x).with_losses)
-    wanted = ("test_loss", "train_loss", "test_accuracy", *special)
+    wanted = ("test_loss", "train_loss", "test_accuracy", "restricted_loss")
     first = [next((key for key in keys if names[key] == name), None) for name in wanted]
     return list(dict.fromkeys([*filter(None, first), *keys]))[:4]
 

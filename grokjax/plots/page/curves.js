@@ -27,11 +27,18 @@ class Curves {
       box.checked = this.chosen.has(variable.key);
       box.addEventListener("change", () => {
         this.chosen[box.checked ? "add" : "delete"](variable.key);
+        this.remember?.();
         this.draw();
       });
       label.append(box, ` ${variable.label}`);
       menu.append(label);
     }
+  }
+
+  // Show these measures and no others.
+  choose(keys) {
+    this.chosen = new Set(keys);
+    for (const box of this.root.querySelectorAll(".curves .menu input")) box.checked = this.chosen.has(box.value);
   }
 
   values(variable) {
@@ -59,29 +66,15 @@ class Curves {
     const cell = document.createElement("div");
     cell.className = "cell";
     cell.dataset.key = variable.key;
-    const title = document.createElement("h3"), about = document.createElement("p"), plot = document.createElement("div");
+    const title = document.createElement("h3"), plot = document.createElement("div");
     title.textContent = variable.label + (variable.units ? ` (${variable.units})` : "");
-    about.className = "about";
-    about.title = variable.definition;
-    about.textContent = short(variable.definition, 110);
     plot.className = "plot";
-    cell.append(title, about, plot);
+    cell.append(title, definition(variable.definition), plot);
     return cell;
   }
 
   legend() {
-    const legend = this.root.querySelector(".curves .legend"), all = levels(this.data, this.hue.value);
-    legend.textContent = "";
-    const some = all.length > 12 ? [all[0], all[all.length >> 1], all[all.length - 1]] : all;
-    const word = this.hue.selectedOptions[0]?.text;
-    if (this.data.runs.length > 1) for (const level of some) {
-      const entry = document.createElement("span");
-      const stroke = { solid: "", dash: "6 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4" }[level.dash];
-      entry.innerHTML = `<svg width="34" height="8"><line x1="1" x2="33" y1="4" y2="4" stroke="${level.colour}" stroke-width="2.5" stroke-dasharray="${stroke}"/></svg>`;
-      entry.append(this.hue.value ? `${word} ${level.text}` : level.text);
-      legend.append(entry);
-    }
-    if (some.length < all.length) legend.append(`dark to light: ${all.length} values`);
+    drawLegend(this.root.querySelector(".curves .legend"), this.data, this.hue.value, this.hue.selectedOptions[0]?.text ?? "run");
     const hint = this.root.querySelector(".curves .band");
     hint.hidden = this.mode.value === "runs";
     hint.textContent = "Bands are confidence intervals of the median over all possible seeds. With five seeds or fewer they reach from the lowest to the highest run (94 % confidence with five, 75 % with three). Runs that diverged or ended are left out from then on.";
@@ -103,6 +96,7 @@ class Curves {
 
   drawOne(plot, variable) {
     const median = this.mode.value === "median", traces = median ? this.medians(variable) : this.lines(variable);
+    plot.parentElement.classList.toggle("empty", !traces.length);
     const log = this.scale.value === "log";
     const view = this.range && (log ? this.range.map((x) => Math.log10(Math.max(x, 1))) : this.range);
     const y = { type: variable.log ? "log" : "linear", exponentformat: "power", dtick: variable.log ? undefined : null };
@@ -115,6 +109,10 @@ class Curves {
     if (!plot.listening) {
       plot.listening = true;
       plot.on("plotly_relayout", (event) => this.zoomed(event));
+      plot.on("plotly_click", (event) => {
+        const [point] = event.points;
+        if (point.customdata !== undefined) this.onClick?.([point.customdata].flat(), point.x);
+      });
     }
   }
 
@@ -135,7 +133,7 @@ class Curves {
     const runs = this.state.visible(), at = this.drawnSteps(steps, runs.length), traces = [];
     const log = this.scale.value === "log";
     for (const level of levels(this.data, this.hue.value)) {
-      const x = [], y = [], text = [];
+      const x = [], y = [], text = [], customdata = [];
       for (const i of runs) {
         const run = this.data.runs[i];
         if (levelOf(run, this.hue.value) !== level.rank) continue;
@@ -145,13 +143,14 @@ class Curves {
           x.push(log ? Math.max(steps[t], 1) : steps[t]);
           y.push(value);
           text.push(run.name);
+          customdata.push(i);
         }
-        x.push(null); y.push(null); text.push("");
+        x.push(null); y.push(null); text.push(""); customdata.push(null);
       }
-      if (x.length < 2) continue;
+      if (x.every((step) => step === null)) continue;
       const line = { color: level.colour, dash: level.dash, width: runs.length > 60 ? 0.9 : 1.6 };
       const alone = x.length < 4 ? "lines+markers" : "lines";
-      traces.push({ type: "scatter", mode: alone, x, y, text, line, name: level.text, hovertemplate: "%{text}<br>step %{x:,}: %{y:.4g}<extra></extra>" });
+      traces.push({ type: "scatter", mode: alone, x, y, text, customdata, line, name: level.text, hovertemplate: "%{text}<br>step %{x:,}: %{y:.4g}<extra></extra>" });
     }
     return traces;
   }
@@ -165,18 +164,20 @@ class Curves {
       const rank = this.hue.value && this.hue.value !== "seed" ? levelOf(this.data.runs[runs[0]], this.hue.value) : null;
       const level = all.find((x) => x.rank === rank) ?? { colour: shade(cells.size > 1 ? index / (cells.size - 1) : 0.35), dash: DASHES[index % 5] };
       index++;
-      const x = [], low = [], middle = [], high = [], text = [];
+      const x = [], low = [], middle = [], high = [], text = [], of = [];
       for (const t of at) {
         const here = runs.map((i) => values[i * steps.length + t]).filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
         if (!here.length) continue;
         const k = intervalRank(here.length);
         x.push(log ? Math.max(steps[t], 1) : steps[t]);
         low.push(here[k - 1]); middle.push(middleOf(here)); high.push(here[here.length - k]);
+        of.push(runs);
         text.push(`${name}<br>${here.length} runs, ${here[k - 1].toPrecision(3)} to ${here[here.length - k].toPrecision(3)}`);
       }
+      if (!x.length) continue;
       const edge = { type: "scatter", mode: "lines", x, hoverinfo: "skip", line: { width: 0 } };
       traces.push({ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: clear(level.colour, 0.16) });
-      traces.push({ type: "scatter", mode: "lines", x, y: middle, text, line: { color: level.colour, dash: level.dash, width: 2 }, hovertemplate: "%{text}<br>step %{x:,}: median %{y:.4g}<extra></extra>" });
+      traces.push({ type: "scatter", mode: "lines", x, y: middle, text, customdata: of, line: { color: level.colour, dash: level.dash, width: 2 }, hovertemplate: "%{text}<br>step %{x:,}: median %{y:.4g}<extra></extra>" });
     }
     return traces;
   }

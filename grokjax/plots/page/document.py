@@ -16,14 +16,26 @@ from grokjax.storage.files import AnyPath
 _HERE = Path(__file__).parent
 
 
-def filled(template: str, style: str, scripts: Sequence[str], **values: Any) -> str:
-    """The HTML of a template; all names are relative to this folder."""
+LIBRARY = "plotly.min.js"
+"""The file name of the library of charts, where several pages share it."""
+
+
+def filled(
+    template: str, style: str, scripts: Sequence[str], library: str = "", **values: Any
+) -> str:
+    """The HTML of a template; names of files are relative to this folder.
+
+    Args:
+        library: the address of the library of charts (see `save_library`); "" puts all of its
+            4.8 MB into the page.
+    """
     return (
         _environment()
         .get_template(template)
         .render(
             style=_text(style),
-            plotly=get_plotlyjs(),
+            library=library,
+            plotly="" if library else get_plotlyjs(),
             script="\n".join(map(_text, scripts)),
             **values,
         )
@@ -50,6 +62,11 @@ def save(text: str, path: AnyPath) -> AnyPath:
         reason = error.strerror or error
         raise ConfigError(f"{path} cannot be written ({reason}): name another file") from error
     return path
+
+
+def save_library(folder: AnyPath) -> AnyPath:
+    """Write the library of charts into a folder, for the pages that share it."""
+    return save(get_plotlyjs(), folder / LIBRARY)
 
 
 def _text(name: str) -> str:

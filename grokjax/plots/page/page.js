@@ -77,42 +77,28 @@ function sortable(table) {
   });
 }
 
-// The address keeps the tab, the chosen runs, the menus and the zoom: #tab=1&runs=3,4&steps=100,2000
-function remember(root, state, curves) {
-  const words = new URLSearchParams(), tab = root.id.replace("sweep-", "");
-  if (tab !== "0") words.set("tab", tab);
-  if (state.picked.size) words.set("runs", [...state.picked].join());
-  for (const [name, value] of Object.entries(state.filters)) if (value) words.set(`only ${name}`, value);
-  if (curves.range) words.set("steps", curves.range.map(Math.round).join());
-  history.replaceState(null, "", `#${words}`);
-}
-
-// Apply an address to a sweep before it is drawn.
-function recall(words, state, curves) {
-  const numbers = (name) => (words.get(name) ?? "").split(",").filter(Boolean).map(Number);
-  const filters = Object.fromEntries(state.selects.map((select) => [select.dataset.filter, words.get(`only ${select.dataset.filter}`) ?? ""]));
-  state.filter(Object.fromEntries(Object.entries(filters).filter(([, value]) => value)));
-  state.picked = new Set(numbers("runs").filter((i) => i < state.data.runs.length));
-  state.show();
-  const steps = numbers("steps");
-  if (steps.length === 2) curves.range = steps;
-}
-
 function start(root, words = null) {
   if (root.started) return;
   root.started = true;
   const data = JSON.parse(root.querySelector("script.data").textContent);
   const state = new State(root, data), curves = new Curves(root, data, state), spectra = new Spectra(root, data), outcomes = new Outcomes(root, data, state);
-  if (words) recall(words, state, curves);
-  curves.remember = () => remember(root, state, curves);
+  const oneRun = new OneRun(root, data, curves), chosen = new Chosen(root, data), address = new Address(root, state, curves);
+  if (words) address.read(words);
+  const show = (i) => { spectra.show(i); oneRun.show(i); };
+  curves.remember = () => address.write();
+  curves.onClick = (runs, step) => { chosen.show(runs, step); show(runs[0]); address.write(); };
   state.listeners.push((last) => {
-    curves.remember();
     curves.draw();
     if (outcomes.along) outcomes.drawAlong();
-    if (last !== null && last !== undefined) spectra.show(last);
+    if (last !== null && last !== undefined) {
+      show(last);
+      chosen.show(state.visible().includes(last) && state.visible().length <= 60 ? [last, ...state.visible().filter((i) => i !== last)] : [last]);
+    }
+    address.write();
   });
   outcomes.draw();
   curves.draw();
+  oneRun.draw();
   spectra.draw();
 }
 

@@ -9,6 +9,8 @@ import xarray as xr
 from grokjax.plots.titles import describe
 from grokjax.results import view
 
+PHASE_ENDS = ("memorization_end", "circuit_formation_end", "cleanup_end")
+
 _FLAT = 8
 """Key frequencies; more mean a spectrum without peaks."""
 
@@ -18,6 +20,7 @@ def runs_data(ds: xr.Dataset) -> list[dict[str, Any]]:
     axes, (steps, outcome) = view.axes_of(ds), view.grokking(ds)
     values = {axis: [view.text(x) for x in view.column(ds, axis)] for axis in axes}
     order = {axis: [view.text(x) for x in view.distinct(view.column(ds, axis))] for axis in axes}
+    ends = np.stack([view.steps_of(ds, name) for name in PHASE_ENDS], -1)
     return [
         {
             "run": number,
@@ -26,6 +29,7 @@ def runs_data(ds: xr.Dataset) -> list[dict[str, Any]]:
             "step": float(steps[i]) if np.isfinite(steps[i]) else None,
             "outcome": str(outcome[i]),
             "ranks": {axis: order[axis].index(values[axis][i]) for axis in axes},
+            "ends": [end if np.isfinite(end) else None for end in ends[i].tolist()],
         }
         for i, number in enumerate(view.column(ds, "run"))
     ]

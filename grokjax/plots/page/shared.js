@@ -9,6 +9,8 @@ const CONFIG = { responsive: true, displaylogo: false, displayModeBar: TOUCH ? f
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#addc30"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
 const NO_NUMBER = 65535;
+const PHASE_SHADES = ["#eef3fa", "#fdf1dc", "#e6f4ee", "#f3f3f5"];
+const PHASE_NAMES = ["memorization", "circuit formation", "cleanup", "after cleanup"];
 
 function bytes(text) {
   const raw = atob(text), array = new Uint8Array(raw.length);
@@ -40,27 +42,22 @@ function layout(extra) {
   return { ...base, ...extra, xaxis: { ...axis, ...extra.xaxis }, yaxis: { ...axis, ...extra.yaxis } };
 }
 
+// A definition in small print; a long one opens on a click.
+function definition(text) {
+  const limit = 110, box = document.createElement(text.length > limit ? "details" : "p");
+  box.className = "about";
+  if (text.length > limit) {
+    const head = document.createElement("summary"), whole = document.createElement("span");
+    head.textContent = text;
+    whole.textContent = text;
+    box.append(head, whole);
+  } else box.textContent = text;
+  return box;
+}
+
 function options(select, entries, chosen) {
   for (const [value, label] of entries) select.add(new Option(label, value, false, value === chosen));
 }
-
-// The levels of an axis (without one, the runs) in order, with their colours and dashes.
-function levels(data, axis) {
-  const texts = new Map();
-  for (const run of data.runs) {
-    if (axis) texts.set(run.ranks[axis], run.values[axis]);
-    else texts.set(run.run, run.name);
-  }
-  const ranks = [...texts.keys()].sort((a, b) => a - b);
-  return ranks.map((rank, i) => ({
-    rank,
-    text: texts.get(rank),
-    colour: shade(ranks.length > 1 ? i / (ranks.length - 1) : 0.35),
-    dash: ranks.length <= 10 ? DASHES[i % DASHES.length] : "solid",
-  }));
-}
-
-const levelOf = (run, axis) => (axis ? run.ranks[axis] : run.run);
 
 // Groups of runs that differ in seed and steps alone.
 function cellsOf(data, runs) {

@@ -12,12 +12,10 @@ class Spectra {
     this.slider.max = this.data.steps.length - 1;
     this.slider.value = this.slider.max;
     this.plots = this.data.variables.map((variable) => {
-      const cell = document.createElement("div"), title = document.createElement("h3"), about = document.createElement("p"), plot = document.createElement("div");
-      cell.className = "cell"; about.className = "about"; plot.className = "plot";
+      const cell = document.createElement("div"), title = document.createElement("h3"), plot = document.createElement("div");
+      cell.className = "cell"; plot.className = "plot";
       title.textContent = variable.label + (variable.units ? ` (${variable.units})` : "");
-      about.textContent = short(variable.definition, 110);
-      about.title = variable.definition;
-      cell.append(title, about, plot);
+      cell.append(title, definition(variable.definition), plot);
       section.querySelector(".spectrum-plots").append(cell);
       return plot;
     });
@@ -54,7 +52,9 @@ class Spectra {
     while (step > 0 && empty(step)) step--;
     this.output.textContent = whole(this.data.steps[step]) + (step < chosen ? " (its last)" : "");
     this.data.variables.forEach((variable, i) => {
-      const y = this.values(variable, run, step), x = this.data.frequencies;
+      const y = this.values(variable, run, step), x = this.data.frequencies, empty = y.every(Number.isNaN);
+      this.plots[i].parentElement.classList.toggle("empty", empty);
+      if (empty) return;
       const kind = x.map((k) => (keys.has(k) ? (keys.size > 8 ? "above the threshold" : "key frequency") : ""));
       const bar = { type: "bar", x, y, text: kind, textposition: "none", marker: { color: x.map((k) => (keys.has(k) ? (keys.size > 8 ? "#e7a77c" : "#d55e00") : "#9db8cc")) } };
       bar.hovertemplate = `${this.runs[run].name}<br>frequency %{x}: %{y:.4g} %{text}<extra></extra>`;

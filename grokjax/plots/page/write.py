@@ -1,19 +1,23 @@
 """Write the page of one or several sweeps as an HTML file."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
 
 from grokjax.core.errors import ConfigError
-from grokjax.plots.page import arrays, document, prose, tables
+from grokjax.plots.page import arrays, document, panels, prose, tables
 from grokjax.results.sweep import Sweep, open_sweep
-from grokjax.results.view import axes_of, meaningful, with_runs, words
+from grokjax.results.view import axes_of, column, meaningful, numeric, with_runs, words
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 
-_SCRIPTS = ("shared.js", "curves.js", "spectra.js", "outcomes.js", "page.js")
+_SCRIPTS = (
+    *("shared.js", "colours.js", "curves.js", "one_run.js", "spectra.js", "outcomes.js"),
+    *("chosen.js", "address.js", "page.js"),
+)
 EXPLORE = "explore.html"
 _SPANS = (("curves", 900_000), ("spectra", 900_000))
 """Numbers in a page, of 5.3 and 2.7 bytes each: below 15 MB with plotly's 4.8 MB."""
@@ -22,31 +26,67 @@ Sweeps = Sweep | str | os.PathLike
 """An opened sweep, or its workdir."""
 
 
-def write(sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike) -> AnyPath:
+def write(
+    sweeps: Sweeps | Sequence[Sweeps], path: str | os.PathLike, overlay: bool = False
+) -> AnyPath:
     """Write the page of one sweep, or of several with a tab for each, as one HTML file.
 
     Replaces an existing file atomically.
+
+    Args:
+        overlay: show the runs of several workdirs in the same charts, without tabs.
 
     Raises:
         ConfigError: there is no sweep, a sweep has no saved results, or the file cannot be written.
     """
     several = [sweeps] if isinstance(sweeps, Sweep | str | os.PathLike) else list(sweeps)
-    opened = [x if isinstance(x, Sweep) else open_sweep(x) for x in several]
-    if not opened:
+    if not several:
         raise ConfigError("there is no sweep to report on: name at least one workdir")
+    opened = [open_sweep(several)] if overlay else several
+    opened = [x if isinstance(x, Sweep) else open_sweep(x) for x in opened]
     target = files.path(path)
     return document.save(render([_datasets(sweep, target.parent) for sweep in opened]), target)
 
 
+def linked(ds: xr.Dataset, explore: AnyPath, address: str, source: AnyPath | str) -> xr.Dataset:
+    """A dataset whose page links to an explore page and shows how to load parameters.
+
+    Args:
+        explore: the explore page, which need not exist.
+        address: its address, as seen from the report.
+        source: what `grokjax.open_sweep` takes; relative to the current folder if it lies below.
+    """
+    source = str(source).removeprefix(os.getcwd() + os.sep)
+    if not explore.exists():
+        return ds.assign_attrs(source=source)
+    runs = re.search(r'name="runs" content="([\d ]*)"', explore.read_text()[:2000])
+    shown = runs[1] if runs else ""
+    return ds.assign_attrs(source=source, explore=address, explore_runs=shown)
+
+
 def write_of(
-    measures: xr.Dataset, curves: xr.Dataset, made_with: Mapping[str, Any], path: str | os.PathLike
+    measures: xr.Dataset,
+    curves: xr.Dataset,
+    made_with: Mapping[str, Any],
+    path: str | os.PathLike,
+    **more: str,
 ) -> AnyPath:
-    """Write the page of a sweep from its datasets, which need not be on disk."""
-    return document.save(render([(measures, curves, dict(made_with))]), files.path(path))
+    """Write the page of a sweep from its datasets, which need not be on disk; see `render`."""
+    text = render([(measures, curves, dict(made_with))], **more)
+    return document.save(text, files.path(path))
 
 
-def render(sweeps: Sequence[tuple[xr.Dataset, xr.Dataset, dict[str, Any]]]) -> str:
-    """The HTML of a page from (measures, curves, made_with) of each sweep."""
+def render(
+    sweeps: Sequence[tuple[xr.Dataset, xr.Dataset, dict[str, Any]]],
+    library: str = "",
+    live: str = "",
+) -> str:
+    """The HTML of a page from (measures, curves, made_with) of each sweep.
+
+    Args:
+        library: see `document.filled`.
+        live: what distinguishes this page from its next version, for which it looks; see `live`.
+    """
     spans = {name: span // len(sweeps) for name, span in _SPANS}
     shown = [
         _section(i, meaningful(with_runs(ds)), curves, dict(made_with), spans)
@@ -55,21 +95,27 @@ def render(sweeps: Sequence[tuple[xr.Dataset, xr.Dataset, dict[str, Any]]]) -> s
     return document.filled(
         "page.html",
         "style.css",
-        _SCRIPTS,
+        (*_SCRIPTS, "live.js") if live else _SCRIPTS,
+        library,
+        live=live,
         title=", ".join(section["name"] for section in shown),
         sweeps=shown,
     )
 
 
 def _datasets(sweep: Sweep, folder: AnyPath) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
-    """What the page of a sweep shows, and the address of its explore page from a folder."""
+    """What the page of a sweep shows, with the address of its explore page from a folder."""
     try:
-        measures = sweep.measures()
-        there = folder.bucket == sweep.workdir.bucket and (sweep.workdir / EXPLORE).exists()
-        link = os.path.relpath(sweep.workdir / EXPLORE, folder.absolute()) if there else ""
-        return measures.assign_attrs(explore=link), sweep.curves(), sweep.made_with
+        measures, curves = sweep.measures(), sweep.curves()
     except ValueError as error:  # nothing was saved yet
         raise ConfigError(f"{error}: report on it after its first save") from error
+    if "sweep" in measures.coords:  # several workdirs
+        axes = {"axes": f"sweep,{measures.attrs.get('axes', '')}"}
+        return measures.assign_attrs(axes), curves.assign_attrs(axes), sweep.made_with
+    if folder.bucket == sweep.workdir.bucket:
+        address = os.path.relpath(sweep.workdir / EXPLORE, folder.absolute())
+        measures = linked(measures, sweep.workdir / EXPLORE, address, sweep.workdir)
+    return measures, curves, sweep.made_with
 
 
 def _section(
@@ -82,12 +128,19 @@ def _section(
     """The variables of the template for one sweep, with the data for its scripts."""
     notes: dict[str, list[str]] = {"curves": [], "spectra": []}
     data = {
-        "axes": [{"name": name, "label": words(name)} for name in axes_of(ds)],
+        "axes": [
+            {"name": name, "label": words(name), "numeric": numeric(column(ds, name))}
+            for name in axes_of(ds)
+        ],
         "runs": prose.runs_data(ds),
+        "checkpoints": ds["step"].values.tolist() if "step" in ds.coords else [],
+        **{name: ds.attrs.get(name, "") for name in ("source", "explore")},
+        "explored": [int(run) for run in ds.attrs.get("explore_runs", "").split()],
         "known": "steps_to_grok" in ds,
         "curves": arrays.curves(ds, curves, spans["curves"], notes["curves"]),
         "spectra": arrays.spectra(ds, spans["spectra"], notes["spectra"]),
     }
+    data["panels"] = panels.of_curves(ds, curves, data["curves"]["variables"])
     return {
         "number": number,
         "name": ds.attrs.get("name") or f"sweep {number + 1}",
@@ -95,12 +148,14 @@ def _section(
         "settings": prose.settings(ds),
         "outcome": prose.outcome(ds),
         "runs": tables.runs_table(ds, curves),
-        "explore": ds.attrs.get("explore", ""),
+        "explore": data["explore"],
+        "explored": data["explored"],
         "groups": tables.groups_table(ds),
         "warnings": prose.warnings(ds, made_with),
         "notes": notes,
         "made_with": prose.made_with(made_with),
         "json": document.as_json(data),
         "spectra": bool(data["spectra"]["variables"]),
+        "panels": bool(data["panels"]),
         "filters": [axis for axis in data["axes"] if axis["name"] != "steps"],
     }

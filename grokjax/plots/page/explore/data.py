@@ -13,12 +13,12 @@ from grokjax.plots.page.arrays import encoded, packed, quantised
 from grokjax.plots.page.explore import choose, weights
 from grokjax.plots.page.explore.measured import measured
 from grokjax.plots.page.explore.progress import panels
+from grokjax.plots.page.prose import PHASE_ENDS
 from grokjax.results import view
 from grokjax.results.sweep import Sweep
 
 Values = Mapping[str, np.ndarray]
 
-PHASE_ENDS = ("memorization_end", "circuit_formation_end", "cleanup_end")
 STRONGEST = 5
 """Waves of the logits of a run in which no frequency stands out."""
 

@@ -5,8 +5,6 @@ const HUES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", 
 const GREY = "#b4b9c0";
 // A cyclic map whose lightness and hue both change: blue, dark, orange, light.
 const WHEEL = [[0, 114, 178], [30, 27, 60], [213, 94, 0], [240, 200, 110]];
-const PHASE_SHADES = ["#eef3fa", "#fdf1dc", "#e6f4ee", "#f3f3f5"];
-const PHASE_NAMES = ["memorization", "circuit formation", "cleanup", "after cleanup"];
 
 const mixed = (a, b, t) => a.map((x, i) => Math.round(x + t * (b[i] - x)));
 

@@ -69,6 +69,7 @@ def render(
         title=ds.attrs.get("name") or "sweep",
         rule="" if runs is not None or len(known) <= len(chosen) else choose.RULE,
         count=len(known),
+        numbers=" ".join(map(str, chosen)),
         index=document.as_json(index),
         runs=texts,
     )
