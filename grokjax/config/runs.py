@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from grokjax.core import hyperparameters, parts
+from grokjax.core.calls import reported
 from grokjax.core.errors import ConfigError, show, suggest
 from grokjax.core.parts import FROM_A_FILE, Part, Setting, setting
 
@@ -85,7 +86,8 @@ class RunConfig:
         for kind in ("task", "network"):
             part = self.part(kind)
             if part.options.get("check"):
-                part.options["check"](self.view(part))
+                with reported(part):
+                    part.options["check"](self.view(part))
 
     def _set(self, fields: dict[str, Any]) -> None:
         object.__setattr__(self, "_fields", fields)

@@ -111,10 +111,12 @@ optimizer = _decorator(
     """a function of the hyperparameters that returns an `optax.GradientTransformation`.
 
     `hyper.learning_rate` is a schedule with warm-up. `padded=False` declares that updates depend on
-    the sizes of arrays, so that runs of different vocabularies share no program. See
-    `grokjax.training.optimizers`.""",
+    the sizes of arrays, so that runs of different vocabularies share no program.
+    `evaluation_params`, function(params, opt_state), returns the parameters that are evaluated and
+    saved, such as an average of those that are trained. See `grokjax.training.optimizers`.""",
     uses=None,
     padded=True,
+    optional="evaluation_params",
 )
 
 stop = _decorator(

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from grokjax.core import registry
+from grokjax.core.calls import call, named
 from grokjax.core.errors import ConfigError
 from grokjax.core.registry import Part
 
@@ -40,10 +42,6 @@ def warmed_up(learning_rate, warmup_steps) -> Callable:
     return rate
 
 
-class _Unknown(AttributeError):
-    """An optimiser reads an unknown setting; the message is its name."""
-
-
 @cache
 def used(part: Part) -> tuple[str, ...]:
     """The common settings that an optimiser declares, and those it reads while one is built."""
@@ -51,15 +49,20 @@ def used(part: Part) -> tuple[str, ...]:
 
     def look_up(name: str) -> Any:
         if name not in common | part.own:
-            raise _Unknown(name)
+            raise ConfigError(
+                f"{named(part)} reads {name}, which is not a setting: declare it in its "
+                f"decorator, {name}=grokjax.setting(...)"
+            )
         seen[name] = True
         return (common | part.own)[name].default
 
-    try:
-        part.function(Settings(part, look_up))
-    except _Unknown as error:
-        raise ConfigError(
-            f"optimizer {part.name!r} reads {error}, which is not a setting: declare it in its "
-            f"decorator, {error}=grokjax.setting(...)"
-        ) from error
+    made = call(part, Settings(part, look_up))
+    if not part.builtin:  # functions that it makes, such as schedules, read when they are called
+        params = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
+        try:
+            jax.eval_shape(lambda: made.update(params, made.init(params), params))
+        except ConfigError:
+            raise
+        except Exception:  # it may need other parameters; `training.trial` reports errors
+            pass
     return tuple(name for name in common if name in seen)

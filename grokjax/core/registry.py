@@ -10,7 +10,8 @@ from functools import cache, partial
 from types import CodeType
 from typing import Any
 
-from grokjax.core.errors import ConfigError, suggest
+from grokjax.core import declarations
+from grokjax.core.errors import ConfigError, show, suggest
 from grokjax.core.settings import Setting, with_role
 
 KINDS = ("task", "operation", "network", "loss", "optimizer", "stop", "measure", "summary")
@@ -62,9 +63,6 @@ _parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
 _common: dict[str, dict[str, Setting]] = {section: {} for section in SECTIONS}
 _flat: dict[str, Setting] = {}  # cached by `common_settings`
 _reserved = {"axes"}
-
-NEEDS = ("initial", "float64", "host")
-"""What a measure may need."""
 
 defaults: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 """Default keywords of each kind's decorator."""
@@ -180,8 +178,11 @@ def register(kind: str, function: Callable | None = None, name: str = "", **abou
     """
     if function is None:
         return lambda function: register(kind, function, name, **about)
+    if not callable(function):
+        raise ConfigError(f"a {kind} is a function or a class, not {show(function)}")
     part = _make(kind, function, name, **about)
-    _check_needs(part)
+    keywords = {key: x for key, x in about.items() if not isinstance(x, Setting)}
+    declarations.check(kind, f"{kind} {part.name!r} of {part.file}", keywords)
     if not part.builtin:  # so that no custom part takes a built-in part's name
         _load()
     key = key_of(part)
@@ -200,15 +201,6 @@ def register(kind: str, function: Callable | None = None, name: str = "", **abou
             )
     _parts[kind][key] = part
     return function
-
-
-def _check_needs(part: Part) -> None:
-    where = f"{part.kind} {part.name!r} of {part.file}"
-    if part.kind == "summary" and not part.needs:
-        raise ConfigError(f"{where} names nothing that it reads: needs=('test_loss',)")
-    wrong = [x for x in part.options.get("needs", ()) if part.kind == "measure" and x not in NEEDS]
-    if wrong:
-        raise ConfigError(f"{where} needs {wrong[0]!r}: choose from {', '.join(NEEDS)}")
 
 
 def key_of(part: Part) -> str:
@@ -232,7 +224,7 @@ def _make(kind: str, function: Callable, name: str = "", **about: Any) -> Part:
     own = {key: with_role(kind, x, "draw" in about) for key, x in own.items()}
     return Part(
         kind=kind,
-        name=name or function.__name__,
+        name=name or getattr(function, "__name__", ""),
         function=function,
         definition=" ".join((function.__doc__ or "").split()),
         settings=own,

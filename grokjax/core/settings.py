@@ -90,7 +90,22 @@ def setting(
         words, test = _limits(default, low, high, above, below)
     if follows:
         words += f", or None: as {follows}"
-    return Setting(default, meaning, words, test, traced, static, part, off, follows)
+    made = Setting(default, meaning, words, test, traced, static, part, off, follows)
+    _check_default(made)
+    return made
+
+
+def _check_default(setting: Setting) -> None:
+    default = setting.default
+    if isinstance(default, list):
+        write = f"write a tuple, {show(tuple(default))}"
+        raise ConfigError(f"a setting's default may not be a list, {show(default)}: {write}")
+    if default is None and not setting.follows:
+        raise ConfigError("a setting's default may not be None: name a value, or follows=")
+    if not isinstance(default, bool | int | float | str | tuple | None):
+        kinds = "a number, a word, True, False or a tuple of them"
+        raise ConfigError(f"a setting's default must be {kinds}, got {show(default)}")
+    setting.check("a setting's default", default)
 
 
 def _limits(default, low, high, above, below) -> tuple[str, Callable[[Any], bool]]:

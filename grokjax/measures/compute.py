@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from grokjax.core.calls import named, reported
 from grokjax.core.errors import ConfigError
 from grokjax.core.parts import Part
 from grokjax.core.types import Program
@@ -49,19 +50,12 @@ def value_of(part: Part, network: Network, any_axes: bool = False) -> Any:
     Raises:
         ConfigError: a custom measure fails, or returns something else.
     """
-    try:
+    with reported(part):
         value = part.function(network)
         value = value if "host" in part.needs else jnp.asarray(value)
-    except ConfigError:
-        raise
-    except Exception as error:
-        if part.builtin:
-            raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ConfigError(f"measure {part.name!r} of {part.file} fails: {reason}") from error
     if not any_axes and np.ndim(value) != len(part.dims):
         raise ConfigError(
-            f"measure {part.name!r} returns an array of shape {list(np.shape(value))}, but its "
+            f"{named(part)} returned an array of shape {list(np.shape(value))}, but its "
             f"dims are {tuple(part.dims)!r}: name one for each axis, as in dims=('head',)"
         )
     if not any_axes:
@@ -74,7 +68,7 @@ def _check_sizes(part: Part, shape: Sequence[int], network: Network) -> None:
         expected = len(all_labels(dim, size, network.program, network.params))
         if size != expected:
             raise ConfigError(
-                f"measure {part.name!r} returns an array of shape {list(shape)}, but its dim "
+                f"{named(part)} returned an array of shape {list(shape)}, but its dim "
                 f"{dim!r} has {expected} entries for this network: return as many, or give the "
                 "dim another name"
             )

@@ -15,7 +15,9 @@ A network is a function of the program that returns a pair (init, apply), or a F
             return self.out(jax.nn.relu(self.hidden(x)))     # [b c], or [b s c]
 
 `init(key)` returns a nested dict of arrays. `apply(params, tokens)` returns logits at the last
-position, [b c], or at all positions, [b s c], or a dict with "logits" and other fields of `Trace`.
+position, [b c], or at all positions, [b s c]. A `Trace`, or a dict of its fields, returns more for
+measures: Trace(logits, neurons), with neurons [b m] or [b s m], residual [b d] or [b s d],
+attention [b h s] of the last position or [b h s s].
 If `apply` has an argument `drop`, it receives dropout, drop(neurons, layer), for neurons with the
 features last.
 
@@ -34,22 +36,34 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Float, Int
 
-from grokjax.core.errors import ConfigError
+from grokjax.core.calls import call, named, reported, wrong
+from grokjax.core.errors import ConfigError, suggest
+from grokjax.core.parts import Part
 from grokjax.core.types import Array, Data, Params, Program, Trace
 
 
 @cache
 def functions(program: Program) -> tuple[Callable, Callable]:
     """(init, apply) of the program's network."""
-    made = program.network.function
-    if inspect.isclass(made):
-        return _of_module(made, program)
-    return made(program)
+    part = program.network
+    if inspect.isclass(part.function):
+        return _of_module(part, program)
+    made = call(part, program)
+    if not (isinstance(made, tuple) and len(made) == 2 and all(map(callable, made))):
+        raise wrong(part, made, "two functions, (init, apply)")
+    return made if part.builtin else tuple(map(reported(part), made))
 
 
-def _of_module(module: type, program: Program) -> tuple[Callable, Callable]:
+def _of_module(part: Part, program: Program) -> tuple[Callable, Callable]:
     """(init, apply) of a Flax module constructed as module(program, rngs=...)."""
-    build = lambda key: module(program, rngs=nnx.Rngs(key))  # noqa: E731
+    module = part.function
+    if not issubclass(module, nnx.Module):
+        raise ConfigError(f"{named(part)} is no flax.nnx.Module: derive the class from it")
+
+    @reported(part)
+    def build(key) -> nnx.Module:
+        return module(program, rngs=nnx.Rngs(key))
+
     abstract = nnx.eval_shape(lambda: build(jax.random.key(0)))
     structure, _, rest = nnx.split(abstract, nnx.Param, ...)
     if jax.tree.leaves(rest):
@@ -64,6 +78,7 @@ def _of_module(module: type, program: Program) -> tuple[Callable, Callable]:
     def init(key) -> Params:
         return nnx.to_pure_dict(nnx.state(build(key), nnx.Param))
 
+    @reported(part)
     def apply(params: Params, tokens: Int[Array, "b s"]) -> Any:
         return nnx.merge(structure, params)(tokens)
 
@@ -76,7 +91,15 @@ def _is_variable(x: Any) -> bool:
 
 def init(key, program: Program, init_scale=1.0) -> Params:
     """Initial parameters times `init_scale`. Pure and vmap-safe over both."""
-    return jax.tree.map(lambda x: x * init_scale, _named(functions(program)[0](key)))
+    params = _named(functions(program)[0](key))
+    floats = [
+        hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+        for x in jax.tree.leaves(params, is_leaf=lambda x: x is None)
+    ]
+    if not (isinstance(params, dict) and floats and all(floats)):
+        expected = "parameters, a nested dict of arrays of floats"
+        raise wrong(program.network, params, expected, "{} from init")
+    return jax.tree.map(lambda x: x * init_scale, params)
 
 
 def _named(params: Any) -> Any:
@@ -95,9 +118,48 @@ def shapes(program: Program) -> Params:
 @cache
 def gives(program: Program, name: str) -> bool:
     """Whether the network returns a field of `Trace`, such as "neurons"."""
-    tokens = jax.ShapeDtypeStruct((1, program.positions), jnp.int32)
+    return name in outputs(program)
+
+
+@cache
+def outputs(program: Program) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of each field of `Trace` that the network returns, for two examples.
+
+    Raises:
+        ConfigError: it returns something else.
+    """
+    part, s, c = program.network, program.positions, program.num_classes
+    tokens = jax.ShapeDtypeStruct((2, s), jnp.int32)
     out = jax.eval_shape(functions(program)[1], shapes(program), tokens)
-    return isinstance(out, dict) and name in out
+    fields = _fields(out)
+    logits = fields.get("logits") if isinstance(fields, dict) else None
+    if logits is None:
+        raise wrong(part, out, "logits, a dict of logits and neurons, or a Trace")
+    for name in fields:
+        if name not in RETURNED:
+            raise wrong(part, name, f"fields of a Trace: {suggest(name, RETURNED)}")
+    if not jnp.issubdtype(logits.dtype, jnp.floating) or logits.shape not in ((2, c), (2, s, c)):
+        batch = f"[2, {c}] or [2, {s}, {c}]"
+        raise wrong(part, logits, f"floats of {batch}", "logits, {}, for two examples")
+    for name, axes in RETURNED.items():
+        if (field := fields.get(name)) is not None and field.ndim not in axes:
+            expected = f"{axes[0]} axes, or {axes[1]} with those of positions"
+            raise wrong(part, field, expected, f"{name}, {{}}, for two examples")
+    return fields
+
+
+RETURNED = {
+    **{"logits": (2, 3), "neurons": (2, 3), "residual": (2, 3), "attention": (3, 4)},
+    "patterns": (5, 5),  # of every layer, [l b h q s]
+}
+"""Fields that a network may return: the number of axes without and with all positions."""
+
+
+def _fields(out: Any) -> Any:
+    """What a network returns as a dict, if it returns more than logits."""
+    if isinstance(out, Trace):
+        return {name: x for name, x in out._asdict().items() if x is not None}
+    return {"logits": out} if hasattr(out, "shape") else out
 
 
 @cache
@@ -132,11 +194,14 @@ def trace(params: Params, data: Data, program: Program) -> Trace:
     rows = data.tokens.shape[:-1]
     out = _applied(params, data.tokens.reshape(-1, data.tokens.shape[-1]), program)
     on_rows = lambda x: jnp.moveaxis(x, 0, -1).reshape(*x.shape[1:], *rows)  # noqa: E731
-    last = {name: x[:, -1] for name, x in out.items() if name in ("neurons", "residual")}
-    if "attention" in out:
-        last["attention"] = out["attention"][:, :, -1]
-    last["logits"] = _scored(out["logits"], 1)[:, 0]
-    return Trace(**{name: on_rows(x) for name, x in last.items()})
+    return Trace(**{name: on_rows(_last(name, out[name])) for name in Trace._fields if name in out})
+
+
+def _last(name: str, x: Array) -> Array:
+    """A field at the last position; some networks return no others."""
+    if x.ndim == RETURNED[name][0]:
+        return x
+    return x[:, :, -1] if name == "attention" else x[:, -1]
 
 
 def scored_logits(params: Params, data: Data, program: Program) -> Float[Array, "c *n q"]:
@@ -149,8 +214,7 @@ def scored_logits(params: Params, data: Data, program: Program) -> Float[Array, 
 def _applied(params: Params, tokens, program: Program, drop=None) -> dict[str, Array]:
     apply = functions(program)[1]
     dropped = {} if drop is None or not _takes_drop(apply) else {"drop": drop}
-    out = apply(params, tokens, **dropped)
-    return out if isinstance(out, dict) else {"logits": out}
+    return _fields(apply(params, tokens, **dropped))
 
 
 def _takes_drop(apply: Callable) -> bool:

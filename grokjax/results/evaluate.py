@@ -5,7 +5,7 @@ computed.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import xarray as xr
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 from grokjax.core.parts import Part
+from grokjax.results import summaries
 from grokjax.results.measuring import kept_measures, measure_block, select_for
 from grokjax.results.workdir import StoredBlock
 from grokjax.tasks.modular import PAPER
@@ -71,7 +72,7 @@ def evaluate(
         about["diverged_at"] = {**curves["diverged_at"].attrs, "source": PAPER}
     names = wanted or [name for stored in sweep._stored for name in stored.config.measures]
     families = {name for name in names if isinstance(name, str)}
-    for part, values in summaries(measured, curves, families).items():
+    for part, values in summaries.of_runs(measured, curves, families).items():
         ds[part.name] = "run", values
         about[part.name] = attributes(part)
     made_from = " ".join(opened.fingerprint() for opened in sweep._opened)
@@ -177,45 +178,10 @@ def _refuse_clashes(each: Sequence[xr.Dataset]) -> None:
 def recorded(curves: xr.Dataset) -> xr.Dataset:
     """What a sweep recorded while training, and the summaries of that, such as steps to grok."""
     ds = curves.copy()
-    for part, values in summaries(curves, curves, ()).items():
+    for part, values in summaries.of_runs(curves, curves, ()).items():
         ds[part.name] = xr.DataArray(values, dims="run", attrs=attributes(part))
         ds[part.name].attrs["long_name"] = part.name.replace("_", " ")
     return ds
-
-
-# --- Summaries ------------------------------------------------------------------------------------
-
-
-def summaries(
-    measured: xr.Dataset, curves: xr.Dataset, families: Collection[str]
-) -> dict[Part, np.ndarray]:
-    """By part, one number for each run; those of a family only where it is wanted."""
-    tasks = set(measured["task"].values.tolist())
-    groups: dict[tuple[bool, str], list[Part]] = {}
-    for part in parts.all_of("summary"):
-        of_curves = bool(part.options.get("curves"))
-        source = curves if of_curves else measured
-        fits = part.task in (None, *tasks) and set(part.needs) <= set(source.data_vars)
-        if fits and (not any(part.families) or set(part.families) & set(families)):
-            groups.setdefault((of_curves, part.needs[0]), []).append(part)
-    values: dict[Part, np.ndarray] = {}
-    for (of_curves, first), together in groups.items():
-        needs = {name for part in together for name in part.needs}
-        source = (curves if of_curves else measured)[sorted(needs)]
-        rows = [_of_run(together, first, source.sel(run=run)) for run in measured["run"].values]
-        values |= zip(together, np.array(rows, float).T, strict=True)
-    return values
-
-
-def _of_run(together: Sequence[Part], first: str, run: xr.Dataset) -> list[float]:
-    """Summaries of one run, up to its own end; NaN where a rule is not for its task."""
-    if "step" in run[first].dims:
-        run = run.isel(step=run[first].notnull().values)
-    task, empty = run["task"].item(), not run.sizes.get("step", 1)
-    return [
-        np.nan if empty or part.task not in (None, task) else float(part.function(run))
-        for part in together
-    ]
 
 
 # --- Definitions ----------------------------------------------------------------------------------

@@ -21,11 +21,11 @@ import jax
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import TRAINED_BY, SweepConfig, differing_fields
 from grokjax.core.errors import ConfigError
-from grokjax.results import measuring, saved_config, workdir
+from grokjax.results import measuring, saved_config, summaries, workdir
 from grokjax.runner import loop
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
-from grokjax.training import devices
+from grokjax.training import devices, trial
 from grokjax.training.blocks import Block, block_of
 from grokjax.training.blocks import plan as packed_in_blocks
 
@@ -113,7 +113,9 @@ def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> 
         sweep = sweep.replace(cores_per_run=cores)
     sweep, blocks, about = _of_shard(sweep, shard)
     for block in blocks:
+        trial.try_parts(block.runs[0])
         measuring.select_for(block, sweep.measures)
+    summaries.try_summaries(sweep)
     if saved is None:
         return Plan(folder, sweep, blocks, {**_made_with(), **about}, config, changes=True)
     rows = rows_of_saved(saved, sweep)

@@ -1,12 +1,13 @@
 """The data of a run: validation, training examples, padding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
 
+from grokjax.core.calls import call, described, named, reported, wrong
 from grokjax.core.errors import ConfigError
 from grokjax.core.types import Batch, Data, Sizes
 
@@ -19,22 +20,31 @@ def data_of(run: Any) -> Data:
     """
     part = run.part("task")
     with jax.ensure_compile_time_eval():  # also when called within a trace
-        made = part.function(run.view(part))
+        made = call(part, run.view(part))
     if not isinstance(made, Data):
-        raise ConfigError(f"task {part.name!r} returned a {type(made).__name__}, not a Data")
-    tokens, targets = np.asarray(made.tokens), np.asarray(made.targets)
-    splits = {name: np.asarray(x, bool) for name, x in made.splits.items()}
+        raise wrong(part, made, "a grokjax.Data")
+    tokens, targets = _integers(part, "tokens", made), _integers(part, "targets", made)
+    for name, values in (("splits", made.splits), ("extra", made.extra)):
+        _require(part, isinstance(values, Mapping), f"{name} must be a dict of arrays by name")
+    for name in ("vocabulary", "num_classes", *["num_answers"] * (made.num_answers is not None)):
+        size = np.asarray(getattr(made, name))
+        number = not size.ndim and np.issubdtype(size.dtype, np.integer) and size > 0
+        _require(
+            part, bool(number), f"{name} must be a number of at least 1, got {described(size)}"
+        )
+    splits = {name: _mask(part, name, x) for name, x in made.splits.items()}
     rows = tokens.shape[:-1]
     _require(part, tokens.ndim > 1, "tokens need rows and positions, [n, s]")
     _require(part, targets.shape[:-1] == rows, "targets must have the rows of tokens, [n, q]")
     _require(part, targets.shape[-1] <= tokens.shape[-1], "more answers than positions")
     _require(part, bool(splits), 'splits are empty: name at least "test"')
     for name, mask in splits.items():
-        _require(part, name.isidentifier(), f"{name!r} is not a valid name of a split")
+        valid = isinstance(name, str) and name.isidentifier()
+        _require(part, valid, f"{name!r} is not a valid name of a split")
         _require(
             part, mask.shape == targets.shape, f"split {name!r} must have the shape of targets"
         )
-        _require(part, bool(mask.any()), f"split {name!r} is empty")
+        _require(part, name != "train" or bool(mask.any()), "split 'train' is empty")
     scored = targets[np.any(list(splits.values()), axis=0)]
     for what, values, size in (
         ("tokens", tokens, made.vocabulary),
@@ -66,7 +76,21 @@ def data_of(run: Any) -> Data:
 
 def _require(part: Any, holds: bool, message: str) -> None:
     if not holds:
-        raise ConfigError(f"the data of task {part.name!r}: {message}")
+        raise ConfigError(f"the data of {named(part)}: {message}")
+
+
+def _integers(part: Any, name: str, data: Data) -> np.ndarray:
+    values = np.asarray(getattr(data, name))
+    whole = values.ndim and np.issubdtype(values.dtype, np.integer)
+    _require(part, bool(whole), f"{name} must be an array of integers, got {described(values)}")
+    return values
+
+
+def _mask(part: Any, name: Any, values: Any) -> np.ndarray:
+    mask = np.asarray(values)
+    bits = mask.dtype == bool or mask.dtype.kind in "iu" and bool(np.isin(mask, (0, 1)).all())
+    _require(part, bits, f"split {name!r} must be a mask of True and False, got {described(mask)}")
+    return mask.astype(bool)
 
 
 def draws(part: Any) -> bool:
@@ -96,8 +120,16 @@ def sizes_of(run: Any) -> Sizes:
 @lru_cache(10_000)
 def _sizes_of(part: Any, run: Any) -> Sizes:
     if "sizes" in part.options:
-        return part.options["sizes"](run.view(part))
-    data = data_of(run)
+        with reported(part):
+            sizes = part.options["sizes"](run.view(part))
+        if not isinstance(sizes, Sizes):
+            raise wrong(part, sizes, "a grokjax.Sizes", "{} from sizes")
+        return sizes
+    return sizes_of_data(part, data_of(run))
+
+
+def sizes_of_data(part: Any, data: Data) -> Sizes:
+    """The sizes of a task's data."""
     trained = 0
     if not draws(part):
         mask = data.splits["train"]

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from grokjax.core import parts
+from grokjax.core.calls import call, wrong
 from grokjax.core.errors import ConfigError
 from grokjax.core.parts import setting
 from grokjax.core.types import Data, Sizes
@@ -76,7 +77,9 @@ def labels(p: int, operation: str = "add", seed: int = 0) -> Int[np.ndarray, "p 
     """Answers to all pairs (a, b); -1 where the operation is undefined."""
     part = parts.get("operation", operation)
     seeded = {"seed": seed} if "seed" in inspect.signature(part.function).parameters else {}
-    answers = np.asarray(part.function(*np.indices((p, p)), p, **seeded))
+    answers = np.asarray(call(part, *np.indices((p, p)), p, **seeded))
+    if answers.dtype.kind not in "iub" or answers.shape != (p, p):
+        raise wrong(part, answers, f"integers for all pairs, an array of shape [{p}, {p}]")
     missing = (answers < 0) & part.options.get("partial", False)
     return np.where(missing, -1, answers % p).astype(np.int32)
 

@@ -14,9 +14,10 @@ from typing import Any
 import optax
 
 from grokjax.core import parts
+from grokjax.core.calls import call, reported, wrong
 from grokjax.core.hyperparameters import Settings
 from grokjax.core.parts import setting
-from grokjax.core.types import Hyper, Program
+from grokjax.core.types import Hyper, Params, Program
 from grokjax.networks.variants import rate_factor
 
 _ZERO_TO_ONE = lambda pair: all(0 <= x < 1 for x in pair)  # noqa: E731
@@ -42,7 +43,21 @@ def make(hyper: Hyper, program: Program) -> optax.GradientTransformation:
         value = hyper[name] if name in hyper else values[name]
         return factor * value if name == "learning_rate" and factor != 1 else value
 
-    return program.optimizer.function(Settings(program.optimizer, look_up))
+    part = program.optimizer
+    made = call(part, Settings(part, look_up))
+    if not isinstance(made, optax.GradientTransformation):
+        raise wrong(part, made, "an optax.GradientTransformation, as optax.adam(...) is one")
+    return made
+
+
+def evaluation_params(program: Program, params: Params, opt_state: Any) -> Any:
+    """The parameters that are evaluated and saved: those that are trained, or what the optimiser
+    makes of them and its state."""
+    function = program.optimizer.options.get("evaluation_params")
+    if function is None:
+        return params
+    with reported(program.optimizer):
+        return function(params, opt_state)
 
 
 @parts.optimizer

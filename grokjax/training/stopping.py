@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from grokjax.core import parts
+from grokjax.core.calls import call, wrong
 from grokjax.core.errors import ConfigError
 from grokjax.core.parts import setting
 
@@ -41,13 +42,24 @@ def ends(run: Any, curves: Curves) -> bool:
     """Whether the run's stopping rule ends it after these evaluations."""
     rule = run.part("stop")
     settings = {name: run[f"{rule.name}.{name}"] for name in rule.settings}
-    try:
-        return bool(rule.function(curves, **settings))
-    except KeyError as error:
+    ended = call(rule, _Recorded(curves, rule=rule.name, task=run["task"]), **settings)
+    if not isinstance(ended, bool | np.bool_):
+        raise wrong(rule, ended, "True or False")
+    return bool(ended)
+
+
+class _Recorded(dict):
+    """Recorded curves by name; an error for another name lists them."""
+
+    def __init__(self, curves: Curves, rule: str, task: str):
+        super().__init__(curves)
+        self._rule, self._task = rule, task
+
+    def __missing__(self, name: str) -> Any:
         raise ConfigError(
-            f"stop={rule.name!r} asks for {error}, which is not recorded of task {run['task']!r}: "
-            f"there are {', '.join(curves)}"
-        ) from error
+            f"stop={self._rule!r} asks for {name!r}, which is not recorded of task "
+            f"{self._task!r}: there are {', '.join(self)}"
+        )
 
 
 @parts.stop

@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Float, Int
 
 from grokjax.core import parts
+from grokjax.core.calls import call
 from grokjax.core.parts import setting
 from grokjax.core.types import Array, Batch, Data, Drop, Hyper, Params, Program
 from grokjax.networks.forward import form, squeezed
@@ -103,8 +104,8 @@ def _drawn(
     return form(program).prepare(batch.tokens), batch
 
 
-def draw(step, hyper: Hyper, data: Data, program: Program) -> Batch:
-    """The batch of one update, for tasks that draw batches."""
+def draw(step, hyper: Hyper, data: Data, program: Program) -> Any:
+    """The `Batch` of one update, for tasks that draw batches."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(hyper.split_seed), step), DRAWS)
     return program.task.draw(program, data, key)
 
@@ -128,10 +129,10 @@ def loss_function(program: Program, hyper: Hyper):
     """(logits, targets, num_classes) -> losses, with the loss's own settings bound."""
     part = program.loss
     if not part.settings:
-        return part.function
+        return partial(call, part)
     values = dict(program.settings) | dict(hyper)
     own = {name: values[f"{part.name}.{name}"] for name in part.settings}
-    return partial(part.function, **own)
+    return partial(call, part, **own)
 
 
 def scores(params: Params, hyper: Hyper, data: Data, program: Program) -> dict[str, Array]:
