@@ -22,11 +22,15 @@ from jaxtyping import install_import_hook
 # Shapes and types of everything that handles arrays are checked. What reads users' input checks it
 # itself, and its tests hand it wrong types on purpose.
 CHECKED = (
-    "core.hyperparameters measures networks tasks training.losses training.optimizers "
+    "core.hyperparameters tasks training.losses training.optimizers "
     "training.optimizer_wrappers training.update"
-)
+).split()
+for folder in ("measures", "networks", "networks/interop"):
+    for path in (Path(__file__).parents[1] / "grokjax" / folder).iterdir():
+        if path.stem not in ("interop", "from_params", "loading", "reading", "layouts"):
+            CHECKED.append(f"{folder.replace('/', '.')}.{path.stem}")
 install_import_hook(
-    [f"grokjax.{module}" for module in CHECKED.split()],
+    [f"grokjax.{module}" for module in CHECKED],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 

@@ -11,6 +11,7 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def run_main(main: Callable[[list[str]], int | None], argv: Sequence[str] | None
     try:
         return main(list(sys.argv[1:] if argv is None else argv)) or 0
     except UserError as error:
+        if os.environ.get("GROKJAX_TRACEBACK"):
+            traceback.print_exc()
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except TransferError as error:

@@ -12,7 +12,7 @@ COLUMN = 32
 EXIT_CODES = """exit codes:
   0    success
   1    the machine failed, e.g. a full disk; the same command continues
-  2    invalid input; a one-line message says why
+  2    invalid input; a one-line message says why (GROKJAX_TRACEBACK=1: where)
   75   stopped by SIGTERM; progress is saved, the same command continues
   130  stopped by Ctrl-C; likewise"""
 

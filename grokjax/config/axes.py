@@ -138,12 +138,12 @@ def axis(name: str, values: Iterable[Any]) -> list[Fields]:
 
 def product(*factors: Iterable[Fields]) -> list[Fields]:
     """All combinations of one dict from each factor; the last factor varies fastest."""
-    return [_merge(combination) for combination in itertools.product(*factors)]
+    return [_merge(combination) for combination in itertools.product(*map(_listed, factors))]
 
 
 def zipped(*rows: Iterable[Fields]) -> list[Fields]:
     """The first dicts of all arguments merged, then the second, and so on."""
-    lists = [list(row) for row in rows]
+    lists = [_listed(row) for row in rows]
     if len({len(row) for row in lists}) > 1:
         sizes = ", ".join(str(len(row)) for row in lists)
         raise ConfigError(f"zipped needs equal lengths, got {sizes}; use product or trim")
@@ -152,7 +152,13 @@ def zipped(*rows: Iterable[Fields]) -> list[Fields]:
 
 def chain(*rows: Iterable[Fields]) -> list[Fields]:
     """The dicts of the first argument, then those of the second, and so on."""
-    return list(itertools.chain(*rows))
+    return list(itertools.chain(*map(_listed, rows)))
+
+
+def _listed(rows: Iterable[Fields]) -> list[Fields]:
+    if isinstance(rows, Mapping) or not isinstance(rows, Iterable):
+        raise ConfigError(f"combine lists of dicts, as axis() returns them; got {show(rows)}")
+    return list(rows)
 
 
 def _merge(rows: Iterable[Fields]) -> Fields:

@@ -1,6 +1,7 @@
 """User errors: what is wrong, what is allowed, how to fix it, in one line."""
 
 import difflib
+import os
 import reprlib
 from collections.abc import Iterable
 from typing import Any
@@ -53,6 +54,22 @@ def suggest(name: str, names: Iterable[str], at_most: int = 1) -> str:
         return f"did you mean {' or '.join(map(repr, close))}?"
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return f"choose from {', '.join(names[:12])}{more}"
+
+
+def check_path(what: str, value: Any) -> None:
+    """Raise a ConfigError unless a value is a path."""
+    if not isinstance(value, str | os.PathLike):
+        words = "its folder" if what == "a sweep" else "its path"
+        raise ConfigError(f"{what} is named by {words}, got {show(value)}")
+
+
+def check_type(name: str, value: Any, kind: type, of: str) -> None:
+    """Raise a ConfigError unless a value is of a type, whose public name is `of`."""
+    if not isinstance(value, kind):
+        plain = value is None or isinstance(value, bool | int | float | str)
+        article = "an" if type(value).__name__[0] in "aeiou" else "a"
+        got = repr(value) if plain else f"{article} {type(value).__name__}"
+        raise ConfigError(f"{name} must be {of}, got {got}")
 
 
 def show(value: Any) -> str:

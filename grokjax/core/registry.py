@@ -120,9 +120,11 @@ def get(kind: str, name: str, task: str | None = None) -> Part:
         ConfigError: no such part is registered; suggests similar names.
     """
     _load()
+    if kind not in _parts:
+        raise ConfigError(f"there is no kind of part {kind!r}: {suggest(str(kind), KINDS)}")
     found = _parts[kind].get(f"{name} of {task}") or _parts[kind].get(name)
     if found is None:
-        nearest = suggest(name, dict.fromkeys(part.name for part in all_of(kind)), 3)
+        nearest = suggest(str(name), dict.fromkeys(part.name for part in all_of(kind)), 3)
         raise ConfigError(f"no {kind} {name!r} is registered: {nearest} ({FROM_A_FILE})")
     return found
 

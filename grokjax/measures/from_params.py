@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 from grokjax.config import sweep as config
 from grokjax.core import parts
-from grokjax.core.errors import ConfigError
+from grokjax.core.errors import ConfigError, check_type
 from grokjax.core.types import Array, Data, Hyper, Params, Program
 from grokjax.measures import select
 from grokjax.measures.compute import compiled
@@ -101,11 +101,12 @@ def measures_of(
     config.check("precision", precision)
     config.check("activation", activation)
     _check_transformer(params)
+    check_type("data", data, Data, "a grokjax.Data")
     program, lead = program_of_params(params, data, activation), params["embed"]["W_E"].shape[:-2]
     modulus = data.extra.get("modulus")
     if program.vocabulary != int(data.vocabulary):
         of_task = "" if modulus is None else f" (mod {int(modulus)})"
-        raise ValueError(
+        raise ConfigError(
             f"the network has {program.vocabulary} tokens, but the task{of_task} needs "
             f"{int(data.vocabulary)}"
         )
@@ -203,8 +204,8 @@ def _key_mask(key_frequencies: Any, p: int, lead: tuple[int, ...]) -> Array:
     if mask.dtype != bool:
         whole = np.issubdtype(mask.dtype, np.integer) and mask.ndim == 1
         if not whole or np.any((mask < 1) | (mask > p // 2)):
-            raise ValueError(f"key frequencies mod {p} are a list of numbers from 1 to {p // 2}")
+            raise ConfigError(f"key frequencies mod {p} are a list of numbers from 1 to {p // 2}")
         mask = np.isin(np.arange(1, p // 2 + 1), mask)
     if mask.shape[-1] != p // 2:
-        raise ValueError(f"a mask of key frequencies mod {p} has {p // 2} entries in its last axis")
+        raise ConfigError(f"a mask of key frequencies mod {p} has {p // 2} entries, its last axis")
     return jnp.broadcast_to(mask, (*lead, p // 2)).reshape(-1, p // 2)

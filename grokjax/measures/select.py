@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from grokjax.core import parts
-from grokjax.core.errors import ConfigError, suggest
+from grokjax.core.errors import ConfigError, show, suggest
 from grokjax.core.parts import Part
 from grokjax.core.types import Params, Program
 
@@ -21,7 +21,7 @@ def applies(part: Part, program: Program, splits: Iterable[str]) -> bool:
 
 
 def select(
-    wanted: Sequence[str | Callable], program: Program, splits: Iterable[str] = ("train", "test")
+    wanted: Sequence[Any], program: Program, splits: Iterable[str] = ("train", "test")
 ) -> tuple[Part, ...]:
     """The measures that names, families or functions stand for; () for the program's default.
 
@@ -37,6 +37,8 @@ def select(
             part = parts.part_of("measure", one)
             selected[part.name] = part
             continue
+        if not isinstance(one, str):
+            raise ConfigError(f"name a measure, a family or a function, got {show(one)}")
         members = [part for part in parts.all_of("measure") if one in part.families]
         if members:
             members = [part for part in members if applies(part, program, splits)]

@@ -12,14 +12,14 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import NamedTuple
+from functools import partial, wraps
+from typing import Any, NamedTuple
 
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from grokjax.core.errors import ConfigError
+from grokjax.core.errors import ConfigError, suggest
 from grokjax.plots import style
 from grokjax.results import view
 from grokjax.storage import files
@@ -52,22 +52,43 @@ _kinds: list[Kind] = []
 
 
 def figure(
-    each: str, shows: Callable[[xr.Dataset], object], recorded: bool = False
+    each: str, shows: Callable[[xr.Dataset], object] = lambda ds: True, recorded: bool = False
 ) -> Callable[[Callable], Callable]:
     """Register a function that draws a figure; `all_figures` and `overview` then include it.
 
     Args:
         each: what a figure is drawn for, and the function's arguments: "sweep" (ds), "axis" (ds,
             axis), "pair" of axes (ds, x, y), "seeds" of one cell (ds) or "run" (ds).
-        shows: tells from the same dataset whether there is something to draw.
+        shows: tells from the same dataset whether there is something to draw; default: always.
         recorded: prefer the curves recorded while training to the measures at checkpoints.
     """
 
+    if each not in EACH:
+        raise ConfigError(f"a figure is drawn for each {each!r}: {suggest(str(each), EACH)}")
+
     def decorate(draw: Callable) -> Callable:
-        _kinds.append(Kind(draw, each, shows, recorded))
-        return draw
+        @wraps(draw)
+        def checked(ds: xr.Dataset, *axes: str, **options: Any) -> Figure:
+            view.check_dataset(ds)
+            if each == "run" and ds.sizes.get("run", 1) != 1:
+                raise ConfigError(
+                    f"{draw.__name__} draws one run: select it, as in ds.isel(run=0); there are "
+                    f"{ds.sizes['run']}"
+                )
+            for axis in axes if each in ("axis", "pair") else ():
+                if axis not in ds.coords:
+                    fields = [str(name) for name in ds.coords if name not in ds.dims]
+                    raise ConfigError(f"no field {axis!r} in this sweep: {suggest(axis, fields)}")
+            return draw(ds, *axes, **options)
+
+        _kinds.append(Kind(checked, each, shows, recorded))
+        return checked
 
     return decorate
+
+
+EACH = ("sweep", "axis", "pair", "seeds", "run")
+"""What a figure may be drawn for."""
 
 
 def all_figures(
@@ -79,7 +100,8 @@ def all_figures(
     table are drawn, with a warning. `curves` holds the values recorded while training, which then
     replace losses and accuracies at checkpoints.
     """
-    yield from ((stem, draw()) for stem, draw in everything(ds, limit, curves))
+    figures = everything(ds, limit, curves)
+    return ((stem, draw()) for stem, draw in figures)
 
 
 def everything(ds: xr.Dataset, limit: int = 50, curves: xr.Dataset | None = None) -> list[Named]:
@@ -171,7 +193,7 @@ def save_all(
         ConfigError: `which` is none of these.
     """
     if which not in WHICH:
-        raise ConfigError(f"figures {which!r}: choose from {', '.join(WHICH)}")
+        raise ConfigError(f"figures={which!r}: {suggest(str(which), WHICH)}")
     if which == "none":
         return []
     directory = files.path(directory)

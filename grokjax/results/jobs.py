@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from grokjax.core import registry
-from grokjax.core.errors import ConfigError
+from grokjax.core.errors import ConfigError, show
 from grokjax.core.source import execute
 from grokjax.results.evaluate import measured_block
 from grokjax.results.workdir import StoredBlock, open_workdir
@@ -102,3 +102,12 @@ def measure_block(job: Job, number: int, wanted: Sequence[Any] = ()) -> xr.Datas
     """
     prepare(job)
     return measured_block(stored_block(job, number), wanted)
+
+
+def check_executor(executor: Any) -> None:
+    """Raise a ConfigError unless an executor can be given jobs."""
+    if not callable(getattr(executor, "submit", None)):
+        raise ConfigError(
+            f"the executor has no submit(function, *args): give one of concurrent.futures, or any "
+            f"object with that method; got {show(executor)}"
+        )

@@ -13,7 +13,7 @@ import xarray as xr
 
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig
-from grokjax.core.errors import ConfigError, DamagedError, suggest
+from grokjax.core.errors import ConfigError, DamagedError, check_path, suggest
 from grokjax.core.types import Data, Params, Program
 from grokjax.networks import by_name
 from grokjax.results import dataset, jobs
@@ -64,7 +64,10 @@ class Sweep:
 
     def __init__(self, workdirs: Paths):
         one = isinstance(workdirs, str | os.PathLike)
-        self._opened = tuple(map(open_workdir, [workdirs] if one else workdirs))
+        listed = [workdirs] if one or not isinstance(workdirs, Sequence) else workdirs
+        for each in listed:
+            check_path("a sweep", each)
+        self._opened = tuple(map(open_workdir, listed))
         if not self._opened:
             raise ConfigError("no workdir is named: give at least one")
         self._names = [] if one else names_of(self._opened)
@@ -152,7 +155,7 @@ class Sweep:
             return self._runs[run]
         runs = list(self._runs)
         there = f"{runs[0]} to {runs[-1]}" if runs == [*range(runs[0], runs[-1] + 1)] else runs
-        raise ValueError(f"no run {run}: the sweep has runs {there}")
+        raise ConfigError(f"no run {run!r}: the sweep has runs {there}")
 
     # --- Blocks -----------------------------------------------------------------------------------
 
@@ -188,6 +191,8 @@ class Sweep:
         Raises:
             ConfigError: there is no such measure.
         """
+        if executor is not None:
+            jobs.check_executor(executor)
         if executor is None or self.saved_measures() is not None and not wanted:
             return evaluate(self, wanted, reuse=True)
         of_blocks = (
@@ -239,6 +244,13 @@ class Sweep:
         """
         ds = self.measures(*wanted)
         names = [name for name, x in ds.data_vars.items() if set(x.dims) == {"run", "step"}]
+        for name in wanted:
+            if isinstance(name, str) and name in ds and name not in names:
+                over = ", ".join(dim for dim in ds[name].dims if dim not in ("run", "step"))
+                raise ConfigError(
+                    f"{name} is {f'over {over}' if over else 'one number for each run'}, which a "
+                    f"table over (run, step) cannot hold: use sweep.measures({name!r})"
+                )
         fields = [name for name in ds.attrs["axes"].split(",") if name]
         table = ds[names].reset_coords(drop=True).to_dataframe(dim_order=("run", "step"))
         table = table.dropna(how="all").reset_index()

@@ -9,6 +9,7 @@ import xarray as xr
 
 from grokjax.core import registry
 from grokjax.core.decorators import Show
+from grokjax.core.errors import check_type
 from grokjax.training.stopping import is_of_length
 
 MAX_ENTRIES = 8
@@ -56,7 +57,13 @@ def meaningful(ds: xr.Dataset) -> xr.Dataset:
 # --- Columns of the runs --------------------------------------------------------------------------
 
 
+def check_dataset(ds: Any) -> None:
+    """Raise a ConfigError unless `ds` is a dataset."""
+    check_type("ds", ds, xr.Dataset, "an xarray.Dataset, as sweep.measures() returns")
+
+
 def with_runs(ds: xr.Dataset) -> xr.Dataset:
+    check_dataset(ds)
     return ds if "run" in ds.dims else ds.expand_dims("run")
 
 

@@ -20,7 +20,7 @@ import jax
 
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import TRAINED_BY, SweepConfig, differing_fields
-from grokjax.core.errors import ConfigError
+from grokjax.core.errors import ConfigError, check_path
 from grokjax.results import measuring, saved_config, summaries, workdir
 from grokjax.runner import loop
 from grokjax.storage import files
@@ -39,6 +39,7 @@ def workdir_path(name: str | os.PathLike) -> AnyPath:
     Raises:
         ConfigError: its name has characters or a scheme that cannot be used.
     """
+    check_path("a sweep", name)
     name = os.fspath(name)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", name)
     if scheme and not files.is_remote(name):

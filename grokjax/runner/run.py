@@ -9,11 +9,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from grokjax import plots
 from grokjax.config import axes
 from grokjax.config.sweep import SweepConfig
-from grokjax.core.errors import ConfigError
+from grokjax.core.errors import ConfigError, check_type, show, suggest
 from grokjax.results import workdir
-from grokjax.results.jobs import Job, job_of
+from grokjax.results.jobs import Job, check_executor, job_of
 from grokjax.results.sweep import Sweep, open_sweep
 from grokjax.runner import console, forecast, live, loop, resume, trackers
 from grokjax.runner.analysis import analyze, write_results
@@ -26,6 +27,7 @@ from grokjax.runner.verify import lost_checkpoints
 from grokjax.storage import datasets, locks, metrics_log
 from grokjax.storage.files import AnyPath
 from grokjax.storage.programs import set_up_jax
+from grokjax.training import devices
 
 __all__ = ["Interrupted", "analyze", "dry_run", "run_sweep", "set_up_jax", "train"]
 
@@ -53,6 +55,9 @@ def train(
         ConfigError: the config or the workdir cannot be used.
     """
     set_up_jax()
+    check_type("config", config, ConfigDict, "a ConfigDict from grokjax.config.default()")
+    if sweep is not None and not callable(sweep):
+        raise ConfigError(f"sweep must be a function of the config, got {show(sweep)}")
     resolved = axes.resolve(config, sweep)
     run_sweep(resolved, workdir, figures=figures, log=log, executor=executor)
     return open_sweep(workdir)
@@ -87,6 +92,12 @@ def run_sweep(
     """
     folder = workdir_path(folder)
     trackers.check(log)
+    if figures not in plots.WHICH:
+        raise ConfigError(f"figures={figures!r}: {suggest(str(figures), plots.WHICH)}")
+    if executor is not None:
+        check_executor(executor)
+    else:
+        devices.check_cores(sweep.cores_per_run)
     with Signals() as signals:
         plan = planned(sweep, folder, shard)
         if _is_finished(plan):
@@ -136,6 +147,7 @@ def dry_run(
         ConfigError: as `run_sweep`, unless the folder cannot be made.
     """
     folder = workdir_path(folder)
+    devices.check_cores(sweep.cores_per_run)
     plan = planned(sweep, folder, shard)
     if _is_finished(plan):
         output(f"{folder} is finished: nothing is left to do")

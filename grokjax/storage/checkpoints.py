@@ -30,7 +30,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from grokjax.core.errors import DamagedError, LostError
+from grokjax.core.errors import ConfigError, DamagedError, LostError
 from grokjax.core.types import Params
 from grokjax.storage import arrays, files
 from grokjax.storage.files import AnyPath
@@ -243,7 +243,7 @@ def _existing(directory: Directory, kind: str, step: int) -> AnyPath:
     if not path.is_whole():
         saved = _steps(directory, kind)
         held = f"{len(saved)} from {saved[0]} to {saved[-1]}" if saved else "none"
-        raise ValueError(f"{path.parent}: no checkpoint of step {step}; it holds {held}")
+        raise ConfigError(f"{path.parent}: no checkpoint of step {step}; it holds {held}")
     return path
 
 

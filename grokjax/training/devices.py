@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jaxlib import xla_client
 
 from grokjax.config.sweep import PRECISIONS
+from grokjax.core.errors import ConfigError
 
 
 def on_cpu() -> bool:
@@ -55,6 +56,15 @@ def use_cores(count: int) -> None:
 def default_cores(num_runs: int) -> int:
     """Default cores per run: 1 if there are at least as many runs as cores; 0 on accelerators."""
     return max(1, num_cores() // num_runs) if on_cpu() else 0
+
+
+def check_cores(cores: int) -> None:
+    """Raise a ConfigError if this machine has fewer CPU cores than a run is to use."""
+    if on_cpu() and cores > num_cores():
+        raise ConfigError(
+            f"cores_per_run={cores}, but this process may use {num_cores()}: lower it, or leave it "
+            "out"
+        )
 
 
 def places(cores: int = 1) -> tuple[jax.Device, ...]:

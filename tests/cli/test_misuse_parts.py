@@ -382,3 +382,15 @@ def test_mistake_in_a_part_is_one_line(kind, text, words, tmp_path, capsys, monk
     argv = ["sweep", "--config", str(path), "--workdir", str(tmp_path / "wd"), "--dry-run"]
     err = error_of(argv, capsys)
     assert words in err and (str(path) in err or not {"fails", "returned"} & {*words.split()})
+
+
+def test_a_variable_shows_the_whole_traceback(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("grokjax.runner.run.set_up_jax", lambda **options: None)
+    monkeypatch.setenv("GROKJAX_TRACEBACK", "1")
+    path = tmp_path / "parts.py"
+    text = OPERATION.format("a.nothing")
+    path.write_text(HEAD + text + CONFIG.format(fields=PAIRS | {"operation": "f"}))
+    assert run_main(main, ["sweep", "--config", str(path), "--dry-run"]) == 2
+    err = capsys.readouterr().err
+    assert f'File "{path}", line 6, in f' in err and "return a.nothing" in err
+    assert err.splitlines()[-1].startswith("error: operation 'f' (")

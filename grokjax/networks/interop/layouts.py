@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from grokjax.core.errors import ConfigError
+from grokjax.core.errors import ConfigError, show
 from grokjax.core.types import Params
 
 LEAVES = {  # axes in TransformerLens' layout and in the authors'
@@ -74,6 +74,11 @@ def to_authors(params: Params) -> dict[str, np.ndarray]:
 
 def _check_plain(params: Params) -> None:
     """Nothing may be left out silently, nor be missing."""
+    if not isinstance(params, dict) or "blocks" not in params:
+        raise ConfigError(
+            "params are not a transformer's: give what sweep.params() or load_network() returns, "
+            f"got {show(params)}"
+        )
     leaves = jax.tree_util.tree_leaves_with_path(params)
     found = {".".join(key.key for key in path) for path, _ in leaves}
     wanted = set(named(TRANSFORMER_LENS, max(len(params.get("blocks", ())), 1)))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from grokjax.core.errors import ConfigError
+from grokjax.core.errors import ConfigError, check_path
 from grokjax.core.types import Params
 from grokjax.networks.interop.layouts import to_transformer_lens
 from grokjax.networks.interop.reading import read
@@ -59,6 +59,7 @@ def read_network(
     Raises:
         ConfigError: the file cannot be read, or holds no such network.
     """
+    check_path("a file", path)
     path = Path(path)
     readers = {".pth": _read_torch, ".pt": _read_torch, ".npz": _read_npz}
     reader = (readers | {".safetensors": _read_safetensors}).get(path.suffix)
@@ -78,6 +79,7 @@ def read_network(
 
 def save_network(params: Params, path: str | os.PathLike) -> None:
     """Write one network as `.npz` or `.safetensors`, under TransformerLens' names and shapes."""
+    check_path("a file", path)
     path, state = Path(path), to_transformer_lens(params)
     if path.suffix not in (".npz", ".safetensors"):
         raise ConfigError(f"{path} has no known ending: use .npz or .safetensors")

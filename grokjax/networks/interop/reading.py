@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grokjax.core.errors import ConfigError
+from grokjax.core.errors import ConfigError, check_type
 from grokjax.core.types import Array, Params
 from grokjax.networks.interop import biases, layouts, shapes
 from grokjax.networks.interop.layouts import TRANSFORMER_LENS
@@ -67,6 +67,7 @@ def read(
     Raises:
         ConfigError: this is no such network.
     """
+    check_type("the state dict", state, Mapping, "a dict of arrays by name")
     leaves = renamed({plain(name): np.asarray(x) for name, x in state.items()}, names or {}, source)
     norms = {ours: leaves.pop(name) for name in list(leaves) if (ours := norm_of(name))}
     weights, others = _sorted(leaves)

@@ -39,9 +39,9 @@ def write(
     Raises:
         ConfigError: there is no sweep, a sweep has no saved results, or the file cannot be written.
     """
-    several = [sweeps] if isinstance(sweeps, Sweep | str | os.PathLike) else list(sweeps)
+    several = list(sweeps) if isinstance(sweeps, list | tuple) else [sweeps]
     if not several:
-        raise ConfigError("there is no sweep to report on: name at least one workdir")
+        raise ConfigError("no sweep is named: give at least one workdir")
     opened = [open_sweep(several)] if overlay else several
     opened = [x if isinstance(x, Sweep) else open_sweep(x) for x in opened]
     target = files.path(path)
