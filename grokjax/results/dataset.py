@@ -8,6 +8,7 @@ import xarray as xr
 
 from grokjax.config.runs import RunConfig, run_settings
 from grokjax.measures.paper import key_frequencies as keys
+from grokjax.results.view import split_of
 from grokjax.storage.metrics_log import Recorded
 from grokjax.training.blocks import Block
 
@@ -54,8 +55,25 @@ def label(
         ds[variable].attrs = words | dict(about.get(str(variable), {}))
     if "step" in ds.coords:
         ds["step"].attrs = dict(STEP)
+    for name, empty in empty_splits(ds).items():
+        words = f"NaN, because the split has no rows: run {', '.join(map(str, empty))}"
+        ds[name].attrs |= {"note": words, EMPTY: empty}
     ds.attrs = attrs
     return ds
+
+
+EMPTY = "empty_in"
+"""The attribute with the numbers of the runs for which the split of a variable is empty."""
+
+
+def empty_splits(ds: xr.Dataset) -> dict[str, list[int]]:
+    """By variable of a split, the runs that have numbers on other splits alone."""
+    names = [name for name in ds.data_vars if ds[name].dims == ("run", "step")]
+    of_splits = [name for name in names if split_of(str(name))[1]]
+    seen = {name: ds[name].notnull().any("step").values for name in of_splits}
+    measured = np.any([*seen.values()], axis=0)
+    empty = {name: ds["run"].values[measured & ~x].tolist() for name, x in seen.items()}
+    return {name: runs for name, runs in empty.items() if runs}
 
 
 def field_attributes() -> dict[str, dict[str, str]]:

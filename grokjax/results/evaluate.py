@@ -17,6 +17,7 @@ from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 from grokjax.core.parts import Part
 from grokjax.results import summaries
+from grokjax.results.dataset import EMPTY
 from grokjax.results.measuring import kept_measures, measure_block, select_for
 from grokjax.results.workdir import StoredBlock
 from grokjax.tasks.modular import PAPER
@@ -139,7 +140,8 @@ def _holds(known: xr.Dataset, part: Part, block: Block) -> bool:
     if part.name not in known or not set(block.indices) <= set(known["run"].values.tolist()):
         return False
     there = known[part.name].sel(run=list(block.indices)).notnull().any()
-    return bool(there) and _is_made_by(known[part.name], part)
+    empty = set(np.atleast_1d(known[part.name].attrs.get(EMPTY, ())).tolist())
+    return (bool(there) or set(block.indices) <= empty) and _is_made_by(known[part.name], part)
 
 
 def joined(pieces: Sequence[xr.Dataset], runs: Sequence[int], steps: Sequence[int]) -> xr.Dataset:

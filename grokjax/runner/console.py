@@ -1,6 +1,8 @@
 """Terminal output of a sweep in 80 columns: its plan before, a table of results after."""
 
 import io
+import itertools
+import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -59,9 +61,8 @@ def plan(
     steps = steps if len(steps) < 5 else [steps[0], "...", steps[-1]]
     run_steps = sum(run.steps for run in sweep.runs)
     evaluations, checkpoints = len(eval_steps(sweep)), len(checkpoint_steps(sweep))
-    axes = " x ".join(f"{name}: {len(set(sweep.column(name)))}" for name in sweep.axes)
     rows = {
-        "runs": f"{len(sweep.runs)} ({axes or 'one configuration'})",
+        "runs": f"{len(sweep.runs)} ({axes_line(sweep)})",
         "blocks": _blocks_line(blocks),
         "steps": f"{' / '.join(steps)} a run; {run_steps:,} run-steps in all",
         "records": f"{evaluations:,} evaluations, {checkpoints:,} checkpoints",
@@ -75,6 +76,28 @@ def plan(
     lines = (f"{name:<{_INDENT}}{row}" for name, row in rows.items())
     wrapped = (textwrap.fill(line, COLUMNS, subsequent_indent=indent) for line in lines)
     return "\n".join(wrapped).replace(_TIED, " ")
+
+
+def axes_line(sweep: SweepConfig) -> str:
+    """The axes and their numbers of values, whose product is the number of runs.
+
+    Axes that do not multiply are named together: "modulus, d_mlp: 2 zipped; seed: 3".
+    """
+    count = lambda names: len(set(zip(*map(sweep.column, names), strict=True)))  # noqa: E731
+    groups: list[list[str]] = []
+    for name in sweep.axes:
+        tied = [x for x in groups if count([*x, name]) < count(x) * count([name])]
+        kept = [x for x in groups if x not in tied]
+        groups = [*kept, [*itertools.chain(*tied), name]] if tied else [*groups, [name]]
+    if math.prod(map(count, groups)) != len(sweep.runs):
+        groups = [list(sweep.axes)]
+    groups.sort(key=lambda names: sweep.axes.index(names[0]))
+    words = []
+    for names in groups:
+        zipped = count(names) == max(count([name]) for name in names)
+        kind = "" if len(names) == 1 else " zipped" if zipped else " combinations"
+        words.append(f"{', '.join(names)}: {count(names)}{kind}")
+    return "; ".join(words) or "one configuration"
 
 
 def _blocks_line(blocks: Sequence[Block]) -> str:

@@ -95,6 +95,13 @@ def test_values_in_the_page_are_those_of_the_dataset(grid):
     assert keys == [ds["frequency"].values[row].tolist() for row in ds["key_frequency"].values]
 
 
+def test_no_frequency_is_key_in_the_page_where_none_stands_out(grid):
+    flat = grid.copy()
+    flat["key_frequency"] = flat["key_frequency"] | (flat["run"] == 1)
+    keys = data_in(text_of(flat))["spectra"]["keys"]
+    assert keys[1] == [] and keys[0] == data_in(text_of(grid))["spectra"]["keys"][0] != []
+
+
 # --- Tables ---------------------------------------------------------------------------------------
 
 
@@ -167,7 +174,7 @@ def test_a_page_of_several_sweeps_is_one_file(tmp_path):
     assert text.count('role="tab"') == 2 and "<h1>two</h1>" in text
     assert [x.name for x in path.parent.iterdir()] == ["both.html"]
     assert data_in(text, 1)["runs"][1]["name"] == "run 1: seed 1"
-    with pytest.raises(ConfigError, match="name at least one workdir"):
+    with pytest.raises(ConfigError, match="give at least one workdir"):
         page.write([], tmp_path / "x.html")
     with pytest.raises(ConfigError, match="name another file"):
         page.write(Opened("one"), path / "below-a-file.html")

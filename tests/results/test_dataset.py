@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -66,3 +67,21 @@ def test_the_table_says_not_reached_only_where_it_was_not():
     assert rows["run"][1:3] == ["end", "grokked"]  # of memorization
     assert rows["0"][1:3] == ["1400", "-"] and rows["1"][1:4] == ["goes", "on", "10000"]
     assert rows["2"][1:3] == ["-", "-"] and rows["-:"] == ["-:", "not", "reached"]
+
+
+def test_a_split_without_rows_is_noted_with_its_runs():
+    values = np.ones((3, 2))
+    holes = values.copy()
+    holes[1] = np.nan
+    gone = holes.copy()
+    gone[2, 1] = np.nan  # of a run that ended
+    ds = xr.Dataset(
+        {name: (("run", "step"), x) for name, x in {
+            "train_loss": values, "corrupted_loss": holes, "corrupted_accuracy": gone}.items()},
+        {"run": [4, 5, 6], "step": [0, 100]},
+    )  # fmt: skip
+    labelled = dataset.label(ds, pd.DataFrame({"seed": [0, 1, 2]}, index=[4, 5, 6]), {})
+    for name in ("corrupted_loss", "corrupted_accuracy"):
+        assert labelled[name].attrs["note"] == "NaN, because the split has no rows: run 5"
+        assert labelled[name].attrs[dataset.EMPTY] == [5]
+    assert "note" not in labelled["train_loss"].attrs

@@ -6,6 +6,8 @@ import pytest
 from synthetic_sweeps import sweep
 
 import grokjax
+from grokjax.config import axis, chain, product, zipped
+from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.runner import console
 
 
@@ -114,3 +116,33 @@ def test_custom_parts_that_declare_a_column_are_shown():
     assert "half" in " ".join(lines) and f"{half:.1e}" in " ".join(lines)
     keys = ds["frequency"].values[ds["key_frequency"].values[0]]
     assert " ".join(" ".join(lines).split()).count(" ".join(map(str, keys[:2]))) == 2
+
+
+PAIRS = zipped(axis("modulus", (5, 7)), axis("d_mlp", (8, 16)))
+SEEDS = product(axis("init_seed", (0, 1)), axis("split_seed", (0, 1)))
+
+
+@pytest.mark.parametrize(
+    "rows, words",
+    [
+        ([{}], "one configuration"),
+        (axis("seed", range(3)), "seed: 3"),
+        (product(axis("l1", (0.0, 0.1)), axis("seed", range(3))), "l1: 2; seed: 3"),
+        (
+            product(PAIRS, SEEDS),
+            "modulus, d_mlp: 2 zipped; init_seed: 2; split_seed: 2",
+        ),
+        (
+            product(axis("l1", (0.0, 0.1)), zipped(PAIRS, axis("seed", (0, 1)))),
+            "l1: 2; modulus, d_mlp, seed: 2 zipped",
+        ),
+        (
+            chain(product(axis("l1", (0.0,)), SEEDS), zipped(axis("l1", (0.5,)), SEEDS[:1])),
+            "l1, init_seed, split_seed: 5 combinations",
+        ),
+    ],
+)
+def test_numbers_of_values_multiply_to_the_number_of_runs(rows, words):
+    runs = [RunConfig(**row) for row in rows]
+    axes = dict.fromkeys(name for row in rows for name in row)
+    assert console.axes_line(SweepConfig(runs, axes)) == words

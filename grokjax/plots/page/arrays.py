@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from grokjax.results import view
+from grokjax.results.dataset import marked_frequencies
 
 MAX_ENTRIES = 12
 """Entries of a further axis, such as heads or matrices, that have curves."""
@@ -104,7 +105,7 @@ def spectra(ds: xr.Dataset, span: int, notes: list[str]) -> dict[str, Any]:
 
     The norms of cosine and sine are combined. Values are uint16 [run, step, frequency] in base64,
     between the lowest and the highest of their run, see `quantised`. Adds to `notes` if steps are
-    left out.
+    left out. `keys` are each run's key frequencies, none where none stands out.
     """
     names = [name for name in view.over_steps(ds) if "frequency" in ds[name].dims]
     tables = {name: by_frequency(ds, name) for name in names}
@@ -123,13 +124,12 @@ def spectra(ds: xr.Dataset, span: int, notes: list[str]) -> dict[str, Any]:
         variables.append(
             {"key": name, "label": view.long_name(ds, name), **_about(ds, name), **ends}
         )
-    keys = ds["key_frequency"].values.astype(bool) if "key_frequency" in ds else []
-    frequencies = ds["frequency"].values
+    runs = range(ds.sizes["run"] if "key_frequency" in ds else 0)
     return {
         "steps": steps[chosen].tolist(),
-        "frequencies": frequencies.tolist(),
+        "frequencies": ds["frequency"].values.tolist(),
         "variables": variables,
-        "keys": [frequencies[row].tolist() for row in keys],
+        "keys": [marked_frequencies(ds.isel(run=i)) for i in runs],
     }
 
 

@@ -106,6 +106,8 @@ def warnings(ds: xr.Dataset, made_with: Mapping[str, Any]) -> list[str]:
     if diverged.any():
         which = view.listed(str(view.column(ds, "run")[i]) for i in np.flatnonzero(diverged))
         lines.append(f"Diverged, and measured until then: run {which}.")
+    noted = {name: x.attrs["note"] for name, x in ds.data_vars.items() if "note" in x.attrs}
+    lines += [f"{view.long_name(ds, name)}: {note}." for name, note in noted.items()]
     if "key_frequency" in ds:
         flat = int((ds["key_frequency"].values.astype(bool).sum(axis=1) > _FLAT).sum())
         if flat:
