@@ -11,7 +11,8 @@ grokjax.mechanism(params, data)                   # likewise, all evidence for t
 grokjax.train(config, "runs/mine")                # from a notebook or a script
 
 Custom parts: @grokjax.task, @grokjax.operation, @grokjax.network, @grokjax.loss,
-@grokjax.optimizer, @grokjax.stop, @grokjax.measure, @grokjax.summary; settings: grokjax.setting.
+@grokjax.optimizer, @grokjax.stop, @grokjax.measure, @grokjax.summary, @grokjax.view; settings:
+grokjax.setting.
 """
 
 import importlib
@@ -19,7 +20,7 @@ import importlib
 from grokjax.core import registry
 
 _PUBLIC = {
-    "core.parts": "task operation network loss optimizer stop measure summary setting",
+    "core.parts": "task operation network loss optimizer stop measure summary view setting",
     "core.types": "Data Batch Sizes",
     "results.sweep": "Sweep open_sweep",
     "runner.run": "train",

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import plotly.graph_objects as go
 from flax import nnx
 
 import grokjax
@@ -63,6 +64,22 @@ def entropy_of_attention(network):
     "Entropy of the attention of the last position, mean over all inputs."
     w = network.trace.attention  # [head position a b]
     return -jnp.sum(w * jnp.log(w), 1).mean((-1, -2))
+
+
+@grokjax.measure(dims=("unit", "bit"), task="sparse_parity")
+def input_weights(network):
+    "Weights of the hidden units for each bit of the input."
+    return network.params["hidden"]["kernel"].T
+
+
+@grokjax.view(needs=("input_weights",), title="Bits that the hidden units read")
+def bits_read(values):
+    "Watch the first bits, on which the parity depends, stand out from all others."
+    weights = np.abs(values["input_weights"])
+    order = np.argsort(-weights[:, :3].sum(1))
+    figure = go.Figure(go.Heatmap(z=weights[order], colorscale="Viridis", zmin=0, zmax=1))
+    figure.update_layout(xaxis_title="bit", yaxis_title="hidden unit, strongest first")
+    return figure
 
 
 def get_config():

@@ -81,7 +81,7 @@ def test_every_kind_of_part_is_in_the_newcomers_table():
     page = CUSTOM_PARTS.read_text()
     table = page[page.index("| to add | write |") :]
     table = table[: table.index("\n\n")]
-    for kind in ("operation", "task", "network", "loss", "optimizer", "measure", "summary"):
+    for kind in ("operation", "task", "network", "loss", "optimizer", "measure", "summary", "view"):
         assert f"@grokjax.{kind}" in table, kind
 
 

@@ -200,7 +200,7 @@ def uses_of(part: Part) -> tuple[str, ...]:
     return hyperparameters.used(part) if part.kind == "optimizer" else part.uses or ()
 
 
-_KINDS = tuple(kind for kind in parts.KINDS if kind not in ("measure", "summary"))
+_KINDS = tuple(kind for kind in parts.KINDS if kind not in ("measure", "summary", "view"))
 
 
 def _registered() -> tuple[Part, ...]:

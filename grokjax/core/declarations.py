@@ -60,7 +60,7 @@ def check(kind: str, where: str, keywords: Mapping[str, Any]) -> None:
         hint = f"; write {(value,)!r}" if isinstance(value, str) and rule.allows((value,)) else ""
         raise ConfigError(f"{where}: {name} must be {rule.words}, got {show(value)}{hint}")
     needs = keywords.get("needs", ())
-    if kind == "summary" and not needs:
+    if kind in ("summary", "view") and not needs:
         raise ConfigError(f"{where} names nothing that it reads: needs=('test_loss',)")
     wrong = [name for name in needs if kind == "measure" and name not in NEEDS]
     if wrong:

@@ -165,3 +165,15 @@ summary = _decorator(
     fourier=False,
     optional="curves",
 )
+
+view = _decorator(
+    "view",
+    """a function of one checkpoint's values to a plotly figure, a view of the explore page.
+
+    `needs` lists the measures whose arrays it gets, by name, in a dict. Its docstring says what to
+    look for, and `title` is its heading. Set the ranges of axes and colours, so that checkpoints
+    can be compared.""",
+    uses=(),
+    needs=(),
+    title="",
+)

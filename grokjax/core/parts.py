@@ -1,4 +1,4 @@
-"""Parts: tasks, operations, networks, losses, optimisers, stopping rules, measures, summaries.
+"""Parts: tasks, operations, networks, losses, optimisers, stopping rules, measures and the like.
 
 A part is a function (a network may be a Flax module) that a config or a call requests by name.
 Custom parts are registered with the same decorators as built-in ones, in a config file or in a
@@ -21,6 +21,7 @@ from grokjax.core.decorators import (
     stop,
     summary,
     task,
+    view,
 )
 from grokjax.core.registry import (
     FROM_A_FILE,
@@ -68,4 +69,5 @@ __all__ = [
     "stop",
     "summary",
     "task",
+    "view",
 ]

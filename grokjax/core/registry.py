@@ -14,7 +14,10 @@ from grokjax.core import declarations
 from grokjax.core.errors import ConfigError, show, suggest
 from grokjax.core.settings import Setting, with_role
 
-KINDS = ("task", "operation", "network", "loss", "optimizer", "stop", "measure", "summary")
+KINDS = (
+    *("task", "operation", "network", "loss", "optimizer", "stop"),
+    *("measure", "summary", "view"),
+)
 SECTIONS = ("run", "task", "optimizer", "training", "network")
 """Groups of common settings, in the order of listings and of axes."""
 

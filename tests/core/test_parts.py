@@ -60,7 +60,7 @@ def test_a_decorator_gives_the_function_back_and_takes_what_its_kind_knows():
 
 @pytest.mark.parametrize("kind", parts.KINDS)
 def test_every_kind_has_a_decorator(kind):
-    needs = {"needs": ("test_loss",)} if kind == "summary" else {}
+    needs = {"needs": ("test_loss",)} if kind in ("summary", "view") else {}
     getattr(parts, kind)("novel", source="a paper", **needs)(lambda *args: args)
     part = parts.get(kind, "novel")
     assert (part.kind, part.source, part.definition) == (kind, "a paper", "")

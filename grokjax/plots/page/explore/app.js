@@ -3,6 +3,7 @@
 const VIEWS = [
   ["circles", Circles], ["neurons", Neurons], ["attention", AttentionMaps], ["answers", Answers],
   ["positions", Positions], ["progress", Progress],
+  ...[...document.querySelectorAll("section[id^=custom-]")].map((section) => [section.id, CustomView]),
 ];
 const PER_SECOND = 5; // checkpoints while playing
 
@@ -88,11 +89,12 @@ class App {
     panes.classList.toggle("two", this.panes.length > 1);
     const relevant = this.panes.some((pane) => !this.reason(name, pane.run)) || name !== "positions";
     section.hidden = !relevant;
+    section.classList.toggle("left-out", this.panes.every((pane) => this.reason(name, pane.run)));
     for (const pane of this.panes) {
       const box = addTo(panes, "div", "pane");
       if (this.panes.length > 1) pane[`${name}Title`] = addTo(box, "p", "pane-name");
       const why = this.reason(name, pane.run);
-      pane[name] = why ? null : new View(box, pane.run, this);
+      pane[name] = why ? null : new View(box, pane.run, this, name);
       if (why) addTo(box, "p", "reason", `Left out: ${why}.`);
     }
   }

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from grokjax.core import parts
 from grokjax.core.types import Data, Program
 from grokjax.measures import spectra
 from grokjax.measures.paper.key_frequencies import stand_out
 from grokjax.plots.page.arrays import encoded, packed, quantised
-from grokjax.plots.page.explore import choose, weights
+from grokjax.plots.page.explore import choose, custom, weights
 from grokjax.plots.page.explore.measured import measured
 from grokjax.plots.page.explore.progress import panels
 from grokjax.plots.page.prose import PHASE_ENDS
@@ -39,7 +40,8 @@ def of_run(
     ends = [float(view.steps_of(row, name)[0]) for name in PHASE_ENDS]
     chosen = choose.checkpoints(_steps(sweep, run), ends, wanted)
     params = [sweep.params(run, step) for step in chosen.steps]
-    values = measured(sweep, run, params, chosen.steps)
+    more = custom.measures_of(program, data.splits)
+    values = measured(sweep, run, params, chosen.steps, more)
     made: dict[str, Any] = {
         "run": run,
         "steps": chosen.steps,
@@ -54,6 +56,11 @@ def of_run(
             missing[name] = why
         else:
             made[name] = of(values, data, program)
+    for part in parts.all_of("view"):
+        if why := custom.why_not(part, program, data.splits):
+            missing[f"custom-{part.name}"] = why
+        else:
+            made[f"custom-{part.name}"] = custom.figures(part, values, len(chosen.steps))
     if why := weights.why_not(program):
         missing["weights"] = why
     else:
@@ -165,12 +172,14 @@ def waves(values: Values) -> list[int]:
     return []
 
 
+_BY_POSITION = ("loss_by_position", "attention_by_position")
+
+
 def _positions(values: Values, data: Data, program: Program) -> dict[str, Any]:
-    made = {name: values[name] for name in ("loss_by_position", "attention_by_position")}
+    made = {name: values[name] for name in _BY_POSITION if name in values}
     return {
         name: {"shape": x.shape[1:], "values": packed(np.nan_to_num(x, nan=-1))}
         for name, x in made.items()
-        if name in values
     }
 
 
@@ -192,7 +201,10 @@ def _is_modular(program: Program, values: Values) -> str:
 
 
 def _no_positions(values: Values) -> str:
-    return "" if "loss_by_position" in values else "the task has no test split"
+    if "loss_by_position" not in values:
+        return "the task has no test split"
+    alone = values["loss_by_position"].shape[-1] == 1 and "attention_by_position" not in values
+    return "inputs have one scored position" if alone else ""
 
 
 _VIEWS: dict[str, tuple[Callable, Callable]] = {

@@ -14,11 +14,15 @@ from grokjax.training.blocks import own_data
 
 
 def measured(
-    sweep: Sweep, run: int, params: Sequence[Params], steps: Sequence[int]
+    sweep: Sweep,
+    run: int,
+    params: Sequence[Params],
+    steps: Sequence[int],
+    more: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
-    """Arrays [step ...] by name, of parameters at these steps."""
+    """Arrays [step ...] by name, of parameters at these steps; `more` are further measures."""
     program = sweep.program(run)
-    measures = select(("views",), program, sweep.data(run).splits)
+    measures = select(("views", *more), program, sweep.data(run).splits)
     one = own_data([sweep.sel(run=run).config.runs[0]])._asdict()
     together = devices.at_once()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from grokjax.core.errors import ConfigError
 from grokjax.plots.page import document, prose
-from grokjax.plots.page.explore import choose, data
+from grokjax.plots.page.explore import choose, custom, data
 from grokjax.plots.page.write import EXPLORE
 from grokjax.results.sweep import Sweep, open_sweep
 from grokjax.results.view import meaningful, with_runs
@@ -15,7 +15,15 @@ from grokjax.storage.files import AnyPath
 
 _SCRIPTS = (
     *("draw.js", "run.js", "network.js", "timeline.js", "circles.js", "neurons.js"),
-    *("attention.js", "answers.js", "logits.js", "positions.js", "progress.js", "app.js"),
+    *(
+        "attention.js",
+        "answers.js",
+        "logits.js",
+        "positions.js",
+        "progress.js",
+        "custom.js",
+        "app.js",
+    ),
 )
 
 
@@ -71,6 +79,7 @@ def render(
         count=len(known),
         numbers=" ".join(map(str, chosen)),
         index=document.as_json(index),
+        custom=custom.index(),
         runs=texts,
     )
 
