@@ -44,7 +44,7 @@ RULES = {
     "show": Rule("a grokjax.parts.Show", lambda x: type(x).__name__ == "Show"),
     "task": _MAYBE,
     "split": _MAYBE,
-    **dict.fromkeys(("units", "source"), _TEXT),
+    **dict.fromkeys(("units", "source", "title"), _TEXT),
     **dict.fromkeys(("padded", "partial", "fourier", "curves", "variant"), _BOOL),
     **dict.fromkeys(("draw", "sizes", "check", "applies", "evaluation_params"), _FUNCTION),
 }
