@@ -1,30 +1,46 @@
-"""Where small networks grok, in weight decay and training fraction, on a grid of runs.
+"""Where small networks grok, in weight decay and training fraction: a grid, and a refined sweep.
 
-p = 59, width 32, at most 4,000 steps; 16 decays from 0.1 to 10 and 16 fractions from 0.15 to 0.8,
-three seeds each. A run ends once it has grokked.
+p = 59, width 32, at most 4,000 steps, three seeds a point; decays from 0.1 to 10, fractions from
+0.15 to 0.8. A run ends once it has grokked. The grid has 16 x 16 points; the refined sweep chooses
+a quarter of as many runs itself.
 
-    python -m experiments.boundary [--preset grid] [--workdir DIR] [--out DIR] [--dry-run]
+    python -m experiments.boundary --preset grid|refined [--workdir DIR] [--out DIR] [--dry-run]
+    python -m experiments.boundary --preset compare --workdirs GRID REFINED [--out DIR]
 
-OUT/boundary_PRESET.json holds one row a run. The same command continues an interrupted sweep.
+The first form trains, and continues what was interrupted; OUT/boundary_PRESET.json holds one row a
+run. The second writes OUT/boundary.json: the area between the two boundaries, next to the areas by
+which the grid itself is uncertain; runs, run-steps, hours. OUT/boundary/*.png are the pictures.
 """
 
+import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from scipy.interpolate import RegularGridInterpolator
 
 import grokjax
 from experiments import lab, options
 from experiments.written import command, save_figures, save_json
-from grokjax.config import ConfigDict, default
-from grokjax.plots import sweep as figures
+from grokjax.config import ConfigDict, between, default
+from grokjax.plots import boundary as drawn_boundary
+from grokjax.plots import style
+from grokjax.results import boundary
 from grokjax.runner.run import dry_run, run_sweep, set_up_jax
 
 DECAY, FRACTION = (0.1, 10.0), (0.15, 0.8)
 """The ranges of the two axes; the decay is spaced logarithmically."""
 
+AXES = ("weight_decay", "train_fraction")
 POINTS = 16
+FINE = 401
+"""Points along each axis at which two boundaries are compared."""
+
+RESAMPLED = 200
 
 
 def settings() -> ConfigDict:
@@ -47,7 +63,19 @@ def grid() -> ConfigDict:
     return config
 
 
-PRESETS = {"grid": grid}
+def refined() -> ConfigDict:
+    """At most a quarter of the runs, which the sweep chooses itself."""
+    config = settings()
+    config.refine.weight_decay = between(*DECAY, log=True)
+    config.refine.train_fraction = between(*FRACTION)
+    config.refine.runs, config.refine.round = 192, 30
+    return config
+
+
+PRESETS = {"grid": grid, "refined": refined}
+
+
+# --- One sweep ------------------------------------------------------------------------------------
 
 
 def rows(sweep: grokjax.Sweep) -> list[dict[str, Any]]:
@@ -62,39 +90,155 @@ def rows(sweep: grokjax.Sweep) -> list[dict[str, Any]]:
     ]
 
 
-def main(argv: list[str]) -> int:
-    parser = options.parser("boundary", __doc__)
-    parser.add_argument("--preset", default="grid", choices=sorted(PRESETS))
-    parser.add_argument("--workdir", help="default: runs/boundary_PRESET")
-    parser.add_argument("--out", default="experiments/results")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
-    chosen = parser.parse_args(argv)
-    workdir = chosen.workdir or f"runs/boundary_{chosen.preset}"
-    config, out = lab.swept(PRESETS[chosen.preset]), Path(chosen.out)
-    set_up_jax(writing=not chosen.dry_run)
-    if chosen.dry_run:
-        dry_run(config, workdir, figures="none")
-        return 0
+def train(preset: str, workdir: str) -> dict[str, Any]:
+    """Train a preset; returns its runs, and the seconds of this call."""
     began = time.monotonic()
-    run_sweep(config, workdir, figures="none")
+    run_sweep(lab.swept(PRESETS[preset]), workdir, figures="none")
     sweep = grokjax.open_sweep(workdir)
     table = rows(sweep)
-    axes = ("weight_decay", "train_fraction")
-    drawn = figures.phase_diagram_figure(sweep.measures(), *axes)
-    report = {
-        "experiment": " ".join(__doc__.partition("\n")[0].split()),
-        "command": command("boundary", argv),
+    refine = sweep.config.refine
+    return {
         "made_with": sweep.made_with,
         "setting": lab.shared(sweep.config),
         "seconds_of_this_call": time.monotonic() - began,
         "runs": len(table),
         "run_steps": sum(row["steps"] for row in table),
+        **({"rounds": list(refine.rounds)} if refine else {}),
         "table": table,
-        "figures": save_figures([(chosen.preset, drawn)], out / "boundary"),
     }
-    save_json(report, out / f"boundary_{chosen.preset}.json")
-    print(f"results  {out / f'boundary_{chosen.preset}.json'}")
+
+
+# --- Two boundaries -------------------------------------------------------------------------------
+
+
+def compare(workdirs: tuple[str, str], seconds: Mapping[str, float]) -> tuple[dict, Figure]:
+    """The numbers and the picture of a grid and a refined sweep."""
+    sweeps = {name: grokjax.open_sweep(x) for name, x in zip(PRESETS, workdirs, strict=True)}
+    shares, modelled = share_of_grid(sweeps["grid"]), {}
+    refine = sweeps["refined"].config.refine
+    for name, sweep in sweeps.items():
+        modelled[name] = boundary.diagram(sweep.measures(), refine)
+    sides = {name: side_of_diagram(x) for name, x in modelled.items()}
+    sides["interpolated grid"] = side_of_share(shares.mean("seed"))
+    pairs = [("refined", "interpolated grid"), ("refined", "grid"), ("grid", "interpolated grid")]
+    numbers = {
+        "area_between": {f"{a}, {b}": float(np.mean(sides[a] != sides[b])) for a, b in pairs},
+        "area_of_the_grid_over_its_seeds": over_seeds(shares),
+        "advice": modelled["refined"].attrs["advice"],
+    }
+    for name, sweep in sweeps.items():
+        steps = sum(row["steps"] for row in rows(sweep))
+        hours = {"hours": seconds[name] / 3600} if name in seconds else {}
+        numbers[name] = {"runs": len(sweep.config.runs), "run_steps": steps, **hours}
+    return numbers, both_pictures(modelled, shares)
+
+
+def share_of_grid(sweep: grokjax.Sweep) -> xr.DataArray:
+    """Whether each run of a grid grokked, over the decays, the fractions and the seeds."""
+    ds = sweep.measures()
+    grokked = np.isfinite(ds["steps_to_grok"]).astype(float)
+    columns = {name: ds[name].values for name in (*AXES, "seed")}
+    table = grokked.to_series().rename("share").to_frame().assign(**columns)
+    return table.set_index([*AXES, "seed"])["share"].to_xarray()
+
+
+def _fine() -> tuple[np.ndarray, np.ndarray]:
+    """The decays and fractions at which boundaries are compared, evenly spaced on the axes."""
+    return np.geomspace(*DECAY, FINE), np.linspace(*FRACTION, FINE)
+
+
+def side_of_share(share: xr.DataArray) -> np.ndarray:
+    """Whether at least half of the runs grok, by linear interpolation of a grid's shares."""
+    decays, fractions = _fine()
+    known = np.log(share["weight_decay"].values), share["train_fraction"].values
+    read = RegularGridInterpolator(known, share.values, bounds_error=False, fill_value=None)
+    points = np.stack(np.meshgrid(np.log(decays), fractions, indexing="ij"), -1)
+    return read(points) >= 0.5
+
+
+def side_of_diagram(diagram: xr.Dataset) -> np.ndarray:
+    """Whether the median seed groks, by the margin of a diagram."""
+    decays, fractions = _fine()
+    margin = diagram["margin"].transpose(*AXES)
+    known = np.log(margin["weight_decay"].values), margin["train_fraction"].values
+    read = RegularGridInterpolator(known, margin.values, bounds_error=False, fill_value=None)
+    points = np.stack(np.meshgrid(np.log(decays), fractions, indexing="ij"), -1)
+    return read(points) >= 0
+
+
+def over_seeds(shares: xr.DataArray) -> dict[str, float]:
+    """How far the boundary of the grid moves with its seeds, as areas.
+
+    Args:
+        shares: of every seed.
+
+    Returns:
+        `one_seed`, the mean area between the boundaries of two seeds; `resampled`, the mean area
+        between that of all seeds and that of seeds drawn anew at every point.
+    """
+    values, rng = shares.values, np.random.default_rng(0)
+    sides = [side_of_share(shares.isel(seed=i)) for i in range(values.shape[2])]
+    pairs = [np.mean(a != b) for i, a in enumerate(sides) for b in sides[:i]]
+    all_seeds, moved = side_of_share(shares.mean("seed")), []
+    for _ in range(RESAMPLED):
+        drawn = rng.integers(0, values.shape[2], values.shape)
+        again = shares.copy(data=np.take_along_axis(values, drawn, axis=2)).mean("seed")
+        moved.append(np.mean(side_of_share(again) != all_seeds))
+    return {"one_seed": float(np.mean(pairs)), "resampled": float(np.mean(moved))}
+
+
+def both_pictures(modelled: Mapping[str, xr.Dataset], shares: xr.DataArray) -> Figure:
+    """The grid and the refined sweep side by side, with the grid's boundary in both."""
+    figure, axes = style.new_figure(1, 2, width=13, height=5.6)
+    decays, fractions = _fine()
+    side = side_of_share(shares.mean("seed")).astype(float)
+    for ax, (name, diagram) in zip(axes[0], modelled.items(), strict=True):
+        drawn_boundary.draw_boundary(diagram, ax, *AXES)
+        ax.contour(decays, fractions, side.T, [0.5], colors="black", linestyles="dotted")
+        ax.set_title(f"{name}: {int(diagram['runs'].sum())} runs")
+    handles = drawn_boundary.handles(modelled["refined"])
+    handles.append(style.proxy("interpolated grid", linestyle=":", color="black"))
+    style.legend_below(figure, handles)
+    return style.entitle(figure, ["Steps to grok, and the boundary of grokking"], 13)
+
+
+# --- The command ----------------------------------------------------------------------------------
+
+
+def main(argv: list[str]) -> int:
+    parser = options.parser("boundary", __doc__)
+    parser.add_argument("--preset", default="grid", choices=[*PRESETS, "compare"])
+    parser.add_argument("--workdir", help="default: runs/boundary_PRESET")
+    parser.add_argument("--workdirs", nargs=2, metavar=("GRID", "REFINED"), help="to compare")
+    parser.add_argument("--out", default="experiments/results")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
+    chosen = parser.parse_args(argv)
+    preset, out = chosen.preset, Path(chosen.out)
+    set_up_jax(writing=not chosen.dry_run)
+    if chosen.dry_run and preset in PRESETS:
+        workdir = chosen.workdir or f"runs/boundary_{preset}"
+        dry_run(lab.swept(PRESETS[preset]), workdir, figures="none")
+        return 0
+    name, more = f"boundary_{preset}", {}
+    if preset == "compare":
+        workdirs = chosen.workdirs or [f"runs/boundary_{x}" for x in PRESETS]
+        numbers, figure = compare(tuple(workdirs), _seconds(out))
+        name, more = "boundary", {"figures": save_figures([("both", figure)], out / "boundary")}
+    else:
+        numbers = train(preset, chosen.workdir or f"runs/boundary_{preset}")
+    about = {"experiment": " ".join(__doc__.split()), "command": command("boundary", argv)}
+    save_json(about | numbers | more, out / f"{name}.json")
+    print(f"results  {out / f'{name}.json'}")
     return 0
+
+
+def _seconds(out: Path) -> dict[str, float]:
+    """The seconds of training that the results of each preset record."""
+    paths = {name: out / f"boundary_{name}.json" for name in PRESETS}
+    there = {name: path for name, path in paths.items() if path.exists()}
+    return {
+        name: json.loads(path.read_text())["seconds_of_this_call"] for name, path in there.items()
+    }
 
 
 if __name__ == "__main__":

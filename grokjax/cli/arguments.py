@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from grokjax.cli import analyze, block, explore, jobs, parts, publish, report, sweep
+from grokjax.cli import analyze, block, explore, jobs, parts, publish, refine, report, sweep
 from grokjax.cli.help import Parser
 from grokjax.core.errors import ConfigError, UserError, suggest
 from grokjax.runner.signals import CODES, Interrupted
@@ -23,6 +23,7 @@ from grokjax.storage.transfer import TransferError
 
 COMMANDS = {
     "sweep": sweep,
+    "refine": refine,
     "analyze": analyze,
     "report": report,
     "explore": explore,

@@ -46,6 +46,11 @@ def run(options: argparse.Namespace) -> None:
 
     path = config_file.located(options.config) if options.config else ""
     sweep = config_file.read_sweep(path, options.overrides) if path else None
+    if sweep is not None and sweep.refine:
+        raise ConfigError(
+            f"{path} chooses its own points, round by round: train it with "
+            "grokjax sweep --on ENGINE"
+        )
     job = job_of(options.workdir, path, options.cores)
     if sweep is not None:
         jobs.plan_sweep(job, sweep.to_dict())

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from grokjax.config import axes as table
+from grokjax.config import refine
 from grokjax.config import sweep as config_lib
 from grokjax.config.sweep import SWEEP_SETTINGS, SweepConfig
 from grokjax.core.errors import ConfigError, suggest
@@ -113,9 +114,12 @@ def _call(path: str, function: Callable, *args: Any) -> Any:
 
 
 def _override(config: ConfigDict, path: str, text: str) -> None:
-    """Set one field, or one entry of `axes`, of a config from its text."""
-    name, swept = path.removeprefix("axes."), path.startswith("axes.")
+    """Set one field, or one entry of `axes` or `refine`, of a config from its text."""
     runs = tuple(config_lib.run_settings())
+    if path.startswith("refine."):
+        _override_refine(config, path.removeprefix("refine."), _parse(text))
+        return
+    name, swept = path.removeprefix("axes."), path.startswith("axes.")
     if path == "axes":
         raise ConfigError('--config.axes needs a field: write --config.axes.FIELD="(VALUE, ...)"')
     if swept and name in SWEEP_SETTINGS:
@@ -127,10 +131,24 @@ def _override(config: ConfigDict, path: str, text: str) -> None:
         value = config_lib.check(name, value)
     elif value is not None:
         value = table.check_axis(name, value)
+    _set(config, config.get("axes") if swept else config, name, value)
+
+
+def _override_refine(config: ConfigDict, name: str, value: Any) -> None:
+    if name in refine.REFINE_SETTINGS:
+        value = refine.check_refine_setting(name, value)
+    elif name not in config_lib.run_settings():
+        known = (*refine.REFINE_SETTINGS, *config_lib.run_settings())
+        raise ConfigError(f"unknown field {'refine.' + name!r}: {suggest(name, known)}")
+    elif value is not None:
+        value = refine.check_range(name, value)
+    _set(config, config.get("refine"), name, value)
+
+
+def _set(config: ConfigDict, fields: Any, name: str, value: Any) -> None:
     with config.unlocked():
-        fields = config.get("axes") if swept else config
         if not isinstance(fields, ConfigDict):
-            return  # axes was replaced; `table.resolve` raises an error
+            return  # axes or refine was replaced; `table.resolve` raises an error
         group = name.rpartition(".")[0]
         if group and group not in fields:
             fields[group] = ConfigDict(type_safe=False)

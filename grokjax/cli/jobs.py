@@ -11,6 +11,7 @@ import shlex
 from pathlib import Path
 
 from grokjax.cli.help import add_parts_file
+from grokjax.core.errors import ConfigError
 
 EXAMPLES = (
     "/shared/mainline --slurm --config mainline | sbatch",
@@ -35,6 +36,11 @@ def run(options: argparse.Namespace) -> None:
     arguments = [options.workdir]
     if options.config:
         sweep = config_file.read_sweep(options.config, options.overrides)
+        if sweep.refine:
+            raise ConfigError(
+                f"{options.config} chooses its own points, round by round: a job file has one "
+                "round; train it with grokjax sweep --on ENGINE"
+            )
         count = len(plan(sweep.runs, sweep.max_block))
         arguments += ["--config", options.config]
         arguments += [f"--config.{name}={text}" for name, text in options.overrides]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from grokjax.cli.help import COLUMN, WIDTH
+from grokjax.config.refine import REFINE_SETTINGS
 from grokjax.config.runs import run_settings, uses_of
 from grokjax.config.sweep import SWEEP_SETTINGS
 from grokjax.core import parts
@@ -56,6 +57,9 @@ def fields() -> str:
         if name not in common:
             groups.setdefault(f"fields of {name.partition('.')[0]}:", {})[name] = setting
     groups["fields of the whole sweep:"] = SWEEP_SETTINGS
+    groups["how a sweep chooses its own points:"] = {
+        f"refine.{name}": x for name, x in REFINE_SETTINGS.items()
+    }
     texts = ["\n".join([heading, *_of_fields(x)]) for heading, x in groups.items() if x]
     return "\n\n".join(texts)
 

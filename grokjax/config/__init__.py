@@ -1,6 +1,7 @@
 """Configs: fields, axes and the runs they make."""
 
 from grokjax.config.axes import axis, chain, product, zipped
+from grokjax.config.refine import between
 from grokjax.config.runs import RunConfig, used_settings
 from grokjax.config.sweep import ConfigDict, SweepConfig, default
 from grokjax.core.errors import ConfigError
@@ -11,6 +12,7 @@ __all__ = [
     "RunConfig",
     "SweepConfig",
     "axis",
+    "between",
     "chain",
     "default",
     "product",

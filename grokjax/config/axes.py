@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from grokjax.config.refine import REFINE_SETTINGS, first_points, refine_of, with_first_round
 from grokjax.config.runs import run_settings
 from grokjax.config.sweep import SWEEP_SETTINGS, RunConfig, SweepConfig, check
 from grokjax.core.errors import ConfigError, show, suggest
@@ -22,15 +23,19 @@ def resolve(
     """The validated sweep of a config.
 
     Rows of `sweep(config)` are multiplied by the axes. Rows vary slowest, then the axes in the
-    order of the settings; the seed varies fastest.
+    order of the settings; the seed varies fastest. With refined axes, the runs are those of the
+    first round.
 
     Raises:
         ConfigError: what is wrong, what is allowed and how to fix it, in one line.
     """
     names = tuple(run_settings())
-    fields = _flat(config, (*names, *SWEEP_SETTINGS, "axes"), "config")
+    fields = _flat(config, (*names, *SWEEP_SETTINGS, "axes", "refine"), "config")
     axes = _declared_axes(config)
-    rows = [{}] if sweep is None else _rows(sweep, config)
+    refine = refine_of(_refined(config), axes)
+    if refine and sweep is not None:
+        raise ConfigError("a sweep with refine chooses its own rows: remove sweep() or refine")
+    rows = first_points(refine) if refine else [{}] if sweep is None else _rows(sweep, config)
     set_by_rows = dict.fromkeys(itertools.chain.from_iterable(rows))
     for name in axes:
         if name in set_by_rows:
@@ -45,7 +50,7 @@ def resolve(
         if not all(name in run for run in runs) and not any(name in run for run in runs):
             raise ConfigError(f"axes.{name} is swept, but no run uses {name}: leave it out")
     whole = {name: fields[name] for name in SWEEP_SETTINGS}
-    return SweepConfig(runs, declared, **whole)
+    return SweepConfig(runs, declared, refine and with_first_round(refine, runs), **whole)
 
 
 def check_axis(name: str, values: Any) -> tuple[Any, ...]:
@@ -81,11 +86,19 @@ def _declared_axes(config: ConfigDict) -> dict[str, tuple[Any, ...]]:
     return {name: check_axis(name, fields[name]) for name in ordered if fields[name] is not None}
 
 
+def _refined(config: ConfigDict) -> dict[str, Any]:
+    refine = config["refine"]
+    if not isinstance(refine, ConfigDict):
+        remedy = "set its entries, as in refine.runs"
+        raise ConfigError(f"refine was replaced by {show(refine)}: {remedy}")
+    return _flat(refine, (*REFINE_SETTINGS, *run_settings()), "refine")
+
+
 def _flat(config: ConfigDict, names: tuple[str, ...], what: str) -> dict[str, Any]:
     """The fields of a config by dotted names; unknown fields are errors."""
     flat = {}
     for name, value in config.items():
-        if isinstance(value, ConfigDict) and name != "axes":
+        if isinstance(value, ConfigDict) and name not in ("axes", "refine"):
             flat |= {f"{name}.{short}": x for short, x in value.items()}
         else:
             flat[name] = value

@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from grokjax.config.refine import REFINE_SETTINGS, Refine
 from grokjax.config.runs import RunConfig, check_field, run_settings
 from grokjax.config.steps import Steps
 from grokjax.core import parts
@@ -80,10 +81,10 @@ class SweepConfig:
     """A table of runs and the settings they share, as attributes. Immutable.
 
     `axes` lists the run fields declared as axes, outermost first, followed by all other fields in
-    which the runs differ.
+    which the runs differ. `refine` says how the sweep chooses further runs, if it does.
     """
 
-    def __init__(self, runs, axes=(), **fields: Any):
+    def __init__(self, runs, axes=(), refine: Refine | None = None, **fields: Any):
         for name in fields:
             if name not in SWEEP_SETTINGS:
                 nearest = suggest(str(name), SWEEP_SETTINGS)
@@ -104,7 +105,7 @@ class SweepConfig:
         differing = (name for name in names if len(values_of(name)) > 1)
         axes = tuple(dict.fromkeys((*axes, *differing)))
         _refuse_duplicates(runs, axes)
-        self.__dict__.update(values, runs=runs, axes=axes, names=tuple(names))
+        self.__dict__.update(values, runs=runs, axes=axes, names=tuple(names), refine=refine)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"sweep configs are immutable: use sweep.replace({name}=...)")
@@ -120,7 +121,7 @@ class SweepConfig:
         return f"SweepConfig({len(self.runs)} runs, axes={self.axes!r}, {fields})"
 
     def replace(self, **changes: Any) -> "SweepConfig":
-        fields = {name: getattr(self, name) for name in ("runs", "axes", *SWEEP_SETTINGS)}
+        fields = {name: getattr(self, name) for name in ("runs", "axes", "refine", *SWEEP_SETTINGS)}
         return SweepConfig(**{**fields, **changes})
 
     def column(self, name: str) -> tuple[Any, ...]:
@@ -130,12 +131,16 @@ class SweepConfig:
     def to_dict(self) -> dict[str, Any]:
         fields = {name: getattr(self, name) for name in SWEEP_SETTINGS}
         fields["measures"] = list(fields["measures"])
+        if self.refine:
+            fields["refine"] = self.refine.to_dict()
         return {**fields, "axes": list(self.axes), "runs": [run.to_dict() for run in self.runs]}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "SweepConfig":
         runs = tuple(map(RunConfig.from_dict, fields["runs"]))
-        return cls(**{**fields, "runs": runs, "axes": tuple(fields.get("axes", ()))})
+        refine = Refine.from_dict(fields["refine"]) if "refine" in fields else None
+        axes = tuple(fields.get("axes", ()))
+        return cls(**{**fields, "runs": runs, "axes": axes, "refine": refine})
 
 
 def _refuse_duplicates(runs: tuple[RunConfig, ...], axes: tuple[str, ...]) -> None:
@@ -195,8 +200,9 @@ def _values(values: tuple[Any, ...]) -> str:
 def default(task: str = "modular") -> ConfigDict:
     """The default config of a task; for "modular", the paper's mainline run.
 
-    Entries of `axes` that are None are not swept. A part's own settings are in a group with its
-    name: config.sparse_parity.bits, config.axes.sparse_parity.bits.
+    Entries of `axes` that are None are not swept, and those of `refine` are not refined. A part's
+    own settings are in a group with its name: config.sparse_parity.bits,
+    config.axes.sparse_parity.bits.
     """
     part = parts.get("task", task)
     values = {name: x.default for name, x in run_settings().items()}
@@ -204,9 +210,11 @@ def default(task: str = "modular") -> ConfigDict:
     # Not type-safe: `resolve` checks types and says how to fix them.
     config = ConfigDict({name: x.default for name, x in SWEEP_SETTINGS.items()}, type_safe=False)
     config.axes = ConfigDict(type_safe=False)
+    refined = {name: x.default for name, x in REFINE_SETTINGS.items()}
+    config.refine = ConfigDict(refined, type_safe=False)
     for name, value in values.items():
         group, dot, short = name.partition(".")
-        for place, entry in ((config, value), (config.axes, None)):
+        for place, entry in ((config, value), (config.axes, None), (config.refine, None)):
             if dot and group not in place:
                 place[group] = ConfigDict(type_safe=False)
             (place[group] if dot else place)[short if dot else name] = entry

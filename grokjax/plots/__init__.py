@@ -8,6 +8,7 @@ difference between two lines. Runs that did not grok are drawn, or counted, like
 the figures of a run are drawn in the order of their registration.
 """
 
+from grokjax.plots.boundary import boundary_figure, draw_boundary
 from grokjax.plots.curves import curves_figure, draw_curves
 from grokjax.plots.frequencies import (
     draw_by_frequency,
@@ -31,7 +32,9 @@ __all__ = [
     "WHICH",
     "Levels",
     "all_figures",
+    "boundary_figure",
     "curves_figure",
+    "draw_boundary",
     "draw_by_frequency",
     "draw_curves",
     "draw_measures",

@@ -139,7 +139,7 @@ def _scale_x(ax: Axes, values: list) -> tuple[np.ndarray, np.ndarray]:
     return exact, scale.inverted().transform(jittered)
 
 
-@figure("pair", shows=_has_steps)
+@figure("pair", shows=lambda ds: _has_steps(ds) and "refine" not in ds.attrs)
 def phase_diagram_figure(ds: xr.Dataset, x: str, y: str) -> Figure:
     """Median steps to grok over two swept axes, with the number of runs that grokked."""
     ds = view.with_runs(ds)

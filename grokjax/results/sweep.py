@@ -1,6 +1,7 @@
 """A sweep opened for reading: all runs of one or several workdirs, or a selection of them."""
 
 import copy
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError, DamagedError, check_path, suggest
 from grokjax.core.types import Data, Params, Program
 from grokjax.networks import by_name
-from grokjax.results import dataset, jobs
+from grokjax.results import boundary, dataset, jobs
 from grokjax.results.evaluate import Wanted, evaluate
 from grokjax.results.workdir import (
     merged_made_with,
@@ -234,7 +235,22 @@ class Sweep:
         name = " + ".join(self._names) or self.workdir.name
         steps = " ".join(str(stored.trained_to) for stored in self._stored)
         attrs = {"axes": ",".join(self._all.config.axes), "trained_to": steps}
+        if refine := self._all.config.refine:
+            attrs["refine"] = json.dumps(refine.to_dict())
         return dataset.label(ds, table, about, name=name, **attrs)
+
+    def boundary(self) -> xr.Dataset:
+        """The phase diagram over the refined axes, or over those of a grid of numbers.
+
+        Over the axes: `estimate` (with `low` and `high`, an interval of 95 %), the `probability`
+        that a run groks, and `unknown`, whether the side of the boundary is. Over `point`: the
+        numbers of `runs`, of those that `grokked` and `diverged`, and their `median`. Attributes
+        say how much seeds differ, and whether more seeds or more points would tell more.
+
+        Raises:
+            ConfigError: the sweep has no such axes.
+        """
+        return boundary.diagram(self.measures())
 
     def frame(self, *wanted: Wanted) -> pd.DataFrame:
         """Numbers over (run, step) as a tidy table: one row each, as far as a run went.

@@ -135,7 +135,7 @@ def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> 
     longer = sum(sweep.runs[i].steps > run.steps for i, run in zip(rows, saved.runs, strict=True))
     growth = {f"{len(added)} new runs": added, f"more steps of {longer} runs": longer}
     growth = " and ".join(words for words, count in growth.items() if count)
-    changes = bool(growth) or rows != sorted(rows)
+    changes = bool(growth) or rows != sorted(rows) or saved.refine != sweep.refine
     return Plan(folder, sweep, (*old, *new), made_with, config, changes, growth)
 
 

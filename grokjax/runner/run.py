@@ -16,7 +16,7 @@ from grokjax.core.errors import ConfigError, check_type, show, suggest
 from grokjax.results import workdir
 from grokjax.results.jobs import Job, check_executor, job_of
 from grokjax.results.sweep import Sweep, open_sweep
-from grokjax.runner import console, forecast, live, loop, resume, trackers
+from grokjax.runner import console, forecast, live, loop, resume, rounds, trackers
 from grokjax.runner.analysis import analyze, write_results
 from grokjax.runner.driver import Driver
 from grokjax.runner.forecast import Stages
@@ -98,12 +98,47 @@ def run_sweep(
         check_executor(executor)
     else:
         devices.check_cores(sweep.cores_per_run)
+    more = {"log": log, "shard": shard, "executor": executor, "job": job}
+    more["is_live"] = is_live
+    if sweep.refine is None:
+        _run_once(sweep, folder, output, figures, **more)
+    else:
+        if shard:
+            raise ConfigError(
+                "--shard divides a sweep whose runs are known: leave it out of refine"
+            )
+        with Signals():
+            rounds.run_rounds(
+                sweep,
+                folder,
+                lambda round_, last: _run_once(
+                    round_, folder, output, figures if last else "none", show=last, **more
+                ),
+                output,
+            )
+
+
+def _run_once(
+    sweep: SweepConfig,
+    folder: AnyPath,
+    output: Output,
+    figures: str,
+    log: str,
+    shard: Shard | None,
+    executor: Any,
+    job: Job | None,
+    is_live: bool,
+    show: bool = True,
+) -> None:
     with Signals() as signals:
         plan = planned(sweep, folder, shard)
         if _is_finished(plan):
             with suppress(OSError):  # on a read-only disk
                 plan.record()
-            output(f"{folder} is finished. Delete it, or name another --workdir, to run it again.")
+            if show:
+                output(
+                    f"{folder} is finished. Delete it, or name another --workdir, to run it again."
+                )
         elif jax.process_index():
             _train_part(sweep, folder, shard, signals)
         else:
@@ -117,7 +152,8 @@ def run_sweep(
                     plan.record()
                     _train_and_measure(plan, signals, output, figures, log, is_live)
     live.end(folder)
-    output(console.outcome(datasets.load(workdir.measures_path(folder)), folder))
+    if show:
+        output(console.outcome(datasets.load(workdir.measures_path(folder)), folder))
 
 
 def _train_part(sweep: SweepConfig, folder: AnyPath, shard: Shard | None, signals: Signals) -> None:
@@ -148,12 +184,20 @@ def dry_run(
     """
     folder = workdir_path(folder)
     devices.check_cores(sweep.cores_per_run)
+    if sweep.refine:
+        rounds.check_outcome(sweep)
+        sweep = rounds.continued(sweep, folder)
     plan = planned(sweep, folder, shard)
     if _is_finished(plan):
         output(f"{folder} is finished: nothing is left to do")
         return
     output(_forecast(plan, list(plan.unfinished()), figures)[0])
     output(f"Nothing was written; without --dry-run, results go to {folder}")
+
+
+def is_finished(sweep: SweepConfig, folder: AnyPath) -> bool:
+    """Whether all runs of a sweep are trained and measured in its workdir."""
+    return _is_finished(planned(sweep, folder))
 
 
 def _is_finished(plan: Plan) -> bool:

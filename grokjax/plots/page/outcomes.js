@@ -13,10 +13,10 @@ class Outcomes {
     options(this.along, entries, (swept[0] ?? this.axes[0]).name);
     this.along.addEventListener("change", () => this.drawAlong());
     this.diagram = section.querySelector(".diagram");
-    this.diagram.hidden = swept.length < 2;
+    this.diagram.hidden = swept.length < 2 || Boolean(data.diagram);
     [this.x, this.y] = [".diagram-x", ".diagram-y"].map((name) => section.querySelector(name));
     section.querySelector(".along").classList.toggle("alone", this.diagram.hidden);
-    if (swept.length < 2) return;
+    if (this.diagram.hidden) return;
     options(this.x, swept.map((a) => [a.name, a.label]), swept[0].name);
     options(this.y, swept.map((a) => [a.name, a.label]), swept[1].name);
     for (const select of [this.x, this.y]) select.addEventListener("change", () => this.drawDiagram());

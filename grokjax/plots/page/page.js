@@ -81,7 +81,7 @@ function start(root, words = null) {
   if (root.started) return;
   root.started = true;
   const data = JSON.parse(root.querySelector("script.data").textContent);
-  const state = new State(root, data), curves = new Curves(root, data, state), spectra = new Spectra(root, data), outcomes = new Outcomes(root, data, state);
+  const state = new State(root, data), curves = new Curves(root, data, state), spectra = new Spectra(root, data), outcomes = new Outcomes(root, data, state), refined = new Refined(root, data, state);
   const oneRun = new OneRun(root, data, curves), chosen = new Chosen(root, data), address = new Address(root, state, curves);
   if (words) address.read(words);
   const show = (i) => { spectra.show(i); oneRun.show(i); };
@@ -96,6 +96,7 @@ function start(root, words = null) {
     }
     address.write();
   });
+  refined.draw();
   outcomes.draw();
   curves.draw();
   oneRun.draw();

@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from grokjax.core.errors import ConfigError
-from grokjax.plots.page import arrays, document, panels, prose, tables
+from grokjax.plots.page import arrays, document, panels, prose, refined, tables
 from grokjax.results.sweep import Sweep, open_sweep
 from grokjax.results.view import axes_of, column, meaningful, numeric, with_runs, words
 from grokjax.storage import files
@@ -16,7 +16,7 @@ from grokjax.storage.files import AnyPath
 
 _SCRIPTS = (
     *("shared.js", "colours.js", "curves.js", "one_run.js", "spectra.js", "outcomes.js"),
-    *("chosen.js", "address.js", "page.js"),
+    *("refined.js", "chosen.js", "address.js", "page.js"),
 )
 EXPLORE = "explore.html"
 _SPANS = (("curves", 900_000), ("spectra", 900_000))
@@ -137,6 +137,7 @@ def _section(
         **{name: ds.attrs.get(name, "") for name in ("source", "explore")},
         "explored": [int(run) for run in ds.attrs.get("explore_runs", "").split()],
         "known": "steps_to_grok" in ds,
+        "diagram": refined.diagram(ds),
         "curves": arrays.curves(ds, curves, spans["curves"], notes["curves"]),
         "spectra": arrays.spectra(ds, spans["spectra"], notes["spectra"]),
     }
@@ -155,6 +156,7 @@ def _section(
         "notes": notes,
         "made_with": prose.made_with(made_with),
         "json": document.as_json(data),
+        "diagram": data["diagram"],
         "spectra": bool(data["spectra"]["variables"]),
         "panels": bool(data["panels"]),
         "filters": [axis for axis in data["axes"] if axis["name"] != "steps"],
