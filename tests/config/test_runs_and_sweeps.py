@@ -39,7 +39,7 @@ def test_every_field_is_in_the_default_config_and_only_run_fields_are_axes():
     config = default()
     shared = [name for name in run_settings() if "." not in name]
     groups = {name.partition(".")[0] for name in run_settings()} - {*shared}
-    assert set(config) == {*shared, *groups, *SWEEP_SETTINGS, "axes"}
+    assert set(config) == {*shared, *groups, *SWEEP_SETTINGS, "axes", "refine"}
     assert set(config.axes) == {*shared, *groups}
     for name in run_settings().keys() - {*shared}:
         group, _, short = name.partition(".")
