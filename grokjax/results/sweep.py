@@ -240,15 +240,10 @@ class Sweep:
         return dataset.label(ds, table, about, name=name, **attrs)
 
     def boundary(self) -> xr.Dataset:
-        """The phase diagram over the refined axes, or over those of a grid of numbers.
-
-        Over the axes: `estimate` (with `low` and `high`, an interval of 95 %), the `probability`
-        that a run groks, and `unknown`, whether the side of the boundary is. Over `point`: the
-        numbers of `runs`, of those that `grokked` and `diverged`, and their `median`. Attributes
-        say how much seeds differ, and whether more seeds or more points would tell more.
+        """The phase diagram over the refined axes, or those of a grid; see `boundary.diagram`.
 
         Raises:
-            ConfigError: the sweep has no such axes.
+            ConfigError: the sweep has no axes of numbers, or more than three.
         """
         return boundary.diagram(self.measures())
 

@@ -45,7 +45,7 @@ def test_every_field_is_in_the_default_config_and_only_run_fields_are_axes():
         group, _, short = name.partition(".")
         assert short in config[group] and short in config.axes[group]
     attributes = set(vars(SweepConfig(runs=(SMALL,))))
-    assert set(SWEEP_SETTINGS) == attributes - {"runs", "axes", "names"}
+    assert set(SWEEP_SETTINGS) == attributes - {"runs", "axes", "names", "refine"}
 
 
 def test_default_gives_independent_configs_that_can_be_locked():
