@@ -9,8 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from grokjax.config.refine import REFINE_SETTINGS, first_points, refine_of, with_first_round
-from grokjax.config.runs import run_settings
-from grokjax.config.sweep import SWEEP_SETTINGS, RunConfig, SweepConfig, check
+from grokjax.config.runs import run_settings, runs_of
+from grokjax.config.sweep import SWEEP_SETTINGS, SweepConfig, check
 from grokjax.core.errors import ConfigError, show, suggest
 from grokjax.core.parts import FROM_A_FILE
 
@@ -44,7 +44,7 @@ def resolve(
             )
     base = {name: fields[name] for name in names if name in fields}
     combinations = product(rows, *(axis(name, values) for name, values in axes.items()))
-    runs = tuple(RunConfig(**{**base, **fields}) for fields in combinations)
+    runs = runs_of(base, combinations)
     declared = tuple(dict.fromkeys((*set_by_rows, *axes)))
     for name in declared:
         if not all(name in run for run in runs) and not any(name in run for run in runs):

@@ -4,8 +4,9 @@ Parts declare their settings. A run has those of its task, network, loss, optimi
 rule.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from grokjax.core import hyperparameters, parts
@@ -45,13 +46,13 @@ ALWAYS = (
 
 def run_settings() -> dict[str, Setting]:
     """All settings of the registered parts, in order."""
-    return _run_settings(tuple(parts.common_settings().items()), _registered())
+    return _run_settings(parts.changes())
 
 
-@lru_cache(16)
-def _run_settings(common: tuple[tuple[str, Setting], ...], registered: tuple[Part, ...]):
-    own = (x for part in registered for x in part.own.items())
-    return dict((*common, *own))
+@lru_cache(4)
+def _run_settings(changes: int) -> dict[str, Setting]:
+    own = (x for part in _registered() for x in part.own.items())
+    return dict((*parts.common_settings().items(), *own))
 
 
 def check_field(name: str, value: Any, every: Mapping[str, Setting] | None = None) -> Any:
@@ -72,7 +73,7 @@ class RunConfig:
     `init_seed` and `split_seed` default to `seed`.
     """
 
-    __slots__ = ("_fields", "_hash")
+    __slots__ = ("_common", "_own", "_hash")  # runs of a sweep share what they have in common
 
     def __init__(self, **fields: Any):
         every = run_settings()
@@ -83,15 +84,23 @@ class RunConfig:
             if name not in used and value != every[name].default:
                 raise ConfigError(_unused(name, value, known))
         self._set({name: known.get(name, x.default) for name, x in used.items()})
+        self._check()
+
+    def _set(self, common: dict[str, Any], own: Mapping[str, Any] = MappingProxyType({})) -> None:
+        object.__setattr__(self, "_common", common)
+        object.__setattr__(self, "_own", own)
+        object.__setattr__(self, "_hash", hash(frozenset(self._fields.items())))
+
+    def _check(self) -> None:
         for kind in ("task", "network"):
             part = self.part(kind)
             if part.options.get("check"):
                 with reported(part):
                     part.options["check"](self.view(part))
 
-    def _set(self, fields: dict[str, Any]) -> None:
-        object.__setattr__(self, "_fields", fields)
-        object.__setattr__(self, "_hash", hash(frozenset(fields.items())))
+    @property
+    def _fields(self) -> dict[str, Any]:
+        return self._common | self._own
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -102,19 +111,22 @@ class RunConfig:
             raise AttributeError(f"runs of task {self['task']!r} have no {name!r}") from None
 
     def __getitem__(self, name: str) -> Any:
-        value = self._fields[name]
+        value = self._stored(name)
         if value is None and (known := parts.common_settings().get(name)) and known.follows:
-            return self._fields[known.follows]
+            return self._stored(known.follows)
         return value
+
+    def _stored(self, name: str) -> Any:
+        return self._own[name] if name in self._own else self._common[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"runs are immutable: use run.replace({name}=...)")
 
     def __contains__(self, name: str) -> bool:
-        return name in self._fields
+        return name in self._common
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
+        return iter(self._common)
 
     def __eq__(self, other: Any) -> bool:
         return isinstance(other, RunConfig) and self._fields == other._fields
@@ -136,7 +148,7 @@ class RunConfig:
 
     def part(self, kind: str) -> Part:
         """The run's part of a kind: task, network, loss, optimizer or stop."""
-        return parts.get(kind, self._fields[kind])
+        return parts.get(kind, self._stored(kind))
 
     def view(self, part: Part) -> "View":
         """The run as a part sees it."""
@@ -148,11 +160,72 @@ class RunConfig:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "RunConfig":
         """A run as it was saved. One whose parts are not registered can be read, not computed."""
-        fields = {k: tuple(x) if isinstance(x, list) else x for k, x in fields.items()}
-        kinds = ("task", "network", "loss", "optimizer", "stop")
-        if all(parts.is_registered(kind, fields.get(kind, _default(kind))) for kind in kinds):
-            return cls(**fields)
-        return _unpickled(fields)
+        fields = with_tuples(fields)
+        return cls(**fields) if _are_registered(fields) else _unpickled(fields)
+
+
+def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a run as JSON holds them, as a run stores them."""
+    return {name: tuple(x) if isinstance(x, list) else x for name, x in fields.items()}
+
+
+def _are_registered(fields: Mapping[str, Any]) -> bool:
+    kinds = ("task", "network", "loss", "optimizer", "stop")
+    return all(parts.is_registered(kind, fields.get(kind, _default(kind))) for kind in kinds)
+
+
+def runs_of(
+    shared: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+    make: Callable[[dict[str, Any]], RunConfig] = lambda fields: RunConfig(**fields),
+) -> tuple[RunConfig, ...]:
+    """One run for each row of fields, next to those that all share.
+
+    Runs that set the same fields and choose the same parts share memory and the validation of what
+    they have in common, so that a million of them take seconds and little room.
+
+    Args:
+        make: makes a run from all of its fields.
+    """
+    every, models, runs = run_settings(), {}, []
+    for row in rows:
+        fields, names = dict(row), tuple(row)
+        kind = names, tuple(repr(fields[x]) for x in names if x in every and every[x].part)
+        model = models.get(kind)
+        if model and all(name in model for name in names):
+            run = object.__new__(RunConfig)
+            run._set(model._common, {k: check_field(k, x, every) for k, x in fields.items()})
+            run._check()
+        else:
+            run = make({**shared, **fields})
+            if _are_registered(run._fields):
+                models[kind] = run
+        runs.append(run)
+    return tuple(runs)
+
+
+def values_by_field(runs: Iterable[RunConfig]) -> dict[str, set[Any]]:
+    """The values that the runs store in each field that any of them has."""
+    kinds: dict[tuple, list[RunConfig]] = {}
+    for run in runs:
+        kinds.setdefault((id(run._common), *run._own), []).append(run)
+    values: dict[str, set[Any]] = {}
+    for same in kinds.values():
+        first = same[0]
+        for name in first:
+            own = {run._own[name] for run in same} if name in first._own else {first._common[name]}
+            values.setdefault(name, set()).update(own)
+    return values
+
+
+def shared_fields(runs: Sequence[RunConfig]) -> dict[str, Any]:
+    """The stored fields that all runs have, with the same value."""
+    kinds = {id(run._common): run for run in runs}.values()
+    return {
+        name: next(iter(found))
+        for name, found in values_by_field(runs).items()
+        if len(found) == 1 and all(name in run for run in kinds)
+    }
 
 
 def _default(name: str) -> Any:
@@ -192,7 +265,7 @@ def used_settings(fields: Mapping[str, Any]) -> dict[str, Setting]:
     """The settings that a run with these fields uses, in the order of `run_settings`."""
     common = parts.common_settings()
     chosen = ((k, v) for k, v in fields.items() if k in common and common[k].part)
-    return _closure(tuple(sorted(chosen)), _registered())
+    return _closure(tuple(sorted(chosen)), parts.changes())
 
 
 def uses_of(part: Part) -> tuple[str, ...]:
@@ -208,9 +281,7 @@ def _registered() -> tuple[Part, ...]:
 
 
 @lru_cache(1024)
-def _closure(
-    chosen: tuple[tuple[str, str], ...], registered: tuple[Part, ...]
-) -> dict[str, Setting]:
+def _closure(chosen: tuple[tuple[str, str], ...], changes: int) -> dict[str, Setting]:
     every, values = run_settings(), dict(chosen)
     found, queue = set(ALWAYS), list(ALWAYS)
     while queue:

@@ -9,7 +9,15 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from grokjax.config.refine import REFINE_SETTINGS, Refine
-from grokjax.config.runs import RunConfig, check_field, run_settings
+from grokjax.config.runs import (
+    RunConfig,
+    check_field,
+    run_settings,
+    runs_of,
+    shared_fields,
+    values_by_field,
+    with_tuples,
+)
 from grokjax.config.steps import Steps
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, show, suggest
@@ -94,15 +102,14 @@ class SweepConfig:
         runs, axes = tuple(runs), tuple(axes)
         if not runs:
             raise ConfigError("runs is empty: a sweep needs at least one run")
-        names = [name for name in run_settings() if any(name in run for run in runs)]
-        of_runs = dict.fromkeys(name for run in runs for name in run)
-        names += [name for name in of_runs if name not in names]  # of parts that are not registered
+        values_of = values_by_field(runs)
+        names = [name for name in run_settings() if name in values_of]
+        names += [name for name in values_of if name not in names]  # of parts not registered
         for name in axes:
             if name not in names:
                 raise ConfigError(f"unknown field {show(name)} in an axis: {suggest(name, names)}")
         # Runs without a field do not make it an axis.
-        values_of = lambda name: {run._fields[name] for run in runs if name in run}  # noqa: E731
-        differing = (name for name in names if len(values_of(name)) > 1)
+        differing = (name for name in names if len(values_of[name]) > 1)
         axes = tuple(dict.fromkeys((*axes, *differing)))
         _refuse_duplicates(runs, axes)
         self.__dict__.update(values, runs=runs, axes=axes, names=tuple(names), refine=refine)
@@ -133,14 +140,20 @@ class SweepConfig:
         fields["measures"] = list(fields["measures"])
         if self.refine:
             fields["refine"] = self.refine.to_dict()
-        return {**fields, "axes": list(self.axes), "runs": [run.to_dict() for run in self.runs]}
+        shared = shared_fields(self.runs)
+        own = [{k: x for k, x in run.to_dict().items() if k not in shared} for run in self.runs]
+        shared = {name: list(x) if isinstance(x, tuple) else x for name, x in shared.items()}
+        return {**fields, "axes": list(self.axes), "all_runs": shared, "runs": own}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "SweepConfig":
-        runs = tuple(map(RunConfig.from_dict, fields["runs"]))
+        """The sweep of `to_dict`; `runs` may hold whole runs, too."""
+        stored = {name: x for name, x in fields.items() if name != "all_runs"}
+        rows = [with_tuples(row) for row in fields["runs"]]
+        runs = runs_of(with_tuples(fields.get("all_runs", {})), rows, RunConfig.from_dict)
         refine = Refine.from_dict(fields["refine"]) if "refine" in fields else None
         axes = tuple(fields.get("axes", ()))
-        return cls(**{**fields, "runs": runs, "axes": axes, "refine": refine})
+        return cls(**{**stored, "runs": runs, "axes": axes, "refine": refine})
 
 
 def _refuse_duplicates(runs: tuple[RunConfig, ...], axes: tuple[str, ...]) -> None:

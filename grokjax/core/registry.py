@@ -66,6 +66,7 @@ _parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
 _common: dict[str, dict[str, Setting]] = {section: {} for section in SECTIONS}
 _flat: dict[str, Setting] = {}  # cached by `common_settings`
 _reserved = {"axes"}
+_changes = [0]
 
 defaults: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 """Default keywords of each kind's decorator."""
@@ -89,9 +90,16 @@ def _load() -> None:
 FROM_A_FILE = "load custom parts with --config FILE, or import the file that defines them"
 
 
+def changes() -> int:
+    """How often a part or a common setting was registered, for what is cached until the next."""
+    _load()
+    return _changes[0]
+
+
 def common(section: str, **settings: Setting) -> None:
     """Declare settings that any part may list in `uses`; their names in a config have no prefix."""
     _common[section] |= settings
+    _changes[0] += 1
 
 
 def reserve(*names: str) -> None:
@@ -205,6 +213,7 @@ def register(kind: str, function: Callable | None = None, name: str = "", **abou
                 f"{other.kind} {part.name!r} already has a setting {shared[0]}: rename the {kind}"
             )
     _parts[kind][key] = part
+    _changes[0] += 1
     return function
 
 
@@ -219,6 +228,7 @@ def adopt(part: Part) -> None:
     """Register a custom part of another process, which has checked it."""
     _load()
     _parts[part.kind][key_of(part)] = part
+    _changes[0] += 1
 
 
 def _make(kind: str, function: Callable, name: str = "", **about: Any) -> Part:

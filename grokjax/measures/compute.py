@@ -1,7 +1,7 @@
 """The evaluator: measures of one network, and the same compiled for a stack of networks."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -81,7 +81,7 @@ def compiled(
     precision: str = "float32",
     any_axes: bool = False,
 ) -> Callable:
-    """Compiled (networks, shared={}) -> {name: values}, run axis first.
+    """The jitted function (networks, shared={}) -> {name: values}, run axis first.
 
     Both arguments are dicts of what `compute` takes of a network: `networks` with a leading run
     axis on all leaves, `shared` without. `precision` is that of matrix products.
@@ -90,8 +90,8 @@ def compiled(
     def one(network: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
         return compute(program, measures, any_axes, **network, **shared)
 
-    mapped = jax.jit(devices.over_runs(one, precision))
-    return lambda networks, shared={}: mapped(networks, shared)  # noqa: B006 - not changed
+    mapped = devices.over_runs(one, precision)
+    return jax.jit(lambda networks, shared={}: mapped(networks, shared))  # noqa: B006
 
 
 def measure_networks(
@@ -103,13 +103,39 @@ def measure_networks(
     where a measure needs it. Measures that need the host get NumPy arrays, one network at a time.
     """
     needs = {need for part in measures for need in part.needs}
-    if "float64" in needs:
-        wide = lambda x: np.asarray(x, np.float64) if x.dtype == np.float32 else x  # noqa: E731
-        networks = jax.tree.map(wide, jax.device_get(networks))
-    with jax.enable_x64(True) if "float64" in needs else nullcontext():
+    with _as_needed(needs, networks) as networks:
         if "host" in needs:
             return _one_by_one(program, measures, jax.device_get(networks))
         return jax.device_get(compiled(program, measures)(networks))
+
+
+def compile_networks(
+    program: Program, measures: tuple[Part, ...], networks: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], int]:
+    """Compile what `measure_networks` then calls: zeros in place of its result, and its bytes.
+
+    Measures that need the host are computed; their bytes are not known, and 0.
+    """
+    needs = {need for part in measures for need in part.needs}
+    if "host" in needs:
+        return measure_networks(program, measures, networks), 0
+    with _as_needed(needs, networks) as networks:
+        lowered = compiled(program, measures).lower(networks)
+        found = lowered.compile().memory_analysis()
+        zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), lowered.out_info)
+    size = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
+    return zeros, size
+
+
+@contextmanager
+def _as_needed(needs: Collection[str], networks: Any) -> Iterator[Any]:
+    """The networks in the precision that measures need, and a context that computes in it."""
+    if "float64" not in needs:
+        yield networks
+        return
+    wide = lambda x: np.asarray(x, np.float64) if x.dtype == np.float32 else x  # noqa: E731
+    with jax.enable_x64(True):
+        yield jax.tree.map(wide, jax.device_get(networks))
 
 
 def _one_by_one(program: Program, measures: Sequence[Part], networks: Any) -> Any:

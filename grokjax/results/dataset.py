@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax.config.runs import RunConfig, run_settings
+from grokjax.config.runs import RunConfig, run_settings, shared_fields
 from grokjax.measures.paper import key_frequencies as keys
 from grokjax.results.view import split_of
 from grokjax.storage.metrics_log import Recorded
@@ -23,8 +23,14 @@ def runs_table(
     runs: Sequence[RunConfig], names: Sequence[str], numbers: Sequence[int] | None = None
 ) -> pd.DataFrame:
     """One row a run, indexed by `run`; a column for each of these fields."""
-    value = lambda run, name: run[name] if name in run else None  # noqa: E731
-    columns = {name: _column([value(run, name) for run in runs]) for name in names}
+    shared = shared_fields(runs)
+
+    def values(name: str) -> list:
+        if shared.get(name) is not None:
+            return [shared[name]] * len(runs)
+        return [run[name] if name in run else None for run in runs]
+
+    columns = {name: _column(values(name)) for name in names}
     return pd.DataFrame(columns, numbers).rename_axis("run")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,8 +11,8 @@ import xarray as xr
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, MissingError
 from grokjax.core.parts import Part
-from grokjax.core.types import Array, Params
-from grokjax.measures.compute import compiled, compute
+from grokjax.core.types import Array, Params, Program
+from grokjax.measures.compute import compile_networks, compiled, compute
 from grokjax.measures.select import applies, labels, select
 from grokjax.networks import by_name
 from grokjax.results.passes import Pass, equal_sizes, own_program, passes, sizes_of_dims
@@ -164,28 +164,48 @@ def _at_the_end(block: Block, measures: Sequence[Part]) -> list[Part]:
 
 
 def at_the_start(
-    block: Block, params: Params, measures: Sequence[Part], device: jax.Device
+    block: Block,
+    params: Params,
+    measures: Sequence[Part],
+    call: Callable[[Pass], dict[str, np.ndarray]],
 ) -> dict[str, np.ndarray]:
-    """Measures of initial parameters, run axis first and padded, on one device."""
-    at_end = _run(block, passes(block, _at_the_end(block, measures)), params, device)
+    """Measures of initial parameters, run axis first and padded.
+
+    Args:
+        call: computes one pass.
+    """
+    run = lambda every: merged(block, ((one, call(one)) for one in every))  # noqa: E731
+    at_end = run(passes(block, _at_the_end(block, measures)))
     others = [part for part in measures if part.at != "end"]
-    values = _run(block, passes(block, others, params, at_end), params, device)
+    values = run(passes(block, others, params, at_end))
     return {part.name: (at_end | values)[part.name] for part in measures}
-
-
-def _run(
-    block: Block, every: Sequence[Pass], params: Params, device: jax.Device
-) -> dict[str, np.ndarray]:
-    return merged(block, ((one, one(params, 0, device)) for one in every))
 
 
 # --- While training -------------------------------------------------------------------------------
 
 
-def while_training(
-    block: Block, wanted: Sequence[str | Callable]
-) -> Callable[[State, BlockData], dict[str, Array]]:
-    """Compiled (state, data) -> measures of runs that are trained together.
+class WhileTraining(NamedTuple):
+    """A compiled function (state, data) -> measures of runs that are trained together."""
+
+    program: Program
+    measures: tuple[Part, ...]
+    initial: Params | None
+
+    def __call__(self, state: State, data: BlockData) -> dict[str, Array]:
+        return compiled(self.program, self.measures)(self._networks(state, data))
+
+    def bytes_needed(self, state: State, data: BlockData) -> int:
+        """The memory that a call takes."""
+        networks = self._networks(state, data)
+        return compile_networks(self.program, self.measures, networks)[1]
+
+    def _networks(self, state: State, data: BlockData) -> dict[str, Any]:
+        trained = {"params": state.params, "step": state.step, "initial": self.initial}
+        return trained | data._asdict()
+
+
+def while_training(block: Block, wanted: Sequence[str | Callable]) -> WhileTraining:
+    """Measures of runs that are trained together.
 
     Measures that use values of a run's last checkpoint get those of the same checkpoint instead.
 
@@ -204,10 +224,7 @@ def while_training(
     initial = None
     if any("initial" in part.needs for part in measures):
         initial = jax.device_get(initial_states(block).params)
-    call = compiled(block.program, measures)
-    return lambda state, data: call(
-        {"params": state.params, "step": state.step, "initial": initial, **data._asdict()}
-    )
+    return WhileTraining(block.program, measures, initial)
 
 
 def kept_measures(

@@ -15,7 +15,7 @@ from grokjax.config.runs import RunConfig
 from grokjax.core import parts
 from grokjax.core.parts import Part
 from grokjax.core.types import Params, Program
-from grokjax.measures.compute import measure_networks
+from grokjax.measures.compute import compile_networks, measure_networks
 from grokjax.measures.select import labels
 from grokjax.networks import by_name
 from grokjax.tasks.data import sizes_of
@@ -51,13 +51,23 @@ class Pass:
             params: of all runs of the block.
             step: of all runs, or one for each run of the block.
         """
+        networks = self._networks(params, step, device)
+        return measure_networks(self.program, self.measures, networks)
+
+    def compile(
+        self, params: Params, step: Any, device: jax.Device
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """Zeros in place of the result, and the bytes of memory that a call takes."""
+        networks = self._networks(params, step, device)
+        return compile_networks(self.program, self.measures, networks)
+
+    def _networks(self, params: Params, step: Any, device: jax.Device) -> dict[str, Any]:
         count = jax.tree.leaves(params)[0].shape[0]
         steps = np.broadcast_to(np.int32(step), (count,))[list(self.rows)]
         own = by_name.unpad(_of_rows(params, self.rows), self.program)
         if device not in self._put:
             self._put[device] = jax.device_put(self.fixed, device)
-        networks = {"params": own, "step": steps, **self._put[device]}
-        return measure_networks(self.program, self.measures, networks)
+        return {"params": own, "step": steps, **self._put[device]}
 
 
 def passes(

@@ -22,6 +22,7 @@ from grokjax.core.parts import Part
 from grokjax.results import dataset, workdir
 from grokjax.results.view import axes_of, column, distinct, later_than_all, median_step, text, words
 from grokjax.runner.forecast import Disk, Stages
+from grokjax.runner.memory import Memory
 from grokjax.runner.progress import COLUMNS, STAGES, duration
 from grokjax.storage import files
 from grokjax.training import devices
@@ -52,6 +53,7 @@ def plan(
     done: Mapping[int, int],
     stages: Stages,
     disk: Disk,
+    memory: Memory,
 ) -> str:
     """Describe what a sweep will train, how long that takes and the room that it needs.
 
@@ -69,7 +71,8 @@ def plan(
         "records": f"{evaluations:,} evaluations, {checkpoints:,} checkpoints",
         "time": _time_line(stages),
         "disk": disk_line(sweep, disk),
-        "device": f"{_device_line(sweep)}, precision {devices.precision_here(sweep.precision)}",
+        "memory": _memory_line(sweep, memory),
+        "device": _device_line(sweep, memory),
     }
     if sweep.refine:
         rows = _refined_lines(sweep, stages) | {x: y for x, y in rows.items() if x != "runs"}
@@ -144,13 +147,25 @@ def disk_line(sweep: SweepConfig, disk: Disk) -> str:
     return f"{line}: does not fit; fewer runs, {other} or a larger --config.eval_every may"
 
 
-def _device_line(sweep: SweepConfig) -> str:
+def _memory_line(sweep: SweepConfig, memory: Memory) -> str:
+    what = "a run" if devices.on_cpu() else "the runs of a device"
+    measuring = f", {decimal(memory.measure)} to measure a run" if memory.measure else ""
+    line = f"{decimal(memory.train)} to train {what}{measuring}"
+    room = f"; {decimal(int(memory.room))} can be used" if np.isfinite(memory.room) else ""
+    places, (_, measured) = devices.places(sweep.cores_per_run), memory.at_once(sweep.cores_per_run)
+    return line + room + (f", so {measured} at a time" if measured < len(places) else "")
+
+
+def _device_line(sweep: SweepConfig, memory: Memory) -> str:
     places = devices.places(sweep.cores_per_run)
+    precision = f", precision {devices.precision_here(sweep.precision)}"
     if not devices.on_cpu():
-        return f"{len(places)} x {places[0].device_kind} ({places[0].platform})"
+        return f"{len(places)} x {places[0].device_kind} ({places[0].platform}){precision}"
     cores = f"{sweep.cores_per_run} core{'s' * (sweep.cores_per_run > 1)} each"
-    runs = "1 run" if len(places) == 1 else f"{len(places)} runs"
-    return f"CPU, {runs} at a time on {cores}"
+    count, _ = memory.at_once(sweep.cores_per_run)
+    runs = "1 run" if count == 1 else f"{count} runs"
+    lack = f" for lack of memory, of {len(places)} that it has cores for" * (count < len(places))
+    return f"CPU, {runs} at a time on {cores}{lack}{precision}"
 
 
 # --- After ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -126,7 +127,8 @@ def _measuring(
     some = block_part(block, range(min(devices.at_once(), len(block.runs))))
     params = jax.device_get(initial_states(some).params)
     measures = measuring.select_for(some, sweep.measures)
-    return lambda: measuring.at_the_start(some, params, measures, device), len(some.runs)
+    call = lambda one: one(params, 0, device)  # noqa: E731
+    return partial(measuring.at_the_start, some, params, measures, call), len(some.runs)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:

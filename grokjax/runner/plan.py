@@ -22,7 +22,7 @@ from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import TRAINED_BY, SweepConfig, differing_fields
 from grokjax.core.errors import ConfigError, check_path
 from grokjax.results import measuring, saved_config, summaries, workdir
-from grokjax.runner import loop
+from grokjax.runner import loop, memory
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 from grokjax.training import devices, trial
@@ -112,8 +112,9 @@ def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> 
     if not sweep.cores_per_run:
         cores = saved.cores_per_run if saved else devices.default_cores(len(sweep.runs))
         sweep = sweep.replace(cores_per_run=cores)
+    memory.check_data(sweep.runs)
     sweep, blocks, about = _of_shard(sweep, shard)
-    for block in blocks:
+    for block in {block.program: block for block in blocks}.values():
         trial.try_parts(block.runs[0])
         measuring.select_for(block, sweep.measures)
     summaries.try_summaries(sweep)

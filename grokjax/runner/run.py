@@ -16,7 +16,7 @@ from grokjax.core.errors import ConfigError, check_type, show, suggest
 from grokjax.results import workdir
 from grokjax.results.jobs import Job, check_executor, job_of
 from grokjax.results.sweep import Sweep, open_sweep
-from grokjax.runner import console, forecast, live, loop, resume, rounds, trackers
+from grokjax.runner import console, forecast, live, loop, memory, resume, rounds, trackers
 from grokjax.runner.analysis import analyze, write_results
 from grokjax.runner.driver import Driver
 from grokjax.runner.forecast import Stages
@@ -214,33 +214,37 @@ def _train_and_measure(
     for line in lost_checkpoints(plan.sweep, plan.blocks, plan.folder):
         output(f"{line}: trained again")
     unfinished = list(plan.unfinished())
-    text, stages = _forecast(plan, unfinished, figures, compiled=1)
+    text, stages, at_once = _forecast(plan, unfinished, figures, compiled=1)
     output(text)
     progress = Progress(stages)
-    with live.open_log(log, plan.sweep, plan.blocks, plan.folder, is_live) as tracker:
+    train, measure = map(devices.at_most, at_once)
+    with live.open_log(log, plan.sweep, plan.blocks, plan.folder, is_live) as tracker, train:
         if unfinished:
             _train(plan, unfinished, signals, progress, tracker)
-    with locks.locked(plan.folder, "results", signals.check):
+    with locks.locked(plan.folder, "results", signals.check), measure:
         write_results(Sweep(plan.folder), signals.check, (), figures, progress, reuse=True)
 
 
 def _forecast(
     plan: Plan, unfinished: Sequence[int], figures: str, compiled: int = 0
-) -> tuple[str, Stages]:
-    """What is about to happen, in words, and the seconds of its stages.
+) -> tuple[str, Stages, tuple[int, int]]:
+    """What is about to happen, in words, the seconds of its stages, and how many runs fit at once.
 
     Raises:
-        ConfigError: the disk is too small, and this is no dry run.
+        ConfigError: a run does not fit into memory, or the sweep, if this is no dry run, on disk.
     """
     sweep, blocks, jobs = plan.sweep, plan.blocks, plan.jobs
     done = {i: resume.read(jobs[i][1], sweep.keep).trained_to for i in unfinished}
-    costs = forecast.measured_costs(sweep, blocks[unfinished[0] if unfinished else 0])
+    left = [blocks[i] for i in unfinished] or blocks[:1]
+    needed = memory.needed(sweep, left)
+    costs = forecast.measured_costs(sweep, left[0])
     number = forecast.num_figures(sweep, figures)
     stages = forecast.stages(sweep, blocks, done, costs, number, compiled)
     disk = forecast.disk(sweep, blocks, done, costs, plan.folder)
     if compiled and not disk.fits:
         raise ConfigError(f"{plan.folder}: {console.disk_line(sweep, disk)}; or free some room")
-    return console.plan(sweep, blocks, done, stages, disk), stages
+    text = console.plan(sweep, blocks, done, stages, disk, needed)
+    return text, stages, needed.at_once(sweep.cores_per_run)
 
 
 def _train(

@@ -6,7 +6,7 @@ zero.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -76,8 +76,7 @@ class Load:
     @classmethod
     def of(cls, run: RunConfig) -> "Load":
         sizes = sizes_of(run)
-        load = cls(program_of(run, sizes), sizes.num_examples, run.steps, 1, 0.0)
-        return replace(load, work=load.of_update * run.steps)
+        return _load_of(program_of(run, sizes), sizes.num_examples, run.steps)
 
     def __add__(self, other: "Load") -> "Load":
         largest = lambda name: max(getattr(self.program, name), getattr(other.program, name))  # noqa: E731
@@ -99,6 +98,12 @@ class Load:
     def waste(self) -> float:
         """Share of the work spent on padding."""
         return 1 - self.work / (self.of_update * self.steps * self.count)
+
+
+@lru_cache(10_000)
+def _load_of(program: Program, num_examples: int, steps: int) -> Load:
+    load = Load(program, num_examples, steps, 1, 0.0)
+    return replace(load, work=load.of_update * steps)
 
 
 @dataclass(frozen=True)
@@ -325,9 +330,13 @@ def lanes(block: Block, precision: str = "float32", memory: float | None = None)
 
 
 def bytes_needed(lane: Block, rounds: int = 1, precision: str = "float32") -> int:
-    """Bytes for training a lane while `rounds - 1` others are kept, from the compiled program."""
+    """Bytes to train and score a lane while `rounds - 1` others are kept.
+
+    From its compiled programs, which later calls on the same device use.
+    """
     data, state = block_data(lane), state_shapes(lane)
-    train = trainer(lane, precision).train
-    found = train.lower(state, data, np.int32(1)).compile().memory_analysis()
+    train, scores = trainer(lane, precision)
+    lowered = train.lower(state, data, np.int32(1)), scores.lower(state.params, data)
+    temporary = (x.compile().memory_analysis().temp_size_in_bytes for x in lowered)
     kept = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((state, state, data)))
-    return rounds * kept + found.temp_size_in_bytes
+    return rounds * kept + max(temporary)

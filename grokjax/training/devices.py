@@ -7,12 +7,13 @@ on that number of cores, and no core waits for another.
 """
 
 import ctypes
+import math
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock
@@ -31,11 +32,11 @@ def on_cpu() -> bool:
 
 
 def device_memory() -> float:
-    """Usable bytes of the first device: 3/4 of its free memory, half on a CPU."""
+    """Usable bytes of the first accelerator: 3/4 of its free memory; none known: infinite."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return 0.75 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return 0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return math.inf
 
 
 def num_cores() -> int:
@@ -51,6 +52,19 @@ _most_cores = [0]
 def use_cores(count: int) -> None:
     """Use at most this many cores, for processes that share a machine; 0 for no limit."""
     _most_cores[0] = count
+
+
+_most_places = [0]
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """A context in which at most this many CPU devices run programs, for lack of memory."""
+    before, _most_places[0] = _most_places[0], count
+    try:
+        yield
+    finally:
+        _most_places[0] = before
 
 
 def default_cores(num_runs: int) -> int:
@@ -72,6 +86,7 @@ def places(cores: int = 1) -> tuple[jax.Device, ...]:
     if not on_cpu():
         return tuple(jax.local_devices())
     count = max(1, num_cores() // max(cores, 1))
+    count = min(count, _most_places[0] or count)
     with _MAKING:
         return tuple(_cores(max(cores, 1), i) for i in range(count))
 

@@ -1,6 +1,7 @@
 import json
 import math
 import pickle
+import re
 
 import pytest
 from configs import SMALL, config_with, message_of
@@ -19,6 +20,7 @@ from grokjax.config.sweep import (
 )
 from grokjax.core import parts
 from grokjax.core import registry as registry_module
+from grokjax.core.errors import ConfigError
 from grokjax.networks.transformer import width_of_head
 from grokjax.training.blocks import program_of
 
@@ -297,3 +299,53 @@ def test_equal_runs_are_equal_however_they_were_made():
     backwards = RunConfig.from_dict(dict(reversed(plain.items())))
     assert backwards == RunConfig(steps=7, seed=1) == pickle.loads(pickle.dumps(backwards))
     assert len({backwards, RunConfig(steps=7, seed=1)}) == 1
+
+
+# --- Runs of a sweep together ---------------------------------------------------------------------
+
+
+def test_runs_made_together_are_those_made_one_by_one():
+    shared = {"modulus": 7, "train_fraction": 0.5}
+    rows = [
+        *({"seed": seed, "weight_decay": 0.1 * seed} for seed in range(4)),
+        {"seed": 4},
+        {"seed": 5, "network": "mlp"},
+        {"seed": 6, "network": "mlp", "modulus": 11},
+    ]
+    alone = [RunConfig(**{**shared, **row}) for row in rows]
+    together = runs.runs_of(shared, rows)
+    assert list(together) == alone and list(map(hash, together)) == list(map(hash, alone))
+    for a, b in zip(together, alone, strict=True):
+        assert a.to_dict() == b.to_dict() and repr(a) == repr(b)
+        assert pickle.loads(pickle.dumps(a)) == b
+    for part in (together, together[1:3], together[5:]):  # without the first of their kind, too
+        values = runs.values_by_field(part)
+        assert values == {k: {run._fields[k] for run in part if k in run} for k in values}
+        assert {*values} == {name for run in part for name in run}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"seed": -1}, "seed must be an integer of at least 0"),
+        ({"seed": 1.5}, "seed must be an integer"),
+        ({"modulus": (3, 5)}, "to sweep over several values, set axes.modulus"),
+        ({"network": "mlp", "num_heads": 2}, "num_heads=2 is not used by this run"),
+        ({"novel": 1}, "unknown field 'novel'"),
+        ({"num_heads": 3}, "num_heads"),
+    ],
+)
+def test_each_row_of_runs_is_validated(row, message):
+    first = dict.fromkeys(row, None) | {name: getattr(RunConfig(), name, 0) for name in row}
+    first = {name: x for name, x in first.items() if name != "novel"}
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        runs.runs_of({"modulus": 7}, [first, row])
+
+
+def test_a_sweep_is_saved_as_what_its_runs_share_and_what_each_has_of_its_own():
+    sweep = SweepConfig(runs.runs_of({"modulus": 7}, [{"seed": 0}, {"seed": 1}]))
+    saved = json.loads(json.dumps(sweep.to_dict()))
+    assert saved["runs"] == [{"seed": 0}, {"seed": 1}] and saved["all_runs"]["modulus"] == 7
+    whole = {**saved, "all_runs": {}, "runs": [run.to_dict() for run in sweep.runs]}
+    for form in (saved, whole, {k: x for k, x in whole.items() if k != "all_runs"}):
+        assert SweepConfig.from_dict(form) == sweep

@@ -126,7 +126,8 @@ def test_measures_at_the_start_are_those_of_a_sweep(trained):
     sweep, _, folder, _ = trained
     ds, (block,) = open_sweep(folder).measures(), plan(sweep.runs)
     params, measures = jax.device_get(initial_states(block).params), measuring.select_for(block)
-    values = measuring.at_the_start(block, params, measures, devices.places(1)[0])
+    device = devices.places(1)[0]
+    values = measuring.at_the_start(block, params, measures, lambda one: one(params, 0, device))
     for name in ("test_loss", "gini_embedding", "total_sum_squared_weights"):
         np.testing.assert_allclose(values[name], ds[name].sel(step=0), rtol=1e-6)
 
