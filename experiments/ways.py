@@ -17,7 +17,7 @@ from experiments import lab, options
 from experiments.losses import losses_figure
 from grokjax import Sweep
 from grokjax.config import ConfigDict, axis, chain, default, product
-from grokjax.config.runs import run_settings
+from grokjax.config.fields import run_settings
 
 SEEDS = (0, 1, 2)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from grokjax.config import RunConfig
 from grokjax.tasks.data import sizes_of
-from grokjax.training import blocks, devices, update
+from grokjax.training import blocks, devices, lanes, update
 
 FOREVER = 10_000_000
 TINY = dict(modulus=11, train_fraction=0.5, d_model=16, num_heads=2, d_mlp=32)
@@ -62,7 +62,7 @@ class Training:
         cores = devices.num_cores() if together else devices.default_cores(len(runs))
         self.cores, self.steps = cores if devices.on_cpu() else 0, 0
         with change or nullcontext():
-            self.lanes = [block] if together else blocks.lanes(block, precision)
+            self.lanes = [block] if together else lanes.lanes(block, precision)
             self.trainers = [blocks.trainer(lane, precision) for lane in self.lanes]
             if change:
                 used = devices.precision_here(precision)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from grokjax.cli.help import COLUMN, WIDTH
+from grokjax.config.fields import run_settings, uses_of
 from grokjax.config.refine import REFINE_SETTINGS
-from grokjax.config.runs import run_settings, uses_of
 from grokjax.config.sweep import SWEEP_SETTINGS
 from grokjax.core import parts
 from grokjax.core.parts import Part, Setting

@@ -1,8 +1,9 @@
 """Configs: fields, axes and the runs they make."""
 
 from grokjax.config.axes import axis, chain, product, zipped
+from grokjax.config.fields import used_settings
 from grokjax.config.refine import between
-from grokjax.config.runs import RunConfig, used_settings
+from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import ConfigDict, SweepConfig, default
 from grokjax.core.errors import ConfigError
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from grokjax.config.fields import run_settings
 from grokjax.config.refine import REFINE_SETTINGS, first_points, refine_of, with_first_round
-from grokjax.config.runs import run_settings, runs_of
+from grokjax.config.runs import runs_of
 from grokjax.config.sweep import SWEEP_SETTINGS, SweepConfig, check
 from grokjax.core.errors import ConfigError, show, suggest
 from grokjax.core.parts import FROM_A_FILE

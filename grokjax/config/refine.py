@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from grokjax.config.runs import RunConfig, check_field, run_settings
+from grokjax.config.fields import check_field, run_settings
+from grokjax.config.runs import RunConfig
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, show, suggest
 from grokjax.core.parts import Setting, setting

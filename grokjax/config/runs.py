@@ -1,70 +1,22 @@
-"""A run: validated values of all settings that its parts use.
-
-Parts declare their settings. A run has those of its task, network, loss, optimiser and stopping
-rule.
-"""
+"""A run: validated values of all settings that its parts use."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from grokjax.core import hyperparameters, parts
+from grokjax.config.fields import (
+    SEEDS,
+    check_field,
+    check_known,
+    default_of,
+    run_settings,
+    unused,
+    used_settings,
+)
+from grokjax.core import parts
 from grokjax.core.calls import reported
-from grokjax.core.errors import ConfigError, show, suggest
-from grokjax.core.parts import FROM_A_FILE, Part, Setting, setting
-
-__all__ = ["RunConfig", "View", "check_field", "run_settings", "used_settings"]
-
-parts.common(
-    "run",
-    seed=setting(0, "random seed of the run", low=0, traced=True, static=False),
-    init_seed=setting(None, "seed of the initial weights", low=0, follows="seed", static=False),
-    split_seed=setting(
-        None, "seed of data, splits and batches", low=0, follows="seed", traced=True, static=False
-    ),
-)
-
-
-def _declare_parts_of_a_run() -> None:
-    parts.common("task", task=setting("modular", "the task", part="task"))
-    parts.common("optimizer", optimizer=setting("adamw", "the optimiser", part="optimizer"))
-    parts.common("network", network=setting("transformer", "the network", part="network"))
-
-
-# After the settings of the parts: the order of columns and axes.
-parts.load_on_lookup(_declare_parts_of_a_run)
-
-SEEDS = ("seed", "init_seed", "split_seed")
-ALWAYS = (
-    *SEEDS,
-    *("task", "optimizer", "network"),
-    *("init_scale", "steps", "loss", "l1", "stop"),
-)
-"""Settings that every run has."""
-
-
-def run_settings() -> dict[str, Setting]:
-    """All settings of the registered parts, in order."""
-    return _run_settings(parts.changes())
-
-
-@lru_cache(4)
-def _run_settings(changes: int) -> dict[str, Setting]:
-    own = (x for part in _registered() for x in part.own.items())
-    return dict((*parts.common_settings().items(), *own))
-
-
-def check_field(name: str, value: Any, every: Mapping[str, Setting] | None = None) -> Any:
-    """The value as a run stores it in field `name`; `every` caches `run_settings()`.
-
-    Raises:
-        ConfigError: what is wrong, what is allowed and how to fix it, in one line.
-    """
-    found, hint = (every or run_settings())[name], ""
-    if isinstance(value, tuple | list) and not isinstance(found.default, tuple):
-        hint = f"; to sweep over several values, set axes.{name}"
-    return parts.check_value(found, name, value, hint)
+from grokjax.core.errors import ConfigError
+from grokjax.core.parts import Part
 
 
 class RunConfig:
@@ -77,12 +29,12 @@ class RunConfig:
 
     def __init__(self, **fields: Any):
         every = run_settings()
-        _check_known(fields, every)
+        check_known(fields, every)
         known = {name: check_field(name, value, every) for name, value in fields.items()}
         used = used_settings(known)
         for name, value in known.items():
             if name not in used and value != every[name].default:
-                raise ConfigError(_unused(name, value, known))
+                raise ConfigError(unused(name, value, known))
         self._set({name: known.get(name, x.default) for name, x in used.items()})
         self._check()
 
@@ -171,7 +123,7 @@ def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _are_registered(fields: Mapping[str, Any]) -> bool:
     kinds = ("task", "network", "loss", "optimizer", "stop")
-    return all(parts.is_registered(kind, fields.get(kind, _default(kind))) for kind in kinds)
+    return all(parts.is_registered(kind, fields.get(kind, default_of(kind))) for kind in kinds)
 
 
 def runs_of(
@@ -228,10 +180,6 @@ def shared_fields(runs: Sequence[RunConfig]) -> dict[str, Any]:
     }
 
 
-def _default(name: str) -> Any:
-    return parts.common_settings()[name].default
-
-
 def _unpickled(fields: dict[str, Any]) -> RunConfig:
     run = object.__new__(RunConfig)
     run._set(dict(fields))
@@ -259,65 +207,3 @@ class View:
             f"{self._part.kind} {self._part.name!r} reads {name!r}, which it does not declare: "
             "list it in `uses` of its decorator, or declare it as a setting there"
         )
-
-
-def used_settings(fields: Mapping[str, Any]) -> dict[str, Setting]:
-    """The settings that a run with these fields uses, in the order of `run_settings`."""
-    common = parts.common_settings()
-    chosen = ((k, v) for k, v in fields.items() if k in common and common[k].part)
-    return _closure(tuple(sorted(chosen)), parts.changes())
-
-
-def uses_of(part: Part) -> tuple[str, ...]:
-    """The common settings that a part uses; those of an optimiser are found by building it."""
-    return hyperparameters.used(part) if part.kind == "optimizer" else part.uses or ()
-
-
-_KINDS = tuple(kind for kind in parts.KINDS if kind not in ("measure", "summary", "view"))
-
-
-def _registered() -> tuple[Part, ...]:
-    return tuple(part for kind in _KINDS for part in parts.all_of(kind))
-
-
-@lru_cache(1024)
-def _closure(chosen: tuple[tuple[str, str], ...], changes: int) -> dict[str, Setting]:
-    every, values = run_settings(), dict(chosen)
-    found, queue = set(ALWAYS), list(ALWAYS)
-    while queue:
-        name = queue.pop()
-        if every[name].part is None:
-            continue
-        part = parts.get(every[name].part, values.get(name, every[name].default))
-        uses = uses_of(part)
-        for used in uses:
-            if used not in every:
-                unknown = f"{part.kind} {part.name!r} uses {used!r}, which is not a shared setting"
-                raise ConfigError(f"{unknown}: {suggest(used, parts.common_settings())}")
-        new = {*uses, *part.own} - found
-        found |= new
-        queue += new
-    return {name: x for name, x in every.items() if name in found}
-
-
-def _users(name: str) -> str:
-    """The parts that use a common setting, as a phrase."""
-    using = [f"{part.kind} {part.name}" for part in _registered() if name in uses_of(part)]
-    return " and ".join(using) or "no part"
-
-
-def _unused(name: str, value: Any, fields: Mapping[str, Any]) -> str:
-    group = name.partition(".")[0]
-    owner = f"{group} alone uses it" if "." in name else f"it is used by {_users(name)}"
-    chosen = ", ".join(
-        f"{kind} {fields.get(kind, _default(kind))}" for kind in ("task", "network", "optimizer")
-    )
-    return f"{name}={value!r} is not used by this run ({chosen}; {owner}): leave it out"
-
-
-def _check_known(fields: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
-    for name in fields:
-        if name not in known:
-            nearest = suggest(str(name), known)
-            hint = f" ({FROM_A_FILE})" if "." in str(name) else ""
-            raise ConfigError(f"unknown field {show(name)} in a run: {nearest}{hint}")

@@ -8,16 +8,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from grokjax.config.fields import check_field, run_settings
 from grokjax.config.refine import REFINE_SETTINGS, Refine
-from grokjax.config.runs import (
-    RunConfig,
-    check_field,
-    run_settings,
-    runs_of,
-    shared_fields,
-    values_by_field,
-    with_tuples,
-)
+from grokjax.config.runs import RunConfig, runs_of, shared_fields, values_by_field, with_tuples
 from grokjax.config.steps import Steps
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, show, suggest

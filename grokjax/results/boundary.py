@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from scipy.special import ndtr
 
 from grokjax.config import refine as config
+from grokjax.config.fields import run_settings
 from grokjax.config.refine import GROKKED, MOST_AXES, WHAT, Range, Refine
-from grokjax.config.runs import run_settings
 from grokjax.core.errors import ConfigError
 from grokjax.results import choosing, view
 from grokjax.results.surface import Runs, Surface, fitted

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from grokjax.config.runs import RunConfig, run_settings, shared_fields
+from grokjax.config.fields import run_settings
+from grokjax.config.runs import RunConfig, shared_fields
 from grokjax.measures.paper import key_frequencies as keys
 from grokjax.results.view import split_of
 from grokjax.storage.metrics_log import Recorded

@@ -25,10 +25,10 @@ from grokjax.training.blocks import (
     block_data,
     block_part,
     initial_states,
-    lanes,
     state_shapes,
     trainer,
 )
+from grokjax.training.lanes import lanes
 
 PER_FIGURE = 0.7
 """Seconds to draw one; 0.4 to 1.0 on a core of an AMD EPYC."""

@@ -22,7 +22,8 @@ from grokjax.storage import metrics_log
 from grokjax.storage.files import AnyPath
 from grokjax.tasks.data import resized
 from grokjax.training import devices
-from grokjax.training.blocks import Block, lanes, state_shapes
+from grokjax.training.blocks import Block, state_shapes
+from grokjax.training.lanes import lanes
 from grokjax.training.update import State
 from grokjax.training.workers import Lane, Snapshot, Workers
 

@@ -13,7 +13,8 @@ import numpy as np
 import psutil
 from rich.filesize import decimal
 
-from grokjax.config.runs import RunConfig, run_settings
+from grokjax.config.fields import run_settings
+from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError
 from grokjax.results import measuring
@@ -21,6 +22,7 @@ from grokjax.results.passes import Pass
 from grokjax.tasks.data import draws, sizes_of
 from grokjax.training import blocks, devices
 from grokjax.training.blocks import Block, Load, block_of, block_part
+from grokjax.training.lanes import bytes_needed, lanes
 
 GROWS = {"modulus": 3, "d_model": 2, "d_mlp": 1, "num_layers": 1, "batch_size": 1}
 """Fields that make a run large, and the power of them with which its memory grows at most."""
@@ -104,10 +106,10 @@ def _or_remedy(sweep: SweepConfig, block: Block, room: float) -> Memory:
 
 def _of_block(sweep: SweepConfig, block: Block, room: float) -> Memory:
     """The memory of a block's first lane; compiles its programs and runs none."""
-    lane = blocks.lanes(block, sweep.precision)[0]
+    lane = lanes(block, sweep.precision)[0]
     device = devices.places(sweep.cores_per_run)[0]
     with devices.at(device):
-        train = blocks.bytes_needed(lane, 1, sweep.precision)
+        train = bytes_needed(lane, 1, sweep.precision)
         _check("training a run", train, room)
         measure = max(_of_measures(sweep, block, lane, device), default=0)
         _check("measuring a run", measure, room)

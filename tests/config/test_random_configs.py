@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from grokjax.cli.arguments import parse, run_main
 from grokjax.cli.config_file import read_sweep
 from grokjax.config import axes as table
-from grokjax.config.runs import run_settings
+from grokjax.config.fields import run_settings
 from grokjax.config.sweep import SWEEP_SETTINGS, check, default
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from grokjax.config import runs
 from grokjax.config.axes import resolve
+from grokjax.config.fields import ALWAYS
 from grokjax.config.sweep import (
     SWEEP_SETTINGS,
     RunConfig,
@@ -199,7 +200,7 @@ def test_a_run_has_the_settings_of_its_parts_and_no_others():
     of_parts = {f"skip_trigram.{name}" for name in own}
     of_parts |= {"d_mlp", "learning_rate", "warmup_steps", "weight_decay", "momentum"}
     of_parts |= {"activation", "output_scale", "output_scale_power"}
-    assert set(run) == {*runs.ALWAYS, *of_parts}
+    assert set(run) == {*ALWAYS, *of_parts}
     with pytest.raises(AttributeError, match="replace"):
         run.seed = 3
     with pytest.raises(AttributeError, match="replace"):

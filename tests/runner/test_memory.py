@@ -8,8 +8,9 @@ from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.core.errors import ConfigError
 from grokjax.runner import memory
 from grokjax.runner.memory import Memory, TooLarge
-from grokjax.training import blocks, devices
+from grokjax.training import devices
 from grokjax.training.blocks import plan
+from grokjax.training.lanes import bytes_needed, lanes
 
 TINY = dict(modulus=7, d_model=8, num_heads=2, d_mlp=16, steps=10)
 OPTIONS = [f"--config.{name}={value}" for name, value in TINY.items()]
@@ -32,7 +33,7 @@ def test_bytes_are_those_of_the_compiled_programs():
     sweep = sweep_of({}, measures=("test_loss",))
     (block,) = plan(sweep.runs)
     with devices.at(devices.places(1)[0]):
-        train = blocks.bytes_needed(blocks.lanes(block)[0])
+        train = bytes_needed(lanes(block)[0])
     found = memory.needed(sweep, [block])
     assert found.train == train
     pairs, sizes = 7 * 7, 7 * 7 * 4 * 4  # three tokens and an answer of each pair

@@ -12,6 +12,7 @@ from grokjax.networks import by_name
 from grokjax.networks.forward import form
 from grokjax.training import blocks, devices, update
 from grokjax.training.blocks import Block, program_of
+from grokjax.training.lanes import lanes
 
 SMALL = RunConfig(modulus=7, train_fraction=0.5, d_model=16, num_heads=2, d_mlp=24, steps=60)
 """Takes little to compile and next to nothing to train."""
@@ -65,7 +66,7 @@ def mixed_after(num_steps):
 def trained_apart(block, num_steps):
     """Every lane of a block on its own: on a CPU each run at its own sizes."""
     found = {}
-    for lane in blocks.lanes(block):
+    for lane in lanes(block):
         state = blocks.initial_states(lane)
         state = blocks.trainer(lane).train(state, blocks.block_data(lane), num_steps)
         found |= {i: one_run(jax.device_get(state), j) for j, i in enumerate(lane.indices)}
