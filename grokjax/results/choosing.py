@@ -17,7 +17,7 @@ from grokjax.results.surface import Surface, kernel
 Z = 1.96
 """Standard deviations on either side of the mean: an interval of 95 %."""
 
-PLACES = 1000
+PLACES = 500
 """About how many candidates stand for the whole range."""
 
 Points = Float[np.ndarray, "m d"]
@@ -36,7 +36,7 @@ class Choice(NamedTuple):
     again: list[int]
 
 
-class _Posterior:
+class Posterior:
     """The posterior over some points while a round is chosen."""
 
     def __init__(self, surface: Surface, points: Points):
@@ -75,7 +75,7 @@ def choose(surface: Surface, candidates: Points, number: int, seeds: int) -> Cho
     """
     runs = surface.runs
     counts = np.concatenate([np.zeros(len(candidates), int), np.bincount(runs.at)])
-    posterior = _Posterior(surface, np.concatenate([candidates, runs.points]))
+    posterior = Posterior(surface, np.concatenate([candidates, runs.points]))
     noise = 1 / (seeds * surface.information(posterior.mean))
     places = np.arange(0, len(candidates), max(len(candidates) // PLACES, 1))
     # Covariances of the places with every point, which each choice lowers.
@@ -96,7 +96,7 @@ def choose(surface: Surface, candidates: Points, number: int, seeds: int) -> Cho
     return Choice([tuple(posterior.points[i].tolist()) for i in new], again)
 
 
-def _or_neighbour(posterior: _Posterior, counts: Int[np.ndarray, " m"], best: int) -> int:
+def _or_neighbour(posterior: Posterior, counts: Int[np.ndarray, " m"], best: int) -> int:
     """The nearest point with runs if seeds there tell as much, otherwise the point itself."""
     there, surface = np.flatnonzero(counts), posterior.surface
     apart = (posterior.points[there] - posterior.points[best]) / np.exp(surface.scales.lengths)
