@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from grokjax.config.refine import Refine
@@ -71,14 +72,14 @@ def draw_boundary(drawn: xr.Dataset, ax: Axes, x: str, y: str | None = None) -> 
     if {x, y} - set(drawn.dims):
         raise ConfigError(f"the diagram has no axes {x} and {y}: choose from {refine.names}")
     grid = drawn.transpose(y, x, ...)
-    known = grid["estimate"].values
-    if np.isfinite(known).any():
-        norm = style.norm_of(known[np.isfinite(known)])
-        colours = matplotlib.colormaps[style.STYLE["colours"]]
-        ax.pcolormesh(grid[x], grid[y], known, norm=norm, cmap=colours, rasterized=True)
-        bar = ax.figure.colorbar(ScalarMappable(norm, colours), ax=ax)
-        bar.set_label(_label(drawn))
-        style.plain_numbers(bar.ax.yaxis)
+    has_estimate = bool(np.isfinite(drawn["estimate"]).any())
+    values = grid["estimate" if has_estimate else "probability"].values
+    norm = style.norm_of(values[np.isfinite(values)]) if has_estimate else Normalize(0, 1)
+    colours = matplotlib.colormaps[style.STYLE["colours"]]
+    ax.pcolormesh(grid[x], grid[y], values, norm=norm, cmap=colours, rasterized=True)
+    bar = ax.figure.colorbar(ScalarMappable(norm, colours), ax=ax)
+    bar.set_label(_label(drawn))
+    style.plain_numbers(bar.ax.yaxis)
     margin = grid["margin"].values
     for level, look in ((0.0, "solid"), (-Z, "dashed"), (Z, "dashed")):
         if margin.min() < level < margin.max():
@@ -92,20 +93,25 @@ def draw_boundary(drawn: xr.Dataset, ax: Axes, x: str, y: str | None = None) -> 
 
 def _draw_line(drawn: xr.Dataset, ax: Axes, x: str, refine: Refine) -> Axes:
     """The estimate or the probability over one axis, with its interval."""
+    is_log = drawn["estimate"].attrs["units"] == "steps"
     if np.isfinite(drawn["estimate"]).any():
-        ax.fill_between(drawn[x], drawn["low"], drawn["high"], color="crimson", alpha=0.2, lw=0)
+        level = drawn.attrs["level"]
+        high = drawn["high"].fillna(level) if is_log else drawn["high"]
+        ax.fill_between(drawn[x], drawn["low"], high, color="crimson", alpha=0.2, lw=0)
         ax.plot(drawn[x], drawn["estimate"], color="crimson")
-        ax.axhline(drawn.attrs["level"], color="0.5", linestyle=":")
-        _draw_points(drawn, ax, drawn[f"{x}_of_point"].values, drawn["median"].values)
-        if drawn["estimate"].attrs["units"] == "steps":
-            ax.set_yscale("log")
-            style.plain_numbers(ax.yaxis)
+        ax.axhline(level, color="0.5", linestyle=":")
+        heights = drawn["median"].fillna(level).values
+        _draw_points(drawn, ax, drawn[f"{x}_of_point"].values, heights)
+        ax.set_yscale("log" if is_log else "linear")
     else:
         ax.plot(drawn[x], drawn["probability"], color="crimson")
         _draw_points(drawn, ax, drawn[f"{x}_of_point"].values, drawn["grokked"] / drawn["runs"])
     _scale(ax, refine, x)
     ax.set_ylabel(_label(drawn), fontsize=style.STYLE["label"])
-    return style.finish(ax)
+    style.finish(ax)
+    if is_log and ax.get_yscale() == "log":
+        style.plain_numbers(ax.yaxis)
+    return ax
 
 
 def _label(drawn: xr.Dataset) -> str:
@@ -160,8 +166,10 @@ def handles(drawn: xr.Dataset) -> list:
         for kind, (label, look) in KINDS.items()
         if kind in kinds
     ]
-    lines = [
-        style.proxy("boundary", linestyle="-", color="crimson"),
-        style.proxy("its 95 % interval", linestyle="--", color="crimson"),
-    ]
+    lines = [style.proxy("median seed, with an interval of 95 %", linestyle="-", color="crimson")]
+    if drawn["margin"].ndim > 1:
+        lines = [
+            style.proxy("boundary", linestyle="-", color="crimson"),
+            style.proxy("its 95 % interval", linestyle="--", color="crimson"),
+        ]
     return [*points, *lines]

@@ -243,8 +243,8 @@ def said(surface: Surface, refine: Refine, made: Outcomes, mean: np.ndarray) -> 
     return {
         "spread": float(spread),
         "resolution": resolution,
-        "advice": f"{words}with {refine.seeds} a point they resolve the boundary to "
-        f"{resolution:.1%} of the ranges; more {more} would tell more",
+        "advice": f"{words}{refine.seeds} seed{'s' * (refine.seeds > 1)} a point resolve the "
+        f"boundary to {100 * resolution:.2g} % of the ranges; more {more} would tell more",
     }
 
 

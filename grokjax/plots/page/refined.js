@@ -56,7 +56,7 @@ class Refined {
     const [middle, name] = known ? [slice.estimate[0], `${this.data.what}, median seed`] : [slice.probability[0], "probability that a run groks"];
     const trace = (y, more) => ({ type: "scatter", mode: "lines", x: x.values, y, line, hoverinfo: "skip", ...more });
     const edge = { width: 0 };
-    const band = known ? [trace(slice.low[0], { line: edge, showlegend: false }), trace(slice.high[0], { line: edge, fill: "tonexty", fillcolor: "rgba(194,24,91,0.18)", name: "95 % interval" })] : [];
+    const band = known ? [trace(slice.low[0], { line: edge, showlegend: false }), trace(slice.high[0].map((v, i) => (v === null && slice.low[0][i] !== null ? this.data.level : v)), { line: edge, fill: "tonexty", fillcolor: "rgba(194,24,91,0.18)", name: "95 % interval" })] : [];
     return [...band, trace(middle, { name, hoverinfo: "x+y" })];
   }
 

@@ -77,12 +77,13 @@ def _points(
             f"{view.words(name)} {view.text(x)}" for name, x in zip(names, values, strict=True)
         )
         median = float(one["median"])
+        height = median if np.isfinite(median) else float(part.attrs["level"])
         told = f"{grokked} of {count} seeds grokked" if count > 1 else "one seed"
         told += f"; median {view.text(round(median))}" if np.isfinite(median) else ""
         points.append(
             {
                 "x": values[0],
-                "y": values[1] if len(values) > 1 else median if np.isfinite(median) else None,
+                "y": values[1] if len(values) > 1 else height,
                 "share": grokked / count,
                 "slice": number,
                 "kind": str(kinds[i]),
