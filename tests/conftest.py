@@ -45,6 +45,8 @@ def registry(monkeypatch):
     parts.all_of("task")  # loads the built-in parts
     kept = {kind: dict(known) for kind, known in parts._parts.items()}
     monkeypatch.setattr(parts, "_parts", kept)
+    yield
+    parts._changes[0] += 1  # what was cached of its parts is out of date
 
 
 @pytest.fixture(autouse=True, scope="module")

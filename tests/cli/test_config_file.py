@@ -153,7 +153,7 @@ def test_shipped_sweeps_are_read_by_name_from_any_folder(tmp_path, monkeypatch):
     for text in ("quickstart", "sweeps/quickstart.py"):
         assert len(read(text).runs) == 4
     assert "did you mean 'quickstart'?" in error_of("quikstart")
-    assert "choose from data_fraction" in error_of("zzz")
+    assert "choose from boundary, data_fraction" in error_of("zzz")
     for path in ("elsewhere/quickstart.py", str(tmp_path / "no" / "folder.py")):
         assert path in error_of(path) and "check the path" in error_of(path)
 
@@ -198,6 +198,7 @@ SHIPPED = {
     "data_fraction": (27, ("train_fraction", "seed")),
     "moduli": (18, ("modulus", "seed")),
     "phase_diagram": (126, ("train_fraction", "weight_decay", "seed")),
+    "boundary": (48, ("train_fraction", "weight_decay", "seed")),
     "parity": (30, ("seed",)),
     "five_digit_addition": (6, ("five_digit_addition.num_sequences", "seed")),
     "repeated_subsequence": (6, ("repeated_subsequence.num_sequences", "seed")),

@@ -19,6 +19,7 @@ from grokjax.cli.arguments import main, run_main
 from grokjax.cli.config_file import read_sweep
 from grokjax.config import ConfigError, between
 from grokjax.results import boundary
+from grokjax.results.jobs import job_of
 from grokjax.runner import driver
 from grokjax.runner.run import dry_run
 from tests.small_sweeps import TINY, train
@@ -243,9 +244,10 @@ class Processes:
 
 
 @pytest.mark.slow
-def test_executor_whose_worker_is_killed_takes_the_same_points(sweep, whole, tmp_path):
+def test_executor_whose_worker_is_killed_takes_the_same_points(own, sweep, whole, tmp_path):
     executor = Processes(killed=5)  # the training of the second round
-    train(sweep, tmp_path / "engine", executor=executor)
+    job = job_of(tmp_path / "engine", own)
+    train(sweep, tmp_path / "engine", executor=executor, job=job)
     assert points(tmp_path / "engine") == whole and executor.count > 9
 
 
