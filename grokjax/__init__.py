@@ -21,7 +21,7 @@ from grokjax.core import registry
 
 _PUBLIC = {
     "core.parts": "task operation network loss optimizer stop measure summary view setting",
-    "core.types": "Data Batch Sizes",
+    "core.types": "Data Batch Sizes Trace",
     "results.sweep": "Sweep open_sweep",
     "runner.run": "train",
     "measures.from_params": "progress_measures mechanism measures_of",

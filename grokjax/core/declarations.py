@@ -42,6 +42,8 @@ RULES = {
     "at": Rule("'every' or 'end'", lambda x: x in ("every", "end")),
     "cost": Rule(f"one of {', '.join(map(repr, COSTS))}", lambda x: x in COSTS),
     "show": Rule("a grokjax.parts.Show", lambda x: type(x).__name__ == "Show"),
+    "embedding": _TEXT,
+    "unembedding": Rule("a name or a tuple of names", lambda x: isinstance(x, str) or _names(x)),
     "task": _MAYBE,
     "split": _MAYBE,
     **dict.fromkeys(("units", "source", "title"), _TEXT),

@@ -91,10 +91,13 @@ network = _decorator(
     """a Flax module, or a function of the program that returns (init, apply).
 
     `uses` lists settings shared with other networks; `padded` declares that zero-padding every
-    array changes nothing; `check` is a function of a run. See `grokjax.networks.by_name`.""",
+    array changes nothing; `check` is a function of a run. `embedding` names the parameter with a
+    row for each token, and `unembedding` the matrix from the neurons to the logits (or matrices to
+    multiply), for the measures of both. See `grokjax.networks.by_name`.""",
     uses=(),
     padded=False,
     check=None,
+    optional="embedding unembedding",
 )
 
 loss = _decorator(

@@ -149,7 +149,7 @@ class Hyper(Mapping):
 class Trace(NamedTuple):
     """A forward pass over all rows of the data at the last position, features first.
 
-    Custom networks give logits only, unless they return more.
+    A custom network may return one, with the examples first: Trace(logits, neurons).
     """
 
     logits: Float[Array, "c ..."]

@@ -32,7 +32,11 @@ class CheckedTrace:
             raise AttributeError(name)
         value = getattr(self._trace, name)
         if value is None:
-            raise MissingError(f"network {self._program.network.name!r} returns no {name}")
+            fields = "logits, neurons" if name == "neurons" else f"logits, {name}={name}"
+            raise MissingError(
+                f"no {name} in the trace of network {self._program.network.name!r}: return "
+                f"Trace({fields})"
+            )
         return value
 
 
@@ -171,6 +175,4 @@ class Network:
         """Mask of the run's key frequencies; of the network's own, if none are in `given`."""
         if "key_frequency" in self.given:
             return self.given["key_frequency"]
-        return spectra.key_frequencies(
-            spectra.frequency_norms(self.once(spectra.neuron_logit_map_norms))
-        )
+        return spectra.key_frequencies(self.once(spectra.key_norms))

@@ -54,9 +54,19 @@ def select(
             )
         part = parts.get("measure", one, task)
         if not applies(part, program, splits):
-            raise ConfigError(f"measure {one!r} does not apply to task {task!r} with this network")
+            raise ConfigError(f"measure {one!r} does not apply: {_why_not(part, program, splits)}")
         selected[one] = part
     return tuple(selected.values())
+
+
+def _why_not(part: Part, program: Program, splits: Iterable[str]) -> str:
+    """What a run lacks that a measure needs."""
+    if part.task not in (None, program.task.name):
+        return f"it is of task {part.task!r}, and this is task {program.task.name!r}"
+    if (split := part.options.get("split")) not in (None, *splits):
+        return f"the data have no split {split!r}"
+    lacks = getattr(part.options.get("applies"), "lacks", "what it is defined for is lacking")
+    return f"network {program.network.name!r} has {lacks}"
 
 
 def families() -> tuple[str, ...]:

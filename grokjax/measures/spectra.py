@@ -1,5 +1,6 @@
 """Spectra of the weights: W_E and W_L, their Gini coefficients, key frequencies."""
 
+from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
@@ -92,12 +93,21 @@ def gini(values: Float[Array, " p"], count: IntLike) -> Float[Array, ""]:
 # --- Of a network ---------------------------------------------------------------------------------
 
 
+def embedding(network: Any) -> Float[Array, "v d"]:
+    """W_E, or the matrix that a custom network declares with `embedding`."""
+    name = network.program.network.options.get("embedding")
+    return by_name.leaf(network.params, name or "embed.W_E")
+
+
 def embedding_norms(network: Any) -> Float[Array, " p"]:
     """Norms of the Fourier components of W_E."""
-    return component_norms(network.params["embed"]["W_E"], network.p)
+    return component_norms(network.once(embedding), network.p)
 
 
 def W_L(network: Any) -> Float[Array, "v m"]:
+    """The neuron-logit map, of the matrices that a network declares with `unembedding`, if any."""
+    if names := by_name.unembedding(network.program):
+        return reduce(jnp.matmul, [by_name.leaf(network.params, name) for name in names]).T
     return neuron_logit_map(network.params)
 
 
@@ -106,13 +116,51 @@ def neuron_logit_map_norms(network: Any) -> Float[Array, " p"]:
     return component_norms(network.once(W_L), network.p)
 
 
+def logit_norms(network: Any) -> Float[Array, " p"]:
+    """Norms of the Fourier components of the logits over the classes, over all pairs.
+
+    Logits are taken about the mean of each class over the pairs. Where they are a linear map of
+    neurons alone, they are W_L times the neurons about their means.
+    """
+    pairs = network.train | network.test
+    logits = network.logits[: network.size]
+    mean = jnp.sum(jnp.where(pairs, logits, 0.0), (1, 2)) / jnp.sum(pairs)
+    centred = jnp.where(pairs, logits - mean[:, None, None], 0.0).reshape(len(logits), -1)
+    return jnp.sqrt(jnp.sum(jnp.square(fourier.transform(centred, network.p, axis=0)), axis=1))
+
+
+def key_norms(network: Any) -> Float[Array, " f"]:
+    """Norm of each frequency in the spectrum that key frequencies are read off, see `key_rule`."""
+    of = neuron_logit_map_norms if has_neuron_logit_map(network.program) else logit_norms
+    return frequency_norms(network.once(of))
+
+
+def key_rule(program: Program) -> str:
+    """The spectrum that key frequencies are read off: "W_L", or "logits" for networks without."""
+    return "W_L" if has_neuron_logit_map(program) else "logits"
+
+
 def embeds(program: Program) -> bool:
-    """Whether networks of the program have a matrix W_E of their tokens."""
+    """Whether networks of the program have a matrix of their tokens: W_E, or a declared one."""
+    return bool(program.network.options.get("embedding")) or has_W_E(program)
+
+
+def has_W_E(program: Program) -> bool:
+    """Whether the matrix of the tokens is embed.W_E."""
     return "W_E" in _group(by_name.shapes(program), "embed")
 
 
 def has_neuron_logit_map(program: Program) -> bool:
     """Whether networks of the program have a W_L: neurons whose outputs W_U reads."""
+    return bool(by_name.unembedding(program)) or ends_in_mlp(program)
+
+
+def has_no_neuron_logit_map(program: Program) -> bool:
+    return not has_neuron_logit_map(program)
+
+
+def ends_in_mlp(program: Program) -> bool:
+    """Whether the last block of a transformer has an MLP, whose output W_U reads."""
     params = by_name.shapes(program)
     blocks = _group(params, "blocks")
     last = _group(blocks, str(len(blocks) - 1))
@@ -129,6 +177,14 @@ def has_neurons(program: Program) -> bool:
 def is_transformer(program: Program) -> bool:
     """Whether networks of the program are the paper's transformer, of any depth."""
     return program.network.name == "transformer" and is_plain(program)
+
+
+embeds.lacks = "no W_E: name embedding= in @grokjax.network, the matrix of its tokens"
+has_neuron_logit_map.lacks = (
+    "no W_L: name unembedding= in @grokjax.network, the matrix from its neurons to the logits"
+)
+has_no_neuron_logit_map.lacks = "a W_L: gini_neuron_logit_map and neuron_logit_map_norm are of it"
+has_neurons.lacks = "no neurons in the trace: return Trace(logits, neurons)"
 
 
 def has_one_layer(program: Program) -> bool:

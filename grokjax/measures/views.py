@@ -32,7 +32,7 @@ def embeds(program: Program) -> bool:
 
 def reads_neurons(program: Program) -> bool:
     """Whether the logits are a linear map W_L of the neurons, up to the residual stream."""
-    return spectra.has_neuron_logit_map(program) or program.network.name == "mlp"
+    return spectra.has_neuron_logit_map(program)
 
 
 def _attends(program: Program) -> bool:
@@ -126,7 +126,7 @@ def embedding_circles_of(network: Network) -> Circles:
     """Circles of the tokens' vectors."""
     elements, order = network.once(order_of)
     if spectra.embeds(network.program):
-        vectors = network.params["embed"]["W_E"]
+        vectors = network.once(spectra.embedding)
     else:
         vectors = network.params["W_in"][0]
     return circles(vectors[elements], order)
@@ -134,9 +134,7 @@ def embedding_circles_of(network: Network) -> Circles:
 
 def logit_vectors(network: Network) -> Float[Array, "p m"]:
     """The weight of each neuron in each logit, W_L, in the order of the group."""
-    params = network.params
-    W_L = params["W_out"].T if network.program.network.name == "mlp" else network.once(spectra.W_L)
-    return W_L[network.once(order_of).elements]
+    return network.once(spectra.W_L)[network.once(order_of).elements]
 
 
 def logit_circles_of(network: Network) -> Circles:

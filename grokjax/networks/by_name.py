@@ -121,6 +121,19 @@ def gives(program: Program, name: str) -> bool:
     return name in outputs(program)
 
 
+def leaf(params: Params, name: str) -> Any:
+    """A parameter by its dotted name, such as "blocks.0.mlp.W_in"."""
+    for key in name.split("."):
+        params = params[key]
+    return params
+
+
+def unembedding(program: Program) -> tuple[str, ...]:
+    """The names of the matrices from the neurons to the logits that a network declares."""
+    names = program.network.options.get("unembedding") or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 @cache
 def outputs(program: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and dtype of each field of `Trace` that the network returns, for two examples.
@@ -145,7 +158,29 @@ def outputs(program: Program) -> dict[str, jax.ShapeDtypeStruct]:
         if (field := fields.get(name)) is not None and field.ndim not in axes:
             expected = f"{axes[0]} axes, or {axes[1]} with those of positions"
             raise wrong(part, field, expected, f"{name}, {{}}, for two examples")
+    _check_declared(program)
     return fields
+
+
+def _check_declared(program: Program) -> None:
+    """Raise a ConfigError unless the matrices that a network declares exist and fit."""
+    part, known = program.network, shapes(program)
+    paths = jax.tree_util.tree_leaves_with_path(known)
+    names = {".".join(str(key.key) for key in path): x.shape for path, x in paths}
+    of_tokens = [part.options["embedding"]] if part.options.get("embedding") else []
+    for name in (*of_tokens, *unembedding(program)):
+        if len(names.get(name, ())) != 2:
+            reason = f"{name!r} is no matrix among its parameters: {suggest(name, names)}"
+            raise ConfigError(f"{named(part)} declares what it does not have; {reason}")
+    sizes = [("embedding", name, 0, program.vocabulary) for name in of_tokens]
+    sizes += [("unembedding", name, 1, program.num_classes) for name in unembedding(program)[-1:]]
+    for what, name, axis, size in sizes:
+        if names[name][axis] != size:
+            expected = f"[{size}, d]" if axis == 0 else f"[m, {size}]"
+            raise ConfigError(
+                f"{named(part)} declares {what}={name!r} of shape {list(names[name])}; "
+                f"expected {expected}"
+            )
 
 
 RETURNED = {

@@ -17,7 +17,7 @@ from grokjax.networks.variants import ACTIVATIONS, scaled, setting_of
 _USES = ("d_mlp", "activation", "output_scale", "output_scale_power")
 
 
-@parts.network("mlp", uses=_USES, padded=True, source="Clauw et al. 2024")
+@parts.network("mlp", uses=_USES, padded=True, unembedding="W_out", source="Clauw et al. 2024")
 class Perceptron(nnx.Module):
     "A two-layer MLP on the concatenated one-hots of all positions, with no output bias."
 

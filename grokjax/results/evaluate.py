@@ -5,6 +5,7 @@ computed.
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ import xarray as xr
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 from grokjax.core.parts import Part
+from grokjax.measures.spectra import key_rule
 from grokjax.results import summaries
 from grokjax.results.dataset import EMPTY
 from grokjax.results.measuring import kept_measures, measure_block, select_for
@@ -93,12 +95,16 @@ def measure_blocks(
     """
     selected: dict[str, Part] = {}
     pieces: list[xr.Dataset] = []
+    rules: dict[str, list[int]] = defaultdict(list)
     for stored in blocks:
         if stored.steps:
             measures = select_for(stored.block, wanted or stored.config.measures)
             selected |= {part.name: part for part in measures}
+            rules[key_rule(stored.block.program)] += stored.block.indices
             pieces += _missing_measures(stored, measures, tell, saved)
     about: About = {name: attributes(part) for name, part in selected.items()}
+    if "key_frequency" in about:
+        about["key_frequency"] = {**about["key_frequency"], "rule": _in_words(rules)}
     derived = {part.name for part in parts.all_of("summary")} | {"diverged_at"}
     kept = []
     for ds in saved:
@@ -110,6 +116,13 @@ def measure_blocks(
     return pieces + kept, about, len(pieces)
 
 
+def _in_words(rules: Mapping[str, Sequence[int]]) -> str:
+    """The rule that gave key frequencies; with the runs of each, if there are several."""
+    if len(rules) == 1:
+        return next(iter(rules))
+    return "; ".join(f"{x} (run {', '.join(map(str, sorted(y)))})" for x, y in rules.items())
+
+
 def measured_block(stored: StoredBlock, wanted: Sequence[Wanted]) -> xr.Dataset:
     """Measures of one block, with labels and definitions."""
     measures = select_for(stored.block, wanted or stored.config.measures)
@@ -117,6 +130,8 @@ def measured_block(stored: StoredBlock, wanted: Sequence[Wanted]) -> xr.Dataset:
     ds = xr.merge(pieces, compat="override", join="outer")
     for part in measures:
         ds[part.name].attrs = attributes(part)
+    if "key_frequency" in ds:
+        ds["key_frequency"].attrs["rule"] = key_rule(stored.block.program)
     return ds.assign_attrs(made_from=stored.fingerprint())
 
 

@@ -148,7 +148,7 @@ def of_order(multiplicative: Bool[Array, ""], sign: IntLike, p: IntLike, size: i
 def embedding(network: Network) -> Float[Array, "p d"]:
     """One row per token; 0 in the padding."""
     if spectra.embeds(network.program):
-        E = network.params["embed"]["W_E"][: network.size]
+        E = network.once(spectra.embedding)[: network.size]
     else:
         E = jnp.diagonal(network.trace.neurons, axis1=1, axis2=2).T
     return jnp.where(network.once(_tokens)[:, None], E, 0.0)

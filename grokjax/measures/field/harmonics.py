@@ -124,7 +124,7 @@ def _input_products(network: Network) -> tuple[Float[Array, "p p"], Array]:
     if has_one_hot_inputs(network.program):
         first, second = params["W_in"][:2, : network.size]
     else:
-        first = second = params["embed"]["W_E"][: network.size]
+        first = second = network.once(spectra.embedding)[: network.size]
     return second[cyclic.elements] @ first[cyclic.elements].T, cyclic.order
 
 
@@ -162,7 +162,7 @@ def ipr(network: Network) -> Float[Array, ""]:
 @_of_W_E(source=DOSHI)
 def ipr_embedding(network: Network) -> Float[Array, ""]:
     "mean over the columns of W_E of the inverse participation ratio of their Fourier coefficients"
-    E = network.params["embed"]["W_E"][: network.size]
+    E = network.once(spectra.embedding)[: network.size]
     present = jnp.arange(network.size)[:, None] < network.p
     return jnp.mean(participation(jnp.where(present, E, 0.0), network.p))
 

@@ -31,7 +31,7 @@ _of_activations = partial(
 def penultimate(network: Network) -> Float[Array, "d n"]:
     """Input of the last linear layer at the last position, for all rows."""
     trace, params = network.trace, network.params
-    if spectra.has_neuron_logit_map(network.program):
+    if spectra.ends_in_mlp(network.program):
         mlp = spectra.last_block(params)["mlp"]
         written = jnp.tensordot(mlp["W_out"], trace.neurons, (0, 0))
         x = trace.residual + written + mlp["b_out"].reshape(-1, *[1] * (written.ndim - 1))

@@ -28,7 +28,7 @@ SYMMETRIC, BELOW = 0.98, 0.6
 """The paper's rules: a clock from `IRRELEVANT` on; a pizza above `SYMMETRIC` and below `BELOW`."""
 
 _of_pairs = partial(parts.measure, family="field", task="modular", padded=True)
-_of_embedding = partial(_of_pairs, applies=spectra.embeds, source=ZHONG)
+_of_embedding = partial(_of_pairs, applies=spectra.has_W_E, source=ZHONG)
 _of_symmetry = partial(_of_pairs, units="nats", source="Hwang and Park 2026, arXiv 2603.01968")
 
 

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from grokjax.core.types import Array
-from grokjax.measures import fourier, grids, spectra
+from grokjax.measures import fourier, grids
 from grokjax.measures.mechanism import readouts
 from grokjax.measures.mechanism.ablations import ablation, loss_measure, split_losses
 from grokjax.measures.network import Network
 from grokjax.measures.paper import logit_fits
 
-_on_logits = partial(ablation, applies=spectra.has_neuron_logit_map)
-_loss = partial(loss_measure, applies=spectra.has_neuron_logit_map)
+_on_logits = partial(ablation, applies=None)
+_loss = partial(loss_measure, applies=None)
 
 
 @_on_logits("mechanism")

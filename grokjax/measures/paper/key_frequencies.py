@@ -23,7 +23,6 @@ _of_keys = partial(
     task="modular",
     padded=True,
     source=PAPER,
-    applies=spectra.has_neuron_logit_map,
 )
 _at_end = partial(_of_keys, at="end", family=("paper", "mechanism"))
 
@@ -35,11 +34,11 @@ def stand_out(count: int, total: int, of_map: float, of_logits: float) -> bool:
 
     They must hold at least 0.9 of the squared norm of W_L (without its constant), exceed by 0.5 the
     fraction that as many frequencies of a flat spectrum hold, and hold half of the variance of the
-    logits. NaN means unknown; without `of_map` the number of frequencies alone decides.
+    logits. NaN means unknown; without `of_map` the number of frequencies and the logits decide.
     """
     flat = count / max(total, 1)
     if of_map != of_map:
-        return 0 < count and 1 - flat >= ABOVE_FLAT
+        return 0 < count and 1 - flat >= ABOVE_FLAT and not of_logits < OF_LOGITS
     covers = of_map >= COVERED and not of_logits < OF_LOGITS
     return bool(covers and of_map - flat >= ABOVE_FLAT)
 
@@ -51,25 +50,26 @@ def stand_out(count: int, total: int, of_map: float, of_logits: float) -> bool:
 )
 def key_frequency(network: Network) -> Bool[Array, " f"]:
     """mask of the frequencies whose norm in W_L at the run's last checkpoint exceeds a quarter of
-    the largest; used for all checkpoints of the run"""
+    the largest; of networks without W_L, whose norm in the logits over the classes and all pairs,
+    about each class's mean, does. Used for all checkpoints of the run"""
     return network.key_frequency
 
 
 @_at_end
 def weakest_key_norm(network: Network) -> Float[Array, ""]:
-    """norm in W_L of the weakest key frequency at the run's last checkpoint, as a fraction of the
-    largest norm"""
+    """norm of the weakest key frequency at the run's last checkpoint, in the spectrum of
+    key_frequency, as a fraction of the largest norm"""
     return network.once(_margin)[0]
 
 
 @_at_end
 def strongest_other_norm(network: Network) -> Float[Array, ""]:
-    """norm in W_L of the strongest frequency that is not key at the run's last checkpoint, as a
-    fraction of the largest norm; 0 if every frequency is key"""
+    """norm of the strongest frequency that is not key at the run's last checkpoint, in the spectrum
+    of key_frequency, as a fraction of the largest norm; 0 if every frequency is key"""
     return network.once(_margin)[1]
 
 
-@_of_keys
+@_of_keys(applies=spectra.has_neuron_logit_map)
 def key_share_of_neuron_logit_map(network: Network) -> Float[Array, ""]:
     """fraction of the squared Frobenius norm of W_L in the run's key frequencies, without the
     component that is constant over the classes"""
@@ -91,5 +91,5 @@ def key_share_of_logits(network: Network) -> Float[Array, ""]:
 
 
 def _margin(network: Network) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    norms = spectra.frequency_norms(network.once(spectra.neuron_logit_map_norms))
+    norms = network.once(spectra.key_norms)
     return spectra.margin(norms, network.key_frequency, network.p)

@@ -8,12 +8,12 @@ from jaxtyping import Bool, Float
 
 from grokjax.core import parts
 from grokjax.core.types import Array, IntLike
-from grokjax.measures import fourier, grids, spectra
+from grokjax.measures import fourier, grids
 from grokjax.measures.network import Network
 from grokjax.tasks.modular import PAPER
 
 _of_logits = partial(parts.measure, family="mechanism", task="modular", padded=True, source=PAPER)
-_of_fit = partial(_of_logits, applies=spectra.has_neuron_logit_map)
+_of_fit = _of_logits
 
 
 class LogitFit(NamedTuple):

@@ -24,7 +24,8 @@ from grokjax.training.losses import masked_mean
 
 _paper = partial(parts.measure, family="paper", task="modular", padded=True, source=PAPER)
 _fourier = partial(_paper, fourier=True)
-_by_key = partial(_fourier, applies=spectra.has_neuron_logit_map)
+_of_W_L = partial(_fourier, applies=spectra.has_neuron_logit_map)
+_of_logits = partial(_fourier, applies=spectra.has_no_neuron_logit_map)
 _gini = partial(parts.Show, panel="Sparsity in Fourier space", axis="Gini coefficient")
 _restricted_line = parts.Show(label="restricted", line=4)
 _excluded_line = parts.Show(label="excluded", line=3)
@@ -55,7 +56,7 @@ def test_accuracy(network: Network) -> Float[Array, ""]:
     return masked_mean(network.answered.accuracy, network.test)
 
 
-@_by_key(
+@_fourier(
     units="nats",
     show=_restricted_line._replace(panel="Restricted loss", column=7, priority=8, **_loss_panel),
 )
@@ -65,13 +66,13 @@ def restricted_loss(network: Network) -> Float[Array, ""]:
     return masked_mean(network.once(_restricted)[0], network.train | network.test)
 
 
-@_by_key(show=_restricted_line)
+@_fourier(show=_restricted_line)
 def restricted_accuracy(network: Network) -> Float[Array, ""]:
     "fraction of all pairs answered correctly by the logits of restricted_loss"
     return masked_mean(network.once(_restricted)[1], network.train | network.test)
 
 
-@_by_key(
+@_fourier(
     units="nats",
     show=_excluded_line._replace(panel="Excluded loss", **_loss_panel),
 )
@@ -81,7 +82,7 @@ def excluded_loss(network: Network) -> Float[Array, ""]:
     return network.once(_excluded)[0]
 
 
-@_by_key(show=_excluded_line)
+@_fourier(show=_excluded_line)
 def excluded_accuracy(network: Network) -> Float[Array, ""]:
     "fraction of training pairs answered correctly by the logits of excluded_loss"
     return network.once(_excluded)[1]
@@ -110,7 +111,7 @@ def gini_embedding(network: Network) -> Float[Array, ""]:
     return spectra.gini(network.once(spectra.embedding_norms), network.p)
 
 
-@_by_key(show=_gini(label="neuron-logit map $W_L$", line=2))
+@_of_W_L(show=_gini(label="neuron-logit map $W_L$", line=2))
 def gini_neuron_logit_map(network: Network) -> Float[Array, ""]:
     "Gini coefficient of the norms of the p Fourier components of W_L = W_U W_out"
     return spectra.gini(network.once(spectra.neuron_logit_map_norms), network.p)
@@ -134,7 +135,7 @@ def embedding_norm(network: Network) -> Float[Array, "f 2"]:
     return spectra.by_part(network.once(spectra.embedding_norms), network.p)
 
 
-@_by_key(
+@_of_W_L(
     dims=("frequency", "part"),
     show=parts.Show(panel="Neuron-logit map $W_L$", axis="Fourier norm"),
 )
@@ -142,6 +143,23 @@ def neuron_logit_map_norm(network: Network) -> Float[Array, "f 2"]:
     """norms of the cosine and the sine component of each frequency of W_L = W_U W_out; NaN for the
     sine of k = p/2, which does not exist"""
     return spectra.by_part(network.once(spectra.neuron_logit_map_norms), network.p)
+
+
+@_of_logits(show=_gini(label="logits", line=2))
+def gini_logits(network: Network) -> Float[Array, ""]:
+    """Gini coefficient of the norms of the p Fourier components of the logits over the classes, for
+    all pairs and about each class's mean; for networks without W_L"""
+    return spectra.gini(network.once(spectra.logit_norms), network.p)
+
+
+@_of_logits(
+    dims=("frequency", "part"), show=parts.Show(panel="Logits", axis="Fourier norm"), units="logits"
+)
+def logit_norm(network: Network) -> Float[Array, "f 2"]:
+    """norms of the cosine and the sine component of each frequency of the logits over the classes,
+    over all pairs and about each class's mean; for networks without W_L. NaN for the sine of k =
+    p/2, which does not exist"""
+    return spectra.by_part(network.once(spectra.logit_norms), network.p)
 
 
 # --- Shared quantities ----------------------------------------------------------------------------
