@@ -77,7 +77,8 @@ def used_settings(fields: Mapping[str, Any]) -> dict[str, Setting]:
 
 def uses_of(part: Part) -> tuple[str, ...]:
     """The common settings that a part uses; those of an optimiser are found by building it."""
-    return hyperparameters.used(part) if part.kind == "optimizer" else part.uses or ()
+    built = part.kind == "optimizer" and parts.is_registered(part.kind, part.name)
+    return hyperparameters.used(part) if built else part.uses or ()
 
 
 _KINDS = tuple(kind for kind in parts.KINDS if kind not in ("measure", "summary", "view"))
@@ -95,7 +96,7 @@ def _closure(chosen: tuple[tuple[str, str], ...], changes: int) -> dict[str, Set
         name = queue.pop()
         if every[name].part is None:
             continue
-        part = parts.get(every[name].part, values.get(name, every[name].default))
+        part = parts.look_up(every[name].part, values.get(name, every[name].default))
         uses = uses_of(part)
         for used in uses:
             if used not in every:

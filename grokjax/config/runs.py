@@ -100,7 +100,7 @@ class RunConfig:
 
     def part(self, kind: str) -> Part:
         """The run's part of a kind: task, network, loss, optimizer or stop."""
-        return parts.get(kind, self._stored(kind))
+        return parts.look_up(kind, self._stored(kind))
 
     def view(self, part: Part) -> "View":
         """The run as a part sees it."""

@@ -87,7 +87,10 @@ def _load() -> None:
                 _to_load.pop(0)()
 
 
-FROM_A_FILE = "load custom parts with --config FILE, or import the file that defines them"
+FROM_A_FILE = (
+    "load custom parts with --config FILE, import the file that defines them, or open their sweep "
+    "with trust=True"
+)
 
 
 def changes() -> int:
@@ -138,6 +141,21 @@ def get(kind: str, name: str, task: str | None = None) -> Part:
         nearest = suggest(str(name), dict.fromkeys(part.name for part in all_of(kind)), 3)
         raise ConfigError(f"no {kind} {name!r} is registered: {nearest} ({FROM_A_FILE})")
     return found
+
+
+def look_up(kind: str, name: str) -> Part:
+    """The part with this name; for one that is not registered, a part that cannot be called."""
+    return get(kind, name) if is_registered(kind, name) else _absent(kind, name)
+
+
+@cache
+def _absent(kind: str, name: str) -> Part:
+    def absent(*args: Any, **keywords: Any) -> Any:
+        raise ConfigError(
+            f"{kind} {name!r} is not registered here, and computing needs it: {FROM_A_FILE}"
+        )
+
+    return _make(kind, absent, name, **defaults[kind])
 
 
 def all_of(kind: str) -> tuple[Part, ...]:

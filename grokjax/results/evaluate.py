@@ -18,7 +18,7 @@ from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 from grokjax.core.parts import Part
 from grokjax.measures.spectra import key_rule
-from grokjax.results import summaries
+from grokjax.results import custom, summaries
 from grokjax.results.dataset import EMPTY
 from grokjax.results.measuring import kept_measures, measure_block, select_for
 from grokjax.results.workdir import StoredBlock
@@ -52,12 +52,14 @@ def evaluate(
         measured: those of each block, instead.
 
     Raises:
-        ConfigError: there is no such measure.
-        ValueError: there is no checkpoint yet.
+        ConfigError: there is no such measure or no checkpoint, or a part is missing.
     """
-    if not any(stored.steps for stored in sweep._stored):
-        raise ValueError(f"{sweep.workdir} holds no checkpoint yet")
     saved = sweep._saved() if reuse else []
+    if reuse and (lacks := _lacking(sweep, saved, wanted)):
+        return custom.as_saved(_together(sweep, saved), tuple(wanted), lacks, sweep.config)
+    measures, requested = summaries.requested(wanted)
+    if not any(stored.steps for stored in sweep._stored):
+        raise ConfigError(f"{sweep.workdir} holds no checkpoint yet: wait for the first one")
     if not (saved or measured) and reuse:
         measured = [stored.saved_measures() for stored in sweep._stored]
     known = [
@@ -65,21 +67,58 @@ def evaluate(
         for ds, stored in zip(measured, sweep._stored, strict=False)
         if ds is not None
     ]
-    pieces, about, fresh = measure_blocks(sweep._stored, wanted, tell, [*saved, *known])
+    if wanted and not measures:  # summaries of what was recorded alone
+        pieces, about, fresh = [], {}, 0
+    else:
+        pieces, about, fresh = measure_blocks(sweep._stored, measures, tell, [*saved, *known])
     if len(saved) == len(sweep._opened) == 1 and not (fresh or wanted):
         return saved[0].sel(run=list(sweep._runs))
     ds = joined(pieces, list(sweep._all._runs), sweep.steps).sel(run=list(sweep._runs))
+    names = wanted or [name for stored in sweep._stored for name in stored.config.measures]
+    families = {name for name in names if isinstance(name, str)}
+    _add_summaries(ds, about, sweep, families, requested)
+    made_from = " ".join(opened.fingerprint() for opened in sweep._opened)
+    return sweep._labelled(ds, about).assign_attrs(made_from=made_from)
+
+
+def _add_summaries(
+    ds: xr.Dataset, about: About, sweep: Any, families: set[str], requested: Sequence[Part]
+) -> None:
+    """Add the summaries of runs to a dataset of measures, and their attributes."""
     curves, measured = sweep.curves(), sweep._labelled(ds, about)
     if "diverged_at" in curves:
         ds["diverged_at"] = curves["diverged_at"]
         about["diverged_at"] = {**curves["diverged_at"].attrs, "source": PAPER}
-    names = wanted or [name for stored in sweep._stored for name in stored.config.measures]
-    families = {name for name in names if isinstance(name, str)}
-    for part, values in summaries.of_runs(measured, curves, families).items():
+    for part, values in summaries.of_runs(measured, curves, families, requested).items():
         ds[part.name] = "run", values
         about[part.name] = attributes(part)
-    made_from = " ".join(opened.fingerprint() for opened in sweep._opened)
-    return sweep._labelled(ds, about).assign_attrs(made_from=made_from)
+
+
+def _lacking(sweep: Any, saved: Sequence[xr.Dataset], wanted: Sequence[Wanted]) -> list[str]:
+    """The parts that are not registered here, in words, where saved measures can do instead."""
+    if len(saved) < len(sweep._opened):
+        return []
+    unknown = [x for x in wanted if isinstance(x, str) and not _is_known(x)]
+    known = all(any(x in ds for ds in saved) for x in unknown)
+    lacks = custom.lacking(sweep._runs.values())
+    return lacks or [f"measure {x!r}" for x in unknown if known]
+
+
+def _is_known(name: str) -> bool:
+    """Whether a measure, a family of them or a summary is registered."""
+    kinds = ("measure", "summary")
+    every = (part for kind in kinds for part in parts.all_of(kind))
+    return any(name == part.name or name in part.families for part in every)
+
+
+def _together(sweep: Any, saved: Sequence[xr.Dataset]) -> xr.Dataset:
+    """The saved measures of all workdirs as one dataset."""
+    if len(saved) == 1:
+        return saved[0].sel(run=list(sweep._runs))
+    about = {name: x.attrs for ds in reversed(saved) for name, x in ds.data_vars.items()}
+    steps = sorted({step for ds in saved for step in ds["step"].values.tolist()})
+    ds = joined([x.reset_coords(drop=True) for x in saved], list(sweep._all._runs), steps)
+    return sweep._labelled(ds.sel(run=list(sweep._runs)), about)
 
 
 def measure_blocks(

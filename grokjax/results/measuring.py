@@ -20,7 +20,14 @@ from grokjax.storage import checkpoints
 from grokjax.storage.files import AnyPath
 from grokjax.tasks.data import data_of, resized
 from grokjax.training import devices
-from grokjax.training.blocks import Block, BlockData, initial_states, own_data, program_of
+from grokjax.training.blocks import (
+    Block,
+    BlockData,
+    evaluated,
+    initial_states,
+    own_data,
+    program_of,
+)
 from grokjax.training.update import State
 
 
@@ -192,6 +199,7 @@ class WhileTraining(NamedTuple):
     initial: Params | None
 
     def __call__(self, state: State, data: BlockData) -> dict[str, Array]:
+        state = state._replace(params=evaluated(state, self.program))
         return compiled(self.program, self.measures)(self._networks(state, data))
 
     def bytes_needed(self, state: State, data: BlockData) -> int:

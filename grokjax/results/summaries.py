@@ -19,16 +19,27 @@ from grokjax.training.update import score_names
 
 
 def of_runs(
-    measured: xr.Dataset, curves: xr.Dataset, families: Collection[str]
+    measured: xr.Dataset,
+    curves: xr.Dataset,
+    families: Collection[str],
+    requested: Sequence[Part] = (),
 ) -> dict[Part, np.ndarray]:
-    """By part, one number for each run; those of a family only where it is wanted."""
+    """By part, one number for each run; those of a family only where it is wanted.
+
+    Raises:
+        ConfigError: a requested summary reads what these runs do not have.
+    """
     tasks = set(measured["task"].values.tolist())
     groups: dict[tuple[bool, str], list[Part]] = {}
     for part in parts.all_of("summary"):
         of_curves = bool(part.options.get("curves"))
         source = curves if of_curves else measured
         fits = part.task in (None, *tasks) and set(part.needs) <= set(source.data_vars)
-        if fits and (not any(part.families) or set(part.families) & set(families)):
+        if part in requested and not fits:
+            lacks = [x for x in part.needs if x not in source] or [f"task {part.task!r}"]
+            raise ConfigError(f"summary {part.name!r} needs {lacks[0]}, which these runs lack")
+        of_family = not any(part.families) or set(part.families) & set(families)
+        if fits and (of_family or part in requested):
             groups.setdefault((of_curves, part.needs[0]), []).append(part)
     values: dict[Part, np.ndarray] = {}
     for (of_curves, first), together in groups.items():
@@ -37,6 +48,19 @@ def of_runs(
         rows = [_of_run(together, first, source.sel(run=run)) for run in measured["run"].values]
         values |= zip(together, np.array(rows, float).T, strict=True)
     return values
+
+
+def requested(wanted: Sequence[Any]) -> tuple[list[Any], list[Part]]:
+    """Separate the summaries among what is wanted, by name or function, from the measures.
+
+    The measures that the summaries read are added.
+    """
+    every = parts.all_of("summary")
+    named = {x for x in wanted if isinstance(x, str)}
+    chosen = [part for part in every if part.name in named or part.function in wanted]
+    of_measures = [part for part in chosen if not part.options.get("curves")]
+    rest = [x for x in wanted if not any(x in (part.name, part.function) for part in chosen)]
+    return list(dict.fromkeys([*rest, *(x for part in of_measures for x in part.needs)])), chosen
 
 
 def _of_run(together: Sequence[Part], first: str, run: xr.Dataset) -> list[float]:

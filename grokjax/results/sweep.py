@@ -17,7 +17,7 @@ from grokjax.config.sweep import SweepConfig
 from grokjax.core.errors import ConfigError, DamagedError, check_path, suggest
 from grokjax.core.types import Data, Params, Program
 from grokjax.networks import by_name
-from grokjax.results import boundary, dataset, jobs
+from grokjax.results import boundary, custom, dataset, jobs, summaries
 from grokjax.results.evaluate import Wanted, evaluate
 from grokjax.results.workdir import (
     merged_made_with,
@@ -35,16 +35,26 @@ from grokjax.training.blocks import Block, program_of
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
 
-def open_sweep(workdir: Paths) -> "Sweep":
+def open_sweep(workdir: Paths, trust: bool = False) -> "Sweep":
     """Open a sweep, running or finished, for reading; several workdirs are read as one.
 
-    DIR stands for the shards DIR-1-of-N, ... if it is no workdir itself.
+    DIR stands for the shards DIR-1-of-N, ... if it is no workdir itself. What was measured can be
+    read without the code of custom parts.
+
+    Args:
+        trust: execute the workdir's copies of the files that define missing custom parts, so that
+            more can be computed. Otherwise no code of a workdir is executed.
 
     Raises:
         ConfigError: the directory holds no sweep, or several do not go together.
     """
     if isinstance(workdir, str | os.PathLike):
         workdir = shards_of(files.path(workdir)) or workdir
+    sweep = Sweep(workdir)
+    if not trust:
+        return sweep
+    for opened in sweep._opened:
+        custom.run_copies(opened.path, opened.config.runs)
     return Sweep(workdir)
 
 
@@ -138,10 +148,12 @@ class Sweep:
         Raises:
             ValueError: there is no such run or checkpoint, or it is damaged.
         """
-        program = self.program(run)
+        self._run(run)
         stored = next(stored for stored in self._stored if run in stored.block.indices)
         params = checkpoints.read(stored.directory, step, stored.block.indices.index(run))
-        return jax.tree.map(np.asarray, by_name.unpad(params, program))
+        if not (custom.lacking(stored.block.runs) and custom.have_one_size(stored.block.runs)):
+            params = by_name.unpad(params, self.program(run))
+        return jax.tree.map(np.asarray, params)
 
     def data(self, run: int) -> Data:
         """Inputs, answers and splits of one run."""
@@ -180,7 +192,7 @@ class Sweep:
     # --- Datasets ---------------------------------------------------------------------------------
 
     def measures(self, *wanted: Wanted, executor: Any = None) -> xr.Dataset:
-        """Measures over (run, step), by name, by family, or functions; see `grokjax.parts`.
+        """Measures over (run, step) and summaries, by name, by family, or functions.
 
         Without arguments the default of the sweep: the family of its task, and custom measures.
         Read from measures.nc where that is up to date, otherwise computed from the checkpoints
@@ -201,7 +213,8 @@ class Sweep:
             for opened in self._opened
             for number in range(len(opened.blocks))
         )
-        futures = [executor.submit(jobs.measure_block, *each, wanted) for each in of_blocks]
+        measures, _ = summaries.requested(wanted)
+        futures = [executor.submit(jobs.measure_block, *each, measures) for each in of_blocks]
         return evaluate(self, wanted, measured=[future.result() for future in futures])
 
     def saved_measures(self) -> xr.Dataset | None:

@@ -9,7 +9,7 @@ import xarray as xr
 from grokjax import plots
 from grokjax.core.errors import DamagedError
 from grokjax.plots import page
-from grokjax.results import measuring, workdir
+from grokjax.results import measuring, summaries, workdir
 from grokjax.results.sweep import Sweep, Wanted, evaluate
 from grokjax.runner import console
 from grokjax.runner.progress import Progress
@@ -57,7 +57,7 @@ def write_results(
     folder, blocks = sweep.workdir, sweep.blocks
     sweep.check_blocks()
     for block in blocks:  # before anything is shown
-        measuring.select_for(block, wanted)
+        measuring.select_for(block, summaries.requested(wanted)[0])
     saved = sweep.saved_measures() if wanted else None
     total, done = sum(len(x.runs) * len(sweep.steps_of(i)) for i, x in enumerate(blocks)), 0
     with progress.stage("measuring", "checkpoints") as show:

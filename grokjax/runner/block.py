@@ -25,7 +25,7 @@ from grokjax.storage.files import AnyPath
 from grokjax.storage.metrics_log import Recorded
 from grokjax.tasks.data import resized
 from grokjax.training import stopping
-from grokjax.training.blocks import Block, state_shapes
+from grokjax.training.blocks import Block, evaluated, state_shapes
 from grokjax.training.update import State
 from grokjax.training.workers import Snapshot
 
@@ -142,7 +142,7 @@ class BlockWriter:
     """
 
     def __init__(self, sweep: SweepConfig, block: Block, directory: AnyPath):
-        self.directory, self.keep = directory, sweep.keep
+        self.directory, self.keep, self.block = directory, sweep.keep, block
         self.identity = workdir.identity(sweep, block)
         self.checkpoints = checkpoints.Writer(directory, self.identity)
         self.records: metrics_log.Writer | None = None  # from `resume` on
@@ -202,7 +202,8 @@ class BlockWriter:
         states, measures = zip(*ledger.current, strict=True)
         if step in schedule.checkpoints:
             if self.keep == "params" or step == 0 or ledger.is_finished():
-                self._save_params(step, self._stacked(states).params)
+                params = evaluated(self._stacked(states), self.block.program)
+                self._save_params(step, jax.device_get(params))
             if self.keep == "measures":
                 self.checkpoints.save_measures(step, _padded(measures))
         if step in schedule.evals:

@@ -21,7 +21,7 @@ import jax
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import TRAINED_BY, SweepConfig, differing_fields
 from grokjax.core.errors import ConfigError, check_path
-from grokjax.results import measuring, saved_config, summaries, workdir
+from grokjax.results import custom, measuring, saved_config, summaries, workdir
 from grokjax.runner import loop, memory
 from grokjax.storage import files
 from grokjax.storage.files import AnyPath
@@ -96,6 +96,7 @@ class Plan(NamedTuple):
             indices = [block.indices for block in self.blocks]
             new = self.config is None
             saved_config.write_config(self.folder, self.sweep, indices, self.made_with, new)
+            custom.save_copies(self.folder, self.sweep)
 
 
 def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> Plan:

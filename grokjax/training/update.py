@@ -110,6 +110,12 @@ def draw(step, hyper: Hyper, data: Data, program: Program) -> Any:
     return program.task.draw(program, data, key)
 
 
+def evaluated(state: State, program: Program) -> Params:
+    """The parameters to evaluate and save: those that are trained, unless the optimiser declares
+    `evaluation_params`."""
+    return optimizers.evaluation_params(program, state.params, state.opt_state)
+
+
 def objective(
     params: Params, step, hyper: Hyper, prepared, batch: Batch, data: Data, program: Program
 ) -> Float[Array, ""]:

@@ -100,7 +100,7 @@ class Lane:
         self.at += 1
         scores = measures = None
         if target in self.scored:
-            scores = trainer.scores(self.state.params, self._data)
+            scores = trainer.scores(blocks.evaluated(self.state, self.block.program), self._data)
         if target in self.measured:
             measures = self.measure(self.state, self._data)
         return Snapshot(self.at, self.block.indices, _copy(self.state), scores, measures)
