@@ -291,7 +291,7 @@ def test_a_run_whose_task_is_not_registered_can_be_read(sparse_parity):
     assert read.column("sparse_parity.bits") == (None, 8)
     assert json.loads(json.dumps(read.to_dict())) == saved
     assert found == run and hash(found) == hash(run)
-    message = message_of(found.part, "task")
+    message = message_of(found.part("task").function)
     assert "no task 'sparse_parity' is registered" in message and "--config FILE" in message
 
 
