@@ -292,7 +292,7 @@ def test_a_run_whose_task_is_not_registered_can_be_read(sparse_parity):
     assert json.loads(json.dumps(read.to_dict())) == saved
     assert found == run and hash(found) == hash(run)
     message = message_of(found.part("task").function)
-    assert "no task 'sparse_parity' is registered" in message and "--config FILE" in message
+    assert "task 'sparse_parity' is not registered here" in message and "--config FILE" in message
 
 
 def test_equal_runs_are_equal_however_they_were_made():

@@ -73,6 +73,7 @@ def trained(tmp_path_factory):
     finally:
         for kind, known in kept.items():
             registry._parts[kind] = known
+        registry._changes[0] += 1
     moved = tmp_path_factory.mktemp("elsewhere") / "wd"
     shutil.move(workdir, moved)
     (folder / "own.py").unlink()
