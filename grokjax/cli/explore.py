@@ -16,21 +16,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs",
         metavar="N,...",
-        type=_numbers,
+        type=numbers,
         help="run numbers; default: the first and the last run to grok, and one that "
         "did not grok or, if all did, the median one",
     )
     parser.add_argument(
         "--steps",
         metavar="N,...",
-        type=_numbers,
+        type=numbers,
         help="steps of checkpoints; default: at most 40 of each run, equally many in each phase",
     )
+    add_weights(parser)
     parser.add_argument("--out", metavar="FILE", help="default: explore.html in the workdir")
     add_parts_file(parser)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        metavar="N",
+        type=int,
+        default=6,
+        help="checkpoints of each run whose weights are in the page, at 0.6 MB each for p = 113; "
+        "default: 6",
+    )
+
+
+def numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
@@ -47,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     if options.config:
         config_file.run_file(options.config)
     runner.set_up_jax()
-    path = explore.write(options.workdir, options.out, options.runs, options.steps)
+    path = explore.write(options.workdir, options.out, options.runs, options.steps, options.weights)
     report = path.with_name("report.html")
     if options.out is None and report.exists():
         page.write(options.workdir, report)  # now its runs link to the page

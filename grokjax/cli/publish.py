@@ -6,6 +6,7 @@ checksums. grokjax.open_sweep("https://HOST/PATH") reads it.
 
 import argparse
 
+from grokjax.cli.explore import add_weights, numbers
 from grokjax.cli.help import add_parts_file
 
 EXAMPLES = ("runs/quickstart --to public/qs", "runs/mainline --to public/m --checkpoints all")
@@ -19,7 +20,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_number,
         default=40,
-        help="checkpoints of each block, or all; default: 40, about equally many in each phase",
+        help="checkpoints of each block, all, or 0; default: 40, about equally many in each phase",
+    )
+    parser.add_argument(
+        "--runs", metavar="N,...", type=numbers, help="runs of explore.html; default: three"
+    )
+    add_weights(parser)
+    parser.add_argument(
+        "--library",
+        metavar="ADDRESS",
+        default="",
+        help="let the pages load the library of charts, 4.8 MB, from here instead of having it "
+        "inside: ../plotly.min.js, which is written if it is missing, or https://...",
     )
     add_parts_file(parser)
 
@@ -27,9 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _number(text: str) -> int | None:
     if text == "all":
         return None
-    if text.isdigit() and int(text) > 1:
+    if text.isdigit() and int(text) != 1:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number: write 2 or more, or all")
+    raise argparse.ArgumentTypeError(f"{text!r} is no number: write 2 or more, all, or 0")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -40,7 +52,14 @@ def run(options: argparse.Namespace) -> None:
     if options.config:
         config_file.run_file(options.config)
     runner.set_up_jax()
-    made = publish.publish(options.workdir, options.to, options.checkpoints)
+    made = publish.publish(
+        options.workdir,
+        options.to,
+        options.checkpoints,
+        options.runs,
+        options.weights,
+        options.library,
+    )
     print(
         f"{made.folder}: {made.bytes / 1e6:.1f} MB in {made.files} files, with "
         f"{made.checkpoints} of {made.of} checkpoints"

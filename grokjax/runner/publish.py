@@ -21,7 +21,7 @@ import xarray as xr
 
 from grokjax.core.errors import ConfigError
 from grokjax.plots import page
-from grokjax.plots.page import explore
+from grokjax.plots.page import document, explore
 from grokjax.plots.page.explore import choose
 from grokjax.plots.page.prose import PHASE_ENDS
 from grokjax.plots.page.write import EXPLORE
@@ -48,13 +48,22 @@ class Result(NamedTuple):
 
 
 def publish(
-    folder: str | os.PathLike, to: str | os.PathLike, checkpoints: int | None = choose.CHECKPOINTS
+    folder: str | os.PathLike,
+    to: str | os.PathLike,
+    checkpoints: int | None = choose.CHECKPOINTS,
+    runs: Sequence[int] | None = None,
+    weights: int = choose.SNAPSHOTS,
+    library: str = "",
 ) -> Result:
     """Write the published folder `to` of a workdir; replaces what was published there before.
 
     Args:
         checkpoints: number of checkpoints of each block, about equally many in each phase; None
-            for all. Each run's last one is always there.
+            for all, 0 for none. With any of them, each run's last one is there too.
+        runs: of the explore page; None chooses three.
+        weights: number of checkpoints of each of them whose weights are in the page.
+        library: the address from which the pages load the library of charts, which is written
+            there if it is missing; "" for pages that contain it.
 
     Raises:
         ConfigError: the workdir is not measured yet, or `to` is another folder.
@@ -72,11 +81,15 @@ def publish(
         _copy(sweep, part, chosen)
         _write_datasets(sweep, measures, part)
         if sweep.config.keep == "params":
-            explore.write(sweep, part / EXPLORE)
+            explore.write(sweep, part / EXPLORE, runs, None, weights, library)
         measures = page.linked(measures, files.path(part / EXPLORE), EXPLORE, target.name)
-        page.write_of(measures, sweep.curves(), sweep.made_with, part / "report.html")
+        page.write_of(
+            measures, sweep.curves(), sweep.made_with, part / "report.html", library=library
+        )
         _write_index(sweep, part)
         _replace(target, part)
+        if library and "://" not in library:
+            document.save_library(files.path(target / library))
     finally:
         shutil.rmtree(part, ignore_errors=True)
     sizes = [path.stat().st_size for path in target.rglob("*") if path.is_file()]
@@ -87,6 +100,8 @@ def publish(
 def _steps(sweep: Sweep, block: int, ds: xr.Dataset, count: int | None) -> list[int]:
     """The steps of a block to publish."""
     steps = sweep.steps_of(block)
+    if count == 0:
+        return []
     if count is None or not steps:
         return list(steps)
     rows = ds.sel(run=list(sweep.blocks[block].indices))

@@ -29,12 +29,18 @@ KINDS = {
     "products": {"activation": "quadratic", "operation": "multiply"},
     "mlp": {"network": "mlp", "output_scale": 2.0},
     "two layers": {"num_layers": 2},
+    "norms": {"layer_norm": True, "tied_embeddings": True, "num_layers": 2, "output_scale": 0.5},
+    "pizza": {"attention_rate": 0.3, "constant_attention": "uniform"},
+    "no mlp": {"network": "attention_only", "num_layers": 2},
 }
+DEEP = ("two layers", "norms", "pizza", "no mlp")
 NAMES = list(KINDS)
 
 
 def of_kind(kind):
     fields = {**TINY, "modulus": 11, **KINDS[kind]}
+    if kind == "no mlp":
+        fields.pop("d_mlp")
     if kind == "mlp":
         fields = {name: x for name, x in fields.items() if name not in ("d_model", "num_heads")}
     return RunConfig(**fields)
@@ -138,16 +144,17 @@ def test_arrays_in_the_page_are_those_of_the_measures(sweep, written):
 def test_views_that_do_not_apply_have_a_reason(sweep, written):
     missing = {kind: data["missing"] for kind, data in zip(KINDS, data_in(written), strict=True)}
     assert missing["relu"].keys() == {"positions"}
+    assert missing["no mlp"]["neurons"] == "this network has no neurons"
     assert missing["mlp"]["attention"] == "this network has no attention"
-    assert "one layer" in missing["two layers"]["weights"]
-    assert "weights" not in missing["mlp"]
+    assert all("run on every pair" in missing[kind]["maps"] for kind in DEEP)
+    assert not any("weights" in missing[kind] for kind in KINDS)
 
 
 @pytest.mark.slow
 def test_sequences_have_positions_instead_of_pairs(tmp_path):
     train(SweepConfig((KEYS,), eval_every=10, checkpoint_every=10), tmp_path / "keys")
     (data,) = data_in(explore.write(tmp_path / "keys"))
-    assert set(data["missing"]) == {"circles", "neurons", "attention", "answers", "weights"}
+    assert set(data["missing"]) == {"circles", "neurons", "attention", "answers", "weights", "maps"}
     assert data["positions"]["attention_by_position"]["shape"][0] == KEYS.num_heads
     assert {"Losses", "Accuracies"} <= {panel["title"] for panel in data["progress"]}
 
@@ -182,7 +189,7 @@ def show(opened, kind, position=0, other=""):
 
 
 @needs_browser
-@pytest.mark.parametrize("kind", ["relu", "gelu", "products", "mlp"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_logits_of_the_browser_are_those_of_jax_on_the_same_rounded_weights(opened, sweep, kind):
     show(opened, kind)
     number = NAMES.index(kind)
@@ -200,7 +207,13 @@ def test_logits_of_the_browser_are_those_of_jax_on_the_same_rounded_weights(open
         return all"""
         logits = np.array(opened.run(script)).reshape(11, 11, 11).transpose(2, 0, 1)
         np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+        if kind == "no mlp":
+            continue
         script = f"return Array.from(explore.panes[0].run.network({i}).neuronMap(5))"
+        if kind in DEEP:
+            script = f"""const net = explore.panes[0].run.network({i});
+            const of = (i) => net.neurons(Math.floor(i / 11), i % 11)[5];
+            return Array.from({{length: 121}}, (_, i) => of(i))"""
         neuron = np.asarray(trace.neurons)[5].ravel()
         np.testing.assert_allclose(opened.run(script), neuron, atol=1e-4 * np.abs(neuron).max())
 

@@ -64,9 +64,10 @@ def save(text: str, path: AnyPath) -> AnyPath:
     return path
 
 
-def save_library(folder: AnyPath) -> AnyPath:
-    """Write the library of charts into a folder, for the pages that share it."""
-    return save(get_plotlyjs(), folder / LIBRARY)
+def save_library(path: AnyPath) -> None:
+    """Write the library of charts, for the pages that share it, unless it is there."""
+    if not path.exists():
+        save(get_plotlyjs(), path)
 
 
 def _text(name: str) -> str:

@@ -26,9 +26,7 @@ def write(sweep: Sweep, path: AnyPath, before: str = "") -> str:
     version = version_of(curves)
     if version in ("", before):
         return version
-    folder = path.parent / FOLDER
-    if not (folder / document.LIBRARY).exists():
-        document.save_library(folder)
+    document.save_library(path.parent / FOLDER / document.LIBRARY)
     shown = recorded(curves)
     empty = curves.drop_vars(list(curves.data_vars))
     library = f"{FOLDER}/{document.LIBRARY}"

@@ -58,8 +58,12 @@ def checkpoints(
     ends: Sequence[float],
     wanted: Sequence[int] | None = None,
     count: int = CHECKPOINTS,
+    snapshots: int = SNAPSHOTS,
 ) -> Checkpoints:
     """Choose checkpoints among `steps`: the wanted ones, or `count` by the ends of the phases.
+
+    Args:
+        snapshots: number of checkpoints with weights.
 
     Raises:
         ConfigError: there is no checkpoint at a wanted step.
@@ -72,7 +76,7 @@ def checkpoints(
         chosen, spacing = np.unique(wanted), "as chosen"
     else:
         chosen, spacing = _spaced(np.asarray(steps), np.asarray(ends, float), count)
-    return Checkpoints(tuple(chosen.tolist()), _snapshots(chosen, ends), spacing)
+    return Checkpoints(tuple(chosen.tolist()), _snapshots(chosen, ends, snapshots), spacing)
 
 
 def _spaced(steps: np.ndarray, ends: np.ndarray, count: int) -> tuple[np.ndarray, str]:
@@ -90,16 +94,18 @@ def _spaced(steps: np.ndarray, ends: np.ndarray, count: int) -> tuple[np.ndarray
     return steps[_filled(chosen, min(count, len(chosen)), len(steps))], BY_PHASE
 
 
-def _snapshots(steps: np.ndarray, ends: Sequence[float]) -> tuple[int, ...]:
+def _snapshots(steps: np.ndarray, ends: Sequence[float], count: int) -> tuple[int, ...]:
     """Indices of the checkpoints with weights: the ends of the phases, their middles, the last.
 
-    Without the middle of memorization. Filled up to `SNAPSHOTS` by the middles of the widest gaps.
+    Without the middle of memorization. Filled up to `count` by the middles of the widest gaps.
     """
+    if not count:
+        return ()
     finite = [end for end in ends if np.isfinite(end)]
     middles = [(a + b) / 2 for a, b in zip(finite[:-1], finite[1:], strict=True)]
     targets = [*finite, *middles, float(steps[-1])]
     chosen = {int(np.abs(steps - target).argmin()) for target in targets}
-    return tuple(_filled(chosen, SNAPSHOTS, len(steps)))
+    return tuple(_filled(chosen, count, len(steps)))
 
 
 def _filled(indices: Iterable[int], count: int, total: int) -> list[int]:

@@ -25,20 +25,25 @@ STRONGEST = 5
 
 
 def of_run(
-    sweep: Sweep, ds: xr.Dataset, run: int, wanted: list[int] | None = None
+    sweep: Sweep,
+    ds: xr.Dataset,
+    run: int,
+    wanted: list[int] | None = None,
+    snapshots: int = choose.SNAPSHOTS,
 ) -> dict[str, Any]:
     """Everything that the page shows of a run.
 
     Args:
         ds: measures of all runs.
         wanted: the steps of its checkpoints; None chooses them.
+        snapshots: number of checkpoints with weights.
 
     Raises:
         ConfigError: there is no checkpoint at a wanted step.
     """
     program, data, row = sweep.program(run), sweep.data(run), ds.sel(run=[run])
     ends = [float(view.steps_of(row, name)[0]) for name in PHASE_ENDS]
-    chosen = choose.checkpoints(_steps(sweep, run), ends, wanted)
+    chosen = choose.checkpoints(_steps(sweep, run), ends, wanted, snapshots=snapshots)
     params = [sweep.params(run, step) for step in chosen.steps]
     more = custom.measures_of(program, data.splits)
     values = measured(sweep, run, params, chosen.steps, more)
@@ -61,7 +66,10 @@ def of_run(
             missing[f"custom-{part.name}"] = why
         else:
             made[f"custom-{part.name}"] = custom.figures(part, values, len(chosen.steps))
-    if why := weights.why_not(program):
+    without = "" if snapshots else "this page was written without weights"
+    if why := without or weights.why_no_maps(program):
+        missing["maps"] = why
+    if why := without or weights.why_not(program):
         missing["weights"] = why
     else:
         made["weights"] = weights.packed(program, [params[i] for i in chosen.snapshots])

@@ -164,7 +164,7 @@ class MlpOfPairs {
 }
 
 function makeNetwork(arrays, settings) {
-  return settings.network === "mlp" ? new MlpOfPairs(arrays, settings) : new TransformerOfPairs(arrays, settings);
+  return new { mlp: MlpOfPairs, transformer: TransformerOfPairs, deep: DeepTransformer }[settings.network](arrays, settings);
 }
 
 // The projection of a map [n x n] on its mean and the products of {1, cos, sin} of w_k a and w_k b,

@@ -46,8 +46,8 @@ class Neurons {
   detail(parent) {
     this.title = addTo(parent, "h3");
     this.about = addTo(parent, "p", "note");
-    if (!this.run.weights) {
-      addTo(parent, "p", "reason", `No maps of single neurons: ${this.run.missing.weights}.`);
+    if (this.run.missing.maps) {
+      addTo(parent, "p", "reason", `No maps of single neurons: ${this.run.missing.maps}.`);
       return;
     }
     const maps = addTo(parent, "div", "maps"), { p } = this.run.answers;
@@ -118,7 +118,7 @@ class Neurons {
   }
 
   drawDetail(n, index) {
-    const snapshot = this.run.weights ? this.run.snapshot(index) : 0, key = `${n} ${index} ${this.canvas.width}`;
+    const snapshot = this.map ? this.run.snapshot(index) : 0, key = `${n} ${index} ${this.canvas.width}`;
     if (this.shown === key) return;
     this.shown = key;
     this.title.textContent = `Neuron ${n}`;

@@ -14,13 +14,33 @@ from grokjax.plots.page.arrays import encoded
 LARGEST = float(np.finfo(np.float16).max)
 
 
+KINDS = ("transformer", "attention_only", "induction_transformer", "mlp")
+"""Networks that the browser computes."""
+
+
 def why_not(program: Program) -> str:
     """Why the browser cannot compute a network; empty if it can."""
     if program.task.name != "modular":
         return "the browser computes networks of pairs modulo p only"
-    if program.network.name == "mlp" or spectra.has_one_layer(program):
+    if program.network.name not in KINDS:
+        return f"the browser cannot compute the network {program.network.name!r}"
+    return ""
+
+
+def why_no_maps(program: Program) -> str:
+    """Why the browser shows no maps of single neurons; empty if it does."""
+    if why := why_not(program):
+        return why
+    if _kind(program) != "deep":
         return ""
-    return "the browser computes the paper's network of one layer and MLPs only"
+    return "this network would have to run on every pair, which takes a browser several seconds"
+
+
+def _kind(program: Program) -> str:
+    """The class of network.js: tables over tokens for one layer, else one pair at a time."""
+    if program.network.name == "mlp":
+        return "mlp"
+    return "transformer" if spectra.has_one_layer(program) else "deep"
 
 
 def rounded(params: Params) -> Params:
@@ -33,11 +53,22 @@ def packed(program: Program, snapshots: list[Params]) -> dict[str, Any]:
     """The weights of some checkpoints for network.js."""
     leaves = [jax.tree.leaves(rounded(params)) for params in snapshots]
     flat = [np.concatenate([x.astype("<f2").ravel() for x in each]) for each in leaves]
+    variants = {} if program.network.name == "mlp" else _variants(program)
     return {
-        "network": "mlp" if program.network.name == "mlp" else "transformer",
+        "network": _kind(program),
+        **variants,
         "activation": setting_of(program, "activation"),
         "scale": output_scale(program),
         "names": list(matrix_names(snapshots[0])),
         "shapes": [list(x.shape) for x in leaves[0]],
         "values": [encoded(x) for x in flat],
+    }
+
+
+def _variants(program: Program) -> dict[str, Any]:
+    return {
+        "layers": program.num_layers,
+        "rate": setting_of(program, "attention_rate"),
+        "constant": setting_of(program, "constant_attention"),
+        "doubled": bool(getattr(program, "doubled_residual", False)),
     }

@@ -14,7 +14,7 @@ from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 
 _SCRIPTS = (
-    *("draw.js", "run.js", "network.js", "timeline.js", "circles.js", "neurons.js"),
+    *("draw.js", "run.js", "network.js", "deep.js", "timeline.js", "circles.js", "neurons.js"),
     *(
         "attention.js",
         "answers.js",
@@ -32,6 +32,8 @@ def write(
     path: str | os.PathLike | None = None,
     runs: Sequence[int] | None = None,
     steps: Sequence[int] | None = None,
+    weights: int = choose.SNAPSHOTS,
+    library: str = "",
 ) -> AnyPath:
     """Write the explore page of some runs of a sweep, by default explore.html in its workdir.
 
@@ -40,17 +42,23 @@ def write(
             one that did not grok or, if all did, the median one.
         steps: steps of checkpoints; None chooses at most 40 for each run, equally many in each
             phase.
+        weights: number of checkpoints of each run whose weights are in the page.
+        library: see `document.filled`.
 
     Raises:
         ConfigError: there is no such run or checkpoint, or the file cannot be written.
     """
     opened = sweep if isinstance(sweep, Sweep) else open_sweep(sweep)
     target = files.path(opened.workdir / EXPLORE if path is None else path)
-    return document.save(render(opened, runs, steps), target)
+    return document.save(render(opened, runs, steps, weights, library), target)
 
 
 def render(
-    sweep: Sweep, runs: Sequence[int] | None = None, steps: Sequence[int] | None = None
+    sweep: Sweep,
+    runs: Sequence[int] | None = None,
+    steps: Sequence[int] | None = None,
+    weights: int = choose.SNAPSHOTS,
+    library: str = "",
 ) -> str:
     """The HTML of an explore page; arguments as for `write`."""
     try:
@@ -66,7 +74,7 @@ def render(
     wanted = None if steps is None else [int(step) for step in steps]
     about = {one["run"]: one for one in prose.runs_data(ds)}
     texts = [
-        document.as_json({**data.of_run(sweep, ds, run, wanted), **_outline(about[run])})
+        document.as_json({**data.of_run(sweep, ds, run, wanted, weights), **_outline(about[run])})
         for run in chosen
     ]
     index = [{**_outline(about[run]), "run": run} for run in chosen]
@@ -74,6 +82,7 @@ def render(
         "explore/explore.html",
         "explore/explore.css",
         ["shared.js", *(f"explore/{name}" for name in _SCRIPTS)],
+        library,
         title=ds.attrs.get("name") or "sweep",
         rule="" if runs is not None or len(known) <= len(chosen) else choose.RULE,
         count=len(known),
