@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 CONFIG ?= sweeps/quickstart.py
 TINY = --config.modulus=7 --config.d_model=8 --config.num_heads=2 --config.d_mlp=16 --config.steps=100
 
-.PHONY: sweep test test-all lint format docs package mutants torture bench bench-check gpu-check clean
+.PHONY: sweep test test-all lint format docs gallery package mutants torture bench bench-check gpu-check clean
 
 # Train, measure and plot: make sweep CONFIG=sweeps/weight_decay.py ARGS="--config.steps=5000"
 sweep: $(VENV)/ready
@@ -29,6 +29,10 @@ format: $(VENV)/ready-dev
 # The documentation site in build/site; warnings and broken links are errors.
 docs: $(VENV)/ready-dev
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+
+# docs/gallery from the workdirs that are there: make gallery WORKDIRS=runs
+gallery: $(VENV)/ready
+	$(BIN)/python -m experiments.gallery --workdirs $(or $(WORKDIRS),runs) $(ARGS)
 
 # The wheel, in an environment of its own and a folder without the sources: its commands, its sweeps.
 package: $(VENV)/ready-dev

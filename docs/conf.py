@@ -42,6 +42,8 @@ def link_experiments(app, docname, source):
         text = re.sub(r"\]\((?!\.\./|http)", "](../experiments/", text)
         source[0] = re.sub(r"\]\(\.\./docs/", "](", text)
     source[0] = re.sub(r"\]\((?:\.\./)+experiments/README\.md", f"]({up}experiments.md", source[0])
+    if docname == "gallery/index":  # pages that are copied below
+        source[0] = re.sub(r"\]\((\w+/\w+\.html)", r"](site:\1", source[0])
     for path in re.findall(r"\]\((?:\.\./)+(experiments/[^)#]+)", source[0]):
         if not (ROOT / path).exists():
             logging.getLogger(__name__).warning("%s links to %s, which is missing", docname, path)
@@ -52,6 +54,8 @@ def copy_results(app, error):
     if error is None:
         results = Path("experiments") / "results"
         shutil.copytree(ROOT / results, Path(app.outdir) / results, dirs_exist_ok=True)
+        gallery, pages = Path(app.outdir) / "gallery", shutil.ignore_patterns("*.md")
+        shutil.copytree(ROOT / "docs" / "gallery", gallery, ignore=pages, dirs_exist_ok=True)
 
 
 def setup(app):
