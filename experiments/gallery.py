@@ -9,8 +9,6 @@ and with its checkpoints. All pages share one library of charts.
 
 import argparse
 import json
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,11 +82,25 @@ def build_all(workdirs: Path, target: Path) -> None:
         print(f"{path.parent.name}: {made.bytes / 1e6:.1f} MB")
 
 
+PER_RUN = (
+    *("steps_to_memorize", "steps_to_grok"),
+    *("memorization_end", "circuit_formation_end", "cleanup_end"),
+)
+
+
 def from_datasets(entry: Entry, target: Path) -> None:
-    """Write the report of datasets in experiments/results, without an explore page."""
+    """Write the report of an experiment from its JSON and datasets, without an explore page."""
     folder = RESULTS / entry.datasets
-    about = json.loads(RESULTS.joinpath(f"{entry.datasets}.json").read_text())["made_with"]
-    measures, curves = (datasets.load(files.path(folder / f"{x}.nc")) for x in ("measures", "curves"))
+    recorded = json.loads(RESULTS.joinpath(f"{entry.datasets}.json").read_text())
+    measures, curves = (
+        datasets.load(files.path(folder / f"{name}.nc")) for name in ("measures", "curves")
+    )
+    for name in PER_RUN:
+        values = [np.nan if x[name] is None else x[name] for x in recorded["runs"]]
+        measures[name] = xr.DataArray(values, dims="run", attrs={"units": "steps"})
+    keys = [np.isin(measures["frequency"], x["key_frequencies"]) for x in recorded["runs"]]
+    measures["key_frequency"] = ("run", "frequency"), np.array(keys)
+    about = recorded["made_with"]
     page.write_of(measures, curves, about, target / "report.html", library=LIBRARY)
     print(f"{entry.name}: the report of {folder}")
 
@@ -101,12 +113,6 @@ def five_numbers(ds: xr.Dataset, run: int) -> dict[str, float | None]:
         values = values[np.isfinite(values)]
         numbers[name] = float(values[-1]) if len(values) else None
     return numbers
-
-
-def agree(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> bool:
-    """Whether all numbers are equal."""
-    same = lambda x, y: x == y or (x is not None and y is not None and math.isclose(x, y))  # noqa: E731
-    return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
 
 
 def main() -> None:

@@ -89,6 +89,23 @@ def test_all_checkpoints_can_be_published_and_replace_the_others(workdir, tmp_pa
     assert [x.name for x in tmp_path.iterdir()] == ["public"]
 
 
+def test_a_small_folder_has_no_checkpoints_and_shares_the_library(workdir, tmp_path, capsys):
+    to = tmp_path / "public" / "small"
+    options = ["--checkpoints", "0", "--runs", "1", "--weights", "0", "--library"]
+    assert main(["publish", str(workdir), "--to", str(to), *options, "../plotly.min.js"]) == 0
+    assert "with 0 of 9 checkpoints" in capsys.readouterr().out
+    sizes = {path.name: path.stat().st_size for path in to.glob("*.html")}
+    assert (to.parent / "plotly.min.js").stat().st_size > 1e6
+    assert max(sizes.values()) < 3e5 and sizes.keys() == {"report.html", "explore.html"}
+    small, whole = grokjax.open_sweep(to), grokjax.open_sweep(workdir)
+    xr.testing.assert_equal(small.measures(), whole.measures())
+    assert len(small.frame()) == len(whole.frame())
+    with pytest.raises(ValueError, match="step 40"):
+        small.params(run=1, step=40)
+    with pytest.raises(ValueError, match="holds no checkpoint to measure"):
+        small.measures("logit_fve")
+
+
 def test_other_folders_and_unmeasured_sweeps_are_refused(workdir, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
