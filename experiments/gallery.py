@@ -3,9 +3,9 @@
     python -m experiments.gallery --workdirs runs                # docs/gallery
     python -m experiments.gallery --workdirs runs --all --to build/gallery
 
-A sweep whose workdir is missing keeps what docs/gallery has. Parameters are left out: the repository
-stays small, and measures.nc is read as it is, whatever changes in the code. `--all` publishes every workdir, whole
-and with its checkpoints. All pages share one library of charts.
+A sweep whose workdir is missing keeps what docs/gallery has. Parameters are left out: the
+repository stays small, and measures.nc is read as it is, whatever changes in the code. `--all`
+publishes every workdir with its checkpoints. All pages share one library of charts.
 """
 
 import argparse

@@ -58,7 +58,7 @@ def evaluate(
     if reuse and (lacks := _lacking(sweep, saved, wanted)):
         return custom.as_saved(_together(sweep, saved), tuple(wanted), lacks, sweep.config)
     measures, requested = summaries.requested(wanted)
-    if not any(stored.steps for stored in sweep._stored) and (wanted or not saved):
+    if not any(stored.steps for stored in sweep._stored) and (measures or not saved):
         remedy = "only its saved measures can be read" if saved else "wait for the first one"
         raise ConfigError(f"{sweep.workdir} holds no checkpoint: {remedy}")
     if not (saved or measured) and reuse:

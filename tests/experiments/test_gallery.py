@@ -10,11 +10,9 @@ from browser import needs_browser
 
 import grokjax
 from experiments import gallery
-from grokjax.cli import config_file
 
 PUBLISHED = sorted(path.parent for path in gallery.GALLERY.glob("*/index.json"))
 NUMBERS = json.loads((gallery.GALLERY / gallery.NUMBERS).read_text())
-PARTS = {entry.name: entry.parts for entry in gallery.ENTRIES}
 RUNS = {entry.name: entry.run for entry in gallery.ENTRIES}
 LIMIT = 30e6
 """Bytes of all of it, so that a clone stays quick."""
@@ -33,8 +31,6 @@ def test_it_is_small_and_every_entry_is_there():
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_a_published_sweep_has_the_numbers_of_its_workdir(folder):
-    if parts := PARTS[folder.name]:
-        config_file.run_file(str(gallery.ROOT / "sweeps" / f"{parts}.py"))
     sweep = grokjax.open_sweep(folder)
     run = RUNS[folder.name]
     found = gallery.five_numbers(sweep.measures(), run)

@@ -102,7 +102,7 @@ def test_a_small_folder_has_no_checkpoints_and_shares_the_library(workdir, tmp_p
     assert len(small.frame()) == len(whole.frame())
     with pytest.raises(ValueError, match="step 40"):
         small.params(run=1, step=40)
-    with pytest.raises(ValueError, match="holds no checkpoint to measure"):
+    with pytest.raises(ValueError, match="holds no checkpoint: only its saved"):
         small.measures("logit_fve")
 
 
