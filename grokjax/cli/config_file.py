@@ -122,6 +122,10 @@ def _override(config: ConfigDict, path: str, text: str) -> None:
     name, swept = path.removeprefix("axes."), path.startswith("axes.")
     if path == "axes":
         raise ConfigError('--config.axes needs a field: write --config.axes.FIELD="(VALUE, ...)"')
+    if path == "refine":
+        raise ConfigError(
+            '--config.refine needs a field: write --config.refine.FIELD="(LOW, HIGH)"'
+        )
     if swept and name in SWEEP_SETTINGS:
         raise ConfigError(f"{name} cannot be an axis: set --config.{name} for the whole sweep")
     if name not in (*runs, *SWEEP_SETTINGS):

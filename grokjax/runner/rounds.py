@@ -31,11 +31,8 @@ def run_rounds(
     """Train the rounds of a refined sweep, from where an earlier call stopped.
 
     Raises:
-        ConfigError: the outcome that decides is not measured, or the workdir holds another sweep.
+        ConfigError: the workdir holds another sweep.
     """
-    if jax.process_count() > 1:
-        raise ConfigError("refine runs in one process or on an engine: leave jax.distributed out")
-    check_outcome(sweep)
     sweep = continued(sweep, folder)
     while True:
         left = sweep.refine.runs - len(sweep.runs)
@@ -47,12 +44,16 @@ def run_rounds(
         output(f"round {len(sweep.refine.rounds)}: {why} ({len(sweep.runs)} runs in all)")
 
 
-def check_outcome(sweep: SweepConfig) -> None:
-    """Check that the sweep computes what its outcome needs.
+def check(sweep: SweepConfig, shard: object = None) -> None:
+    """Check that a sweep can be refined and computes what its outcome needs.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: it cannot.
     """
+    if shard:
+        raise ConfigError("--shard divides a sweep whose runs are known: leave it out of refine")
+    if jax.process_count() > 1:
+        raise ConfigError("refine runs in one process or on an engine: leave jax.distributed out")
     what = boundary.variable(sweep.refine)
     part = parts.get("summary", what)
     if part.options.get("curves"):

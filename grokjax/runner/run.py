@@ -103,10 +103,7 @@ def run_sweep(
     if sweep.refine is None:
         _run_once(sweep, folder, output, figures, **more)
     else:
-        if shard:
-            raise ConfigError(
-                "--shard divides a sweep whose runs are known: leave it out of refine"
-            )
+        rounds.check(sweep, shard)
         with Signals():
             rounds.run_rounds(
                 sweep,
@@ -185,7 +182,7 @@ def dry_run(
     folder = workdir_path(folder)
     devices.check_cores(sweep.cores_per_run)
     if sweep.refine:
-        rounds.check_outcome(sweep)
+        rounds.check(sweep, shard)
         sweep = rounds.continued(sweep, folder)
     plan = planned(sweep, folder, shard)
     if _is_finished(plan):

@@ -6,6 +6,7 @@ import pytest
 
 from grokjax.cli.arguments import parse
 from grokjax.cli.config_file import read_sweep, run_file
+from grokjax.config import between
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 
@@ -275,6 +276,31 @@ def test_custom_parts_of_a_shipped_sweep_take_the_overrides_of_its_docstring():
     assert run["sparse_parity.bits"] == 30 and run["Perceptron.width"] == 200
     assert (run.optimizer, run.weight_decay) == ("my_lion", 1.0)
     assert "betas" not in run and "modulus" not in run
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("refine=3", "needs a field"),
+        ("refine.wrong=1", "unknown field 'refine.wrong'"),
+        ("refine.weight_decay=(1.0,1.0)", "is empty"),
+        ("refine.weight_decay=(0.0,1.0,'log')", "above 0"),
+        ("refine.weight_decay=3", "must be a range"),
+        ("refine.level=high", "must be a number, or None"),
+        ("axes.weight_decay=(0.1,1.0)", "swept by axes.weight_decay and by refine.weight_decay"),
+    ],
+)
+def test_invalid_refinement_is_one_line(option, words):
+    with pytest.raises(ConfigError) as error:
+        read("boundary", f"--config.{option}")
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_ranges_are_overridden():
+    options = ["--config.refine.weight_decay=None", "--config.refine.d_mlp=(8, 64, 'log')"]
+    refine = read("boundary", *options).refine
+    assert refine.names == ("train_fraction", "d_mlp") and refine.runs == 192
+    assert dict(refine.axes)["d_mlp"] == between(8, 64, log=True, integer=True)
 
 
 def test_a_config_made_before_the_part_can_be_overridden_too(write):

@@ -12,6 +12,7 @@ from grokjax.plots.page import tables
 from tests import browser
 from tests.plots.conftest import STEPS
 from tests.plots.test_page import MADE_WITH, curves_of, text_of
+from tests.plots.test_plots_boundary import refined_sweep
 from tests.small_sweeps import runs_of, train
 from tests.synthetic_sweeps import sweep
 
@@ -268,4 +269,22 @@ def test_two_sweeps_share_their_charts(tmp_path):
         )
         chosen = {name.split(",")[0] for name in names if name}
         assert chosen == {f"run {i}: sweep {x}" for i, x in enumerate(["adam"] * 2 + ["sgd"] * 2)}
+        assert found.log() == []
+
+
+def test_a_point_of_the_phase_diagram_opens_its_runs(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(text_of(refined_sweep("weight_decay", "train_fraction")))
+    with browser.Browser() as found:
+        found.open(path)
+        found.wait("return document.querySelectorAll('.refined .main-svg').length > 0")
+        plot = "document.querySelector('.refined-plot')"
+        names = found.run(f"return {plot}.data.map(trace => trace.name)")
+        assert {"boundary", "its 95 % interval", "all seeds grok", "none groks"} <= set(names)
+        found.run(
+            f"""const dots = {plot}.data.find(trace => trace.name === 'none groks');
+            {plot}.emit('plotly_click', {{points: [{{customdata: dots.customdata[0]}}]}})"""
+        )
+        assert found.run("return document.querySelector('.count').textContent") == "2 of 50 shown"
+        assert found.run("return document.querySelector('.cell.diagram').hidden")
         assert found.log() == []
