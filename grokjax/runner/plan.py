@@ -45,7 +45,7 @@ def workdir_path(name: str | os.PathLike) -> AnyPath:
     if scheme and not files.is_remote(name):
         raise ConfigError(
             f"--workdir {name!r}: {scheme[1]}:// cannot be written to; name a folder, such as one "
-            "where the bucket is mounted, or gs://BUCKET/PATH"
+            "where the bucket is mounted, gs://BUCKET/PATH or s3://BUCKET/PATH"
         )
     if match := re.search(r"[\[\]\\\x00-\x1f]", name):
         raise ConfigError(f"--workdir {name!r} contains {match[0]!r}: name a folder without it")

@@ -1,10 +1,13 @@
-"""Paths in a bucket of Google Cloud Storage, with the interface of `files.DiskPath`.
+"""Paths in a bucket of Google Cloud Storage or S3, with the interface of `files.DiskPath`.
 
-TensorStore talks to the store, with the credentials that Google's own tools use. Objects are
-written whole, and cannot be appended to or renamed. A folder is a common prefix of names; it exists
-while an object has that prefix. Every write gives an object a new generation, and a write can be
-made conditional on the generation that was read. TENSORSTORE_GCS_HTTP_URL sets another address of
-the store, such as an emulator's.
+TensorStore talks to the store, with the credentials that Google's and Amazon's own tools use.
+Objects are written whole, and cannot be appended to or renamed. A folder is a common prefix of
+names; it exists while an object has that prefix. Every object has a generation, in S3 a hash of its
+content, and a write can be made conditional on the generation that was read. In S3 a conditional
+removal is two requests; what a writer may lose between them is only written again.
+
+TENSORSTORE_GCS_HTTP_URL and AWS_ENDPOINT_URL set another address of the store, such as an
+emulator's.
 """
 
 import errno
@@ -22,8 +25,6 @@ from typing import Any, NamedTuple
 import tensorstore as ts
 
 from grokjax.core.errors import ConfigError
-
-SCHEME = "gs://"
 
 COMMIT = "commit_success.txt"
 """The object that makes a folder whole: written last, removed first. It names the content."""
@@ -55,9 +56,10 @@ class BucketPath(PurePosixPath):
     """`gs://BUCKET/KEY`; made by `parse`."""
 
     __slots__ = ()
+    scheme, generations_are_hashes = "gs://", False
 
     def __str__(self) -> str:
-        return SCHEME + super().__str__().lstrip("/")
+        return self.scheme + super().__str__().lstrip("/")
 
     @property
     def bucket(self) -> str:
@@ -78,7 +80,7 @@ class BucketPath(PurePosixPath):
     def read(self) -> Version | None:
         """The content and generation of the object; None if it does not exist."""
         with _os_errors(self):
-            result = _store(self.bucket).read(self.key).result()
+            result = self._store().read(self.key).result()
         return Version(result.value, result.stamp.generation) if result.state == "value" else None
 
     def swap(self, content: bytes | None, generation: bytes | None = None) -> bytes:
@@ -89,7 +91,7 @@ class BucketPath(PurePosixPath):
         """
         expected = _missing() if generation is None else generation
         with _os_errors(self):
-            stamp = _store(self.bucket).write(self.key, content, if_equal=expected).result()
+            stamp = self._store().write(self.key, content, if_equal=expected).result()
         return stamp.generation
 
     def write(self, content: str | bytes) -> None:
@@ -124,7 +126,7 @@ class BucketPath(PurePosixPath):
         """Names of all objects below this folder, relative to it, that begin with `start`."""
         prefix = self.key + "/" if self.key else ""
         with _os_errors(self):
-            keys = _store(self.bucket).list(_starting_with(prefix + start)).result()
+            keys = self._store().list(_starting_with(prefix + start)).result()
         return sorted(key.decode()[len(prefix) :] for key in keys)
 
     def names(self, start: str = "") -> list[str]:
@@ -142,6 +144,8 @@ class BucketPath(PurePosixPath):
             return
         probe = self / f".probe-{uuid.uuid4().hex}"
         probe.write(b"")
+        if probe.swap(b"again"):
+            raise OSError(errno.ENOTSUP, "the store ignores conditions of writes", str(self))
         probe.check_listed()
         probe.unlink(missing_ok=True)
         _USABLE.add(self.bucket)
@@ -163,7 +167,7 @@ class BucketPath(PurePosixPath):
         return float("inf")
 
     def kvstore(self) -> dict[str, Any]:
-        return {**_spec(self.bucket), "path": self.key + "/"}
+        return {**_spec(self.scheme, self.bucket), "path": self.key + "/"}
 
     # --- Folders that are whole or do not exist ---------------------------------------------------
 
@@ -215,7 +219,7 @@ class BucketPath(PurePosixPath):
         (self / COMMIT).unlink(missing_ok=True)
         for folder in (self, *([self.with_name(mark.content.decode())] if mark else [])):
             with _os_errors(self):
-                _store(self.bucket).delete_range(_starting_with(folder.key + "/")).result()
+                self._store().delete_range(_starting_with(folder.key + "/")).result()
 
     def remove_unfinished(self) -> None:
         waiting = [name for name in self.names() if WAITING.fullmatch(name)]
@@ -225,38 +229,59 @@ class BucketPath(PurePosixPath):
             if mark is None or mark.content.decode() != name:
                 (self / name).remove()
 
+    def _store(self) -> ts.KvStore:
+        return _store(self.scheme, self.bucket)
+
     def _write_all(self, contents: Mapping[str, bytes | None]) -> None:
         """Write objects below this path together; None removes one, "" is the path itself."""
         with _os_errors(self):
-            store = _store(self.bucket)
+            store = self._store()
             writes = [store.write((self / key).key, x) for key, x in contents.items()]
             for write in writes:
                 write.result()
 
 
+class S3Path(BucketPath):
+    """`s3://BUCKET/KEY`."""
+
+    __slots__ = ()
+    scheme, generations_are_hashes = "s3://", True
+
+
+SCHEMES = {kind.scheme: kind for kind in (BucketPath, S3Path)}
+
+
 def parse(text: str) -> BucketPath:
-    """The path that a text beginning with `SCHEME` stands for.
+    """The path that a text beginning with one of `SCHEMES` stands for.
 
     Raises:
         ConfigError: it names no bucket.
     """
-    path = BucketPath("/" + text.removeprefix(SCHEME))
+    scheme = next(scheme for scheme in SCHEMES if text.startswith(scheme))
+    path = SCHEMES[scheme]("/" + text.removeprefix(scheme))
     try:
-        if text.startswith(SCHEME + "/"):
+        if text.startswith(scheme + "/"):
             raise ValueError("no name")
-        _store(path.bucket)
+        path._store()
     except (ValueError, IndexError) as error:
-        raise ConfigError(f"{text!r} names no bucket: write gs://BUCKET/PATH") from error
+        raise ConfigError(f"{text!r} names no bucket: write {scheme}BUCKET/PATH") from error
     return path
 
 
-def _spec(bucket: str) -> dict[str, Any]:
-    return {"driver": "gcs", "bucket": bucket, "context": {"gcs_request_retries": _RETRIES}}
+def _spec(scheme: str, bucket: str) -> dict[str, Any]:
+    if scheme == BucketPath.scheme:
+        return {"driver": "gcs", "bucket": bucket, "context": {"gcs_request_retries": _RETRIES}}
+    spec = {"driver": "s3", "bucket": bucket, "context": {"s3_request_retries": _RETRIES}}
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    url = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if url:
+        spec |= {"endpoint": url, "aws_region": region or "us-east-1"}
+    return spec | ({"aws_region": region} if region else {})
 
 
 @cache
-def _store(bucket: str) -> ts.KvStore:
-    return ts.KvStore.open(_spec(bucket)).result()
+def _store(scheme: str, bucket: str) -> ts.KvStore:
+    return ts.KvStore.open(_spec(scheme, bucket)).result()
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any
 from grokjax.core.errors import ConfigError, DamagedError, LostError
 from grokjax.storage import bucket as buckets
 from grokjax.storage import published
-from grokjax.storage.bucket import SCHEME, BucketPath
+from grokjax.storage.bucket import SCHEMES, BucketPath
 from grokjax.storage.published import PublishedPath
 
 UNFINISHED = ".orbax-checkpoint-tmp"
@@ -154,14 +154,18 @@ class Appended:
 
     A second process that begins to extend the file fences off the first: on a disk it replaces the
     file that the first has open; in a bucket the first one's next write is conditional on the
-    generation that it left. A bucket cannot append, so there `flush` writes the whole object.
+    generation that it left. A bucket cannot append, so there `flush` writes the whole object. Where
+    a generation is a hash of the content, blanks behind the last line tell the processes apart.
     """
 
     def __init__(self, path: AnyPath, content: bytes):
         self.path, self._content, self._waiting, self._file = path, content, b"", None
+        self._mark = b""
         if path.bucket:
+            if path.generations_are_hashes:
+                self._mark = f"{uuid.uuid4().int:0128b}".replace("0", " ").replace("1", "\t").encode()
             version = path.read()
-            self._generation = path.swap(content, version and version.generation)
+            self._generation = path.swap(content + self._mark, version and version.generation)
             self._check_written()
         else:
             path.write(content)
@@ -185,14 +189,21 @@ class Appended:
             os.fsync(self._file.fileno())
         elif self._waiting:
             self._content, self._waiting = self._content + self._waiting, b""
-            # Once lost, it stays so: without a generation the write would not be conditional.
-            self._generation = self._generation and self.path.swap(self._content, self._generation)
-            self._check_written()
+            self._write()
+
+    def _write(self) -> None:
+        # Once lost, it stays so: without a generation the write would not be conditional.
+        whole = self._content + self._mark
+        self._generation = self._generation and self.path.swap(whole, self._generation)
+        self._check_written()
 
     def close(self) -> None:
         """Flush and close the file."""
         try:
             self.flush()
+            if self._mark and self._generation:
+                self._mark = b""
+                self._write()
         finally:
             if self._file is not None:
                 self._file.close()
@@ -202,17 +213,17 @@ class Appended:
         if self._generation:
             return
         version = self.path.read()  # TensorStore repeats a write whose answer was lost
-        if version is None or version.content != self._content:
+        if version is None or version.content != self._content + self._mark:
             raise LostError(f"{self.path} was changed by another process: this one stops")
         self._generation = version.generation
 
 
 def path(name: str | os.PathLike) -> AnyPath:
-    """The path that a name stands for: in a bucket if it begins with gs://, of a published
+    """The path that a name stands for: in a bucket if it begins with gs:// or s3://, of a published
     sweep if with https:// or hf://, else on a disk.
 
     Raises:
-        ConfigError: gs:// without the name of a bucket, or a name that is too long.
+        ConfigError: gs:// or s3:// without the name of a bucket, or a name that is too long.
     """
     if published.is_published(name):
         return published.parse(os.fspath(name))
@@ -227,7 +238,7 @@ def path(name: str | os.PathLike) -> AnyPath:
 
 def is_remote(name: str | os.PathLike) -> bool:
     """Whether a name stands for a path in a bucket."""
-    return os.fspath(name).startswith(SCHEME)
+    return os.fspath(name).startswith(tuple(SCHEMES))
 
 
 def _is_unfinished(name: str) -> bool:

@@ -68,6 +68,23 @@ def test_a_sweep_has_the_bits_of_one_on_a_disk(whole, trained, finished, store, 
         train(SWEEP.replace(runs=runs_of(seed=(7,))), finished)
 
 
+@pytest.mark.slow
+def test_a_sweep_in_s3_has_the_bits_of_one_on_a_disk(whole, s3, tmp_path):
+    folder = s3 / tmp_path.name
+    assert f"{folder}/measures.nc" in train(SWEEP, folder) and str(folder).startswith("s3://")
+    assert_same(contents(folder), whole)
+    assert "is finished" in train(SWEEP, folder)
+    assert grokjax.open_sweep(str(folder)).sel(seed=1).params(1, 20)
+
+
+def test_a_store_that_ignores_conditions_is_refused(bucket, monkeypatch):
+    monkeypatch.setattr(buckets, "_USABLE", set())
+    always = lambda path, content, generation=None: b"written"  # noqa: E731
+    monkeypatch.setattr(buckets.BucketPath, "swap", always)
+    with pytest.raises(OSError, match="ignores conditions of writes"):
+        bucket.mkdir()
+
+
 def test_figures_are_drawn_into_a_bucket(folder, monkeypatch):
     figure = Figure()
     monkeypatch.setattr(plots.saving, "overview", lambda *about: [("empty", lambda: figure)])
