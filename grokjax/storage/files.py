@@ -163,7 +163,8 @@ class Appended:
         self._mark = b""
         if path.bucket:
             if path.generations_are_hashes:
-                self._mark = f"{uuid.uuid4().int:0128b}".replace("0", " ").replace("1", "\t").encode()
+                bits = f"{uuid.uuid4().int:0128b}"
+                self._mark = bits.translate({ord("0"): " ", ord("1"): "\t"}).encode()
             version = path.read()
             self._generation = path.swap(content + self._mark, version and version.generation)
             self._check_written()
