@@ -1,8 +1,7 @@
 """Text in 80 columns about parts and fields, read off their declarations."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping
 
 from grokjax.cli.help import COLUMN, WIDTH
 from grokjax.config.fields import run_settings, uses_of
@@ -12,16 +11,8 @@ from grokjax.core import parts
 from grokjax.core.parts import Part, Setting
 
 
-def of_parts(chosen: Sequence[Part]) -> Iterator[str]:
-    """The lines that describe parts, which are sorted by kind."""
-    for kind, group in groupby(chosen, lambda part: part.kind):
-        yield f"{kind.upper()}\n"
-        for part in group:
-            yield from _of_part(part)
-            yield ""
-
-
-def _of_part(part: Part) -> Iterator[str]:
+def of_part(part: Part) -> Iterator[str]:
+    """The lines that describe a part."""
     yield from _wrap(f"{part.name}{_details(part)}", 2, 4)
     yield from _wrap(part.definition or "(no definition)", 4, 4)
     common = parts.common_settings()

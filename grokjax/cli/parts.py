@@ -1,33 +1,38 @@
-"""List tasks, networks, measures and other parts.
+"""List tasks, networks, measures and other parts, or search them.
 
-Each has its definition, units, settings and source. WORD is a kind (task,
-network, measure, ...), a family of measures, or a name.
+Without WORD: an index by kind and family. WORD is a kind (task, network,
+measure, ...), a family of measures, the name of a part, which is described in
+full, or any text in names, definitions and sources.
 """
 
 import argparse
 
 from grokjax.cli.help import add_parts_file
-from grokjax.core import registry
 from grokjax.core.errors import ConfigError, suggest
 
-EXAMPLES = ("", "measure", "adamw", "--config parity sparse_parity")
+EXAMPLES = ("", "adamw", "paper", "gini", "--config parity sparse_parity")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", metavar="WORD", nargs="*", help="default: everything")
+    parser.add_argument("words", metavar="WORD", nargs="*", help="default: an index")
     add_parts_file(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    from grokjax.cli import config_file, listing
+    from grokjax.cli import catalogue
 
     if options.config:
+        from grokjax.cli import config_file
+
         config_file.run_file(options.config)
-    parts = [part for kind in registry.KINDS for part in registry.all_of(kind)]
-    names = {id(part): {part.kind, part.name, *part.families} for part in parts}
-    known = set().union(*names.values()) - {""}
+    entries = catalogue.entries()
+    if not options.words:
+        print(catalogue.index(entries))
+        return
+    groups = []
     for word in options.words:
-        if word not in known:
-            raise ConfigError(f"there is no part {word!r}: {suggest(word, sorted(known), 3)}")
-    words = set(options.words) or known
-    print("\n".join(listing.of_parts([part for part in parts if names[id(part)] & words])))
+        if not (found := catalogue.find(entries, word)):
+            known = sorted({x for one in entries for x in (one.kind, one.name, *one.families)})
+            raise ConfigError(f"there is no part {word!r}: {suggest(word, known, 3)}")
+        groups.append(catalogue.shown(found, word))
+    print("\n".join(groups))

@@ -22,6 +22,12 @@ EXAMPLES = (
 
 
 def more() -> str:
+    from grokjax.cli import catalogue
+
+    return catalogue.kept("fields", _fields)
+
+
+def _fields() -> str:
     from grokjax.cli import config_file, listing
 
     shipped = "\n".join(f"  {name}" for name in config_file.shipped_sweeps())

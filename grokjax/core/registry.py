@@ -80,6 +80,11 @@ def load_on_lookup(load: Callable[[], Any]) -> None:
     _to_load.append(load)
 
 
+def is_loaded() -> bool:
+    """Whether parts are registered already, custom ones maybe among them."""
+    return not _to_load
+
+
 def _load() -> None:
     if _to_load:
         with _loading:
