@@ -15,7 +15,18 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from grokjax.cli import analyze, block, explore, jobs, parts, publish, refine, report, sweep
+from grokjax.cli import (
+    analyze,
+    block,
+    completion,
+    explore,
+    jobs,
+    parts,
+    publish,
+    refine,
+    report,
+    sweep,
+)
 from grokjax.cli.help import Parser
 from grokjax.core.errors import ConfigError, UserError, suggest
 from grokjax.runner.signals import CODES, Interrupted
@@ -31,6 +42,7 @@ COMMANDS = {
     "block": block,
     "jobs": jobs,
     "parts": parts,
+    "completion": completion,
 }
 PREFIX = "--config."
 
@@ -60,7 +72,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     rest, overrides = _split_overrides(argv)
     if rest and not rest[0].startswith("-") and rest[0] not in COMMANDS:
         raise ConfigError(f"there is no command {rest[0]!r}: {suggest(rest[0], COMMANDS)}")
-    options, unknown = _parser().parse_known_args(rest)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(rest)
     if overrides and options.command not in ("sweep", "block", "jobs"):
         unknown.append(PREFIX + overrides[0][0])
     if unknown:
@@ -68,7 +81,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if unknown[0].startswith("-"):
             kind, remedy = "option", "see --help for the options there are"
         raise ConfigError(f"unknown {kind} {unknown[0]!r}: {remedy}")
-    options.overrides = overrides
+    options.overrides, options.parser = overrides, parser
     return options
 
 

@@ -54,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--log",
         metavar="NAME",
         default="none",
-        help="wandb: also log metrics to Weights & Biases (pip install wandb)",
+        help="also log metrics to wandb, trackio or tensorboard (pip install tensorboardX)",
     )
     parser.add_argument(
         "--live",

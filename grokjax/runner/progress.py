@@ -4,9 +4,11 @@ A stage is expected to take as long as forecast. As it goes on, the mean pace si
 replaces the forecast; one slow minute hardly changes that mean.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -64,11 +66,23 @@ def amount(done: float, total: float) -> str:
     return f"{done / size:.{digits}f}/{total / size:.{digits}f}{suffix}"
 
 
+def notebook_bar(total: int) -> Any:
+    """A bar of `tqdm.auto` in a notebook that has tqdm, else None."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None or "IPKernelApp" not in shell.config:
+        return None
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=total, bar_format="{percentage:3.0f}%|{bar}| {postfix}")
+
+
 class Line:
     """A line on stderr with percentage, words and bar, shown from the first update on.
 
-    A terminal's line is redrawn. A log file or a notebook gets a new line now and then, more rarely
-    as time goes on.
+    A terminal's line is redrawn. A notebook has a bar of tqdm. A log file, or a notebook without
+    tqdm, gets a new line now and then, more rarely as time goes on.
 
     Args:
         words: a function of the count that is done; its non-empty texts are shown.
@@ -77,6 +91,7 @@ class Line:
     def __init__(self, words: Callable[[int], Sequence[str]], total: int = 1):
         self.words, self.total, self.done = words, total, 0
         self.console = Console(stderr=True, force_jupyter=False)
+        self.bar: Any = None  # in a notebook
         self.began = self.shown = time.monotonic()
 
     def __enter__(self) -> "Line":
@@ -85,16 +100,23 @@ class Line:
     def __exit__(self, *exception) -> None:
         if self.done:
             self._show(end="\n")
+        if self.bar:
+            self.bar.close()
 
     def update(self, done: int, total: int) -> None:
         self.done, self.total = done, total
         now, terminal = time.monotonic(), self.console.is_terminal
-        pause = 0.2 if terminal else max(5.0, 0.1 * (now - self.began))
+        pause = 0.2 if terminal or self.bar else max(5.0, 0.1 * (now - self.began))
         if done < total and now - self.shown >= pause:
             self.shown = now
             self._show(end="" if terminal else "\n")
 
     def _show(self, end: str) -> None:
+        self.bar = self.bar or notebook_bar(self.total)
+        if self.bar:
+            self.bar.total, self.bar.n = self.total, self.done
+            self.bar.set_postfix_str(", ".join(filter(None, self.words(self.done))))
+            return
         self.console.control(_ERASE)
         self.console.print(self, Text(end, end=""), end="")
 

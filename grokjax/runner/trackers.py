@@ -1,4 +1,4 @@
-"""Experiment trackers (Weights & Biases) that follow a sweep while it trains.
+"""Experiment trackers (Weights & Biases, Trackio, TensorBoard) that follow a sweep.
 
 They read what is appended to metrics.jsonl, so they log exactly what is on disk and do not take
 part in the training. A tracker's library is imported only when it is used.
@@ -21,6 +21,8 @@ from grokjax.training.blocks import Block
 
 class Log:
     """A context that logs nothing, and the interface of trackers."""
+
+    name, library = "none", ""
 
     def __init__(self, sweep: SweepConfig, blocks: Sequence[Block], folder: AnyPath):
         self.sweep, self.blocks, self.folder = sweep, blocks, folder
@@ -51,34 +53,46 @@ def check(name: str) -> None:
         raise ConfigError(f"there is no log {name!r}: {suggest(name, LOGS)}")
     if name == "none":
         return
+    library = LOGS[name].library
     try:
-        importlib.import_module(name)
+        importlib.import_module(library)
     except ImportError as error:
-        message = f"--log {name} needs the library {name}, which cannot be imported ({error})"
-        raise ConfigError(f"{message}: pip install {name}") from error
+        message = f"--log {name} needs the library {library}, which cannot be imported ({error})"
+        raise ConfigError(f"{message}: pip install {library}") from error
 
 
-class WeightsAndBiases(Log):
-    """A wandb run for each run of a sweep, grouped under the sweep's name.
+class Tracker(Log):
+    """Logs each run of a sweep as a run of a library, grouped under the sweep's name.
 
-    The project is WANDB_PROJECT, or "grokjax"; WANDB_MODE=offline keeps everything on this machine.
-    <workdir>/wandb.json stores the last step logged for each run, so that a continued sweep logs
-    nothing twice. wandb's files are in <workdir>/wandb, or in ./wandb for a workdir in a bucket.
+    <workdir>/NAME.json stores the last step logged for each run, so that a continued sweep logs
+    nothing twice. A library needs `start`, `write` and `end` alone.
     """
 
     def __init__(self, sweep: SweepConfig, blocks: Sequence[Block], folder: AnyPath):
         super().__init__(sweep, blocks, folder)
-        self.wandb, self.path = importlib.import_module("wandb"), folder / "wandb.json"
+        self.api, self.path = importlib.import_module(self.library), folder / f"{self.name}.json"
         logged = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.last_step = {int(run): step for run, step in logged.items()}
         self.offsets = [0] * len(blocks)
         self.open: dict[int, Any] = {}
 
+    def start(self, run: int, name: str, fields: dict[str, Any]) -> Any:
+        """Start or continue a run of the library."""
+        raise NotImplementedError
+
+    def write(self, started: Any, step: int, scores: dict[str, float]) -> None:
+        """Log numbers of one step."""
+        raise NotImplementedError
+
+    def end(self, started: Any, ended_by: str, failed: bool) -> None:
+        """End a run; `ended_by` is empty if it goes on later."""
+        raise NotImplementedError
+
     def __exit__(self, kind: type | None, *exception: Any) -> None:
         for number in range(len(self.blocks)):
             self.follow(number)
         for run in list(self.open):
-            self.open.pop(run).finish(exit_code=0 if kind is None else 1)
+            self.end(self.open.pop(run), "", kind is not None)
 
     def follow(self, number: int) -> None:
         lines, self.offsets[number] = metrics_log.lines_from(
@@ -98,36 +112,104 @@ class WeightsAndBiases(Log):
                 continue
             if run not in self.open:
                 self.open[run] = self._start(run)
-            self.open[run].log({"train_step": step, **own})
+            self.write(self.open[run], step, own)
             self.last_step[run] = step
             if str(i) in ended or step >= block.runs[i].steps:
-                self.open[run].summary["ended_by"] = ended.get(str(i), "its last step")
-                self.open.pop(run).finish()
+                self.end(self.open.pop(run), ended.get(str(i), "its last step"), False)
 
     def _start(self, run: int) -> Any:
         fields = {name: self.sweep.runs[run][name] for name in self.sweep.runs[run]}
-        folder = self.folder.resolve()
         values = ", ".join(f"{axis}={fields[axis]}" for axis in self.sweep.axes if axis in fields)
+        return self.start(run, f"{run} {values}".strip(), fields)
+
+    @property
+    def project(self) -> str:
+        return os.environ.get(f"{self.name.upper()}_PROJECT", "grokjax")
+
+    @property
+    def group(self) -> str:
+        return self.folder.resolve().name
+
+
+class WeightsAndBiases(Tracker):
+    """A wandb run for each run of a sweep.
+
+    The project is WANDB_PROJECT, or "grokjax"; WANDB_MODE=offline keeps everything on this machine.
+    wandb's files are in <workdir>/wandb, or in ./wandb for a workdir in a bucket.
+    """
+
+    name = library = "wandb"
+
+    def start(self, run: int, name: str, fields: dict[str, Any]) -> Any:
         # The same run of the same workdir has the same id.
-        identity = json.dumps([str(folder), run, fields], sort_keys=True)
+        identity = json.dumps([str(self.folder.resolve()), run, fields], sort_keys=True)
         try:
-            started = self.wandb.init(
-                project=os.environ.get("WANDB_PROJECT", "grokjax"),
-                group=folder.name,
-                name=f"{run} {values}".strip(),
+            started = self.api.init(
+                project=self.project,
+                group=self.group,
+                name=name,
                 id=hashlib.sha256(identity.encode()).hexdigest()[:16],
                 config={"run": run, **fields},
                 dir=None if files.is_remote(self.folder) else str(self.folder),
                 resume="allow",
                 reinit="create_new",
-                settings=self.wandb.Settings(console="off", silent=True),
+                settings=self.api.Settings(console="off", silent=True),
             )
-        except self.wandb.Error as error:
+        except self.api.Error as error:
             remedy = "call wandb login, or set WANDB_MODE=offline"
             raise ConfigError(f"--log wandb: {error}: {remedy}") from error
         started.define_metric("*", step_metric="train_step")
         return started
 
+    def write(self, started: Any, step: int, scores: dict[str, float]) -> None:
+        started.log({"train_step": step, **scores})
 
-LOGS: dict[str, type[Log]] = {"none": Log, "wandb": WeightsAndBiases}
+    def end(self, started: Any, ended_by: str, failed: bool) -> None:
+        if ended_by:
+            started.summary["ended_by"] = ended_by
+        started.finish(exit_code=int(failed))
+
+
+class Trackio(Tracker):
+    """A Trackio run for each run of a sweep, in the project TRACKIO_PROJECT, or "grokjax"."""
+
+    name = library = "trackio"
+
+    def start(self, run: int, name: str, fields: dict[str, Any]) -> Any:
+        return self.api.init(
+            project=self.project,
+            group=self.group,
+            name=f"{self.group} {name}",  # a run is continued by its name
+            config={"run": run, **fields},
+            resume="allow",
+            embed=False,
+        )
+
+    def write(self, started: Any, step: int, scores: dict[str, float]) -> None:
+        started.log(scores, step=step)
+
+    def end(self, started: Any, ended_by: str, failed: bool) -> None:
+        started.finish()
+
+
+class TensorBoard(Tracker):
+    """Event files in <workdir>/tensorboard/RUN, or ./NAME/tensorboard for one in a bucket."""
+
+    name, library = "tensorboard", "tensorboardX"
+
+    def start(self, run: int, name: str, fields: dict[str, Any]) -> Any:
+        folder = self.group if files.is_remote(self.folder) else str(self.folder)
+        started = self.api.SummaryWriter(os.path.join(folder, "tensorboard", name))
+        started.add_text("config", json.dumps(fields, indent=1))
+        return started
+
+    def write(self, started: Any, step: int, scores: dict[str, float]) -> None:
+        for name, value in scores.items():
+            started.add_scalar(name, value, step)
+
+    def end(self, started: Any, ended_by: str, failed: bool) -> None:
+        started.close()
+
+
+LOGS: dict[str, type[Log]] = {x.name: x for x in (Log, WeightsAndBiases, Trackio, TensorBoard)}
 """Trackers by name; `blocks/<n>/metrics.jsonl` is written in any case."""

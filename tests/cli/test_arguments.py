@@ -7,6 +7,7 @@ import pytest
 
 import grokjax
 from grokjax import plots
+from grokjax.cli import catalogue
 from grokjax.cli.arguments import COMMANDS, main, parse, run_main
 from grokjax.config.sweep import SWEEP_SETTINGS, run_settings
 from grokjax.core import parts
@@ -55,7 +56,7 @@ def test_the_choices_of_figures_are_those_of_the_plots():
         (["analyze", "nowhere"], "nowhere", "holds no sweep"),
         (["analyze", "nowhere", "--config.steps=5"], "'--config.steps'", "--help"),
         (["report"], "WORKDIR", "--help"),
-        (["parts", "restricted_los"], "'restricted_los'", "did you mean 'restricted_loss'"),
+        (["parts", "restrictd_loss"], "'restrictd_loss'", "did you mean 'restricted_loss'"),
         (["parts", "--config", "quikstart"], "'quikstart'", "did you mean 'quickstart'"),
     ],
 )
@@ -120,21 +121,53 @@ def test_the_version_and_the_commands_are_printed(capsys):
     assert main([]) == 2 and set(COMMANDS) <= set(capsys.readouterr().out.split())
 
 
-def test_parts_lists_every_part_or_those_that_are_named(capsys):
-    def listed(*words):
-        assert main(["parts", *words]) == 0
-        out = capsys.readouterr().out
-        assert max(map(len, out.splitlines())) <= 80
-        return out
+def listed(capsys, *words):
+    assert main(["parts", *words]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    return out
 
-    everything = listed()
+
+def test_parts_prints_an_index_of_one_screen(capsys):
+    printed = listed(capsys)
+    assert len(printed.splitlines()) < 60
     for kind in parts.KINDS:
-        for part in parts.all_of(kind):
-            assert f"\n  {part.name}" in everything, part.name
-    named = listed("restricted_loss", "sgd")
+        names = {part.name for part in parts.all_of(kind)}
+        assert f"{kind.upper()} ({len(names)})" in printed or not names
+    assert "\n  paper (" in printed and "sgd" in printed and "restricted_loss" not in printed
+
+
+def test_parts_describes_named_parts_and_lists_groups(capsys):
+    named = listed(capsys, "restricted_loss", "sgd")
     assert "MEASURE\n\n  restricted_loss" in named and "OPTIMIZER\n\n  sgd\n" in named
     assert "momentum=0.9: " in named and "excluded_loss [" not in named
-    assert "LOSS\n" not in listed("optimizer") and "\n  adamw\n" in listed("optimizer")
+    group = listed(capsys, "optimizer")
+    assert "LOSS\n" not in group and "\n  adamw: AdamW as in" in group
+    assert "restricted_loss: " in listed(capsys, "paper")
+
+
+@pytest.mark.parametrize("word, name", [("Gini coeff", "gini_embedding"), ("prieto", "stablemax")])
+def test_parts_searches_names_definitions_and_sources(word, name, capsys):
+    assert name in listed(capsys, word) and "modular" not in listed(capsys, word)
+
+
+def test_the_catalogue_is_kept_until_the_package_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = []
+    make = lambda: made.append(1) or "text"  # noqa: E731
+    assert catalogue.kept("x", make) == catalogue.kept("x", make) == "text" and len(made) == 1
+    monkeypatch.setattr(catalogue, "_state_of_package", lambda: "changed")
+    assert catalogue.kept("x", make) == "text" and len(made) == 2
+    assert [path.name for path in (tmp_path / "grokjax").iterdir()] == ["x-changed.txt"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_has_commands_flags_fields_and_sweeps(shell, capsys):
+    pytest.importorskip("shtab")
+    assert main(["completion", shell]) == 0
+    printed = capsys.readouterr().out
+    for word in ("analyze", "--dry-run", "--config.weight_decay", "quickstart", "stablemax"):
+        assert word in printed, word
 
 
 @pytest.mark.slow

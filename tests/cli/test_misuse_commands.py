@@ -161,7 +161,7 @@ ARGUMENTS = [
     ("jobs nowhere", "--slurm"),
     ("jobs nowhere --slurm --kubernetes", "not allowed with"),
     ("jobs nowhere --slurm", "holds no sweep"),
-    ("parts restricted_los", "did you mean 'restricted_loss'"),
+    ("parts restrictd_loss", "did you mean 'restricted_loss'"),
     ("parts zzz", "there is no part 'zzz'"),
     ("parts --config quikstart", "did you mean 'quickstart'?"),
 ]

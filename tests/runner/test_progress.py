@@ -1,6 +1,8 @@
 """The progress lines: their words, their 80 columns, and how steady the time left is."""
 
 import io
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -153,3 +155,27 @@ def test_later_stages_have_lines_of_their_own(capsys):
         pass  # without any there is no line
     printed = capsys.readouterr().err
     assert "measuring 6/6 checkpoints, took" in printed and "drawing" not in printed
+
+
+def test_a_notebook_has_a_bar_of_tqdm(clock, monkeypatch, capsys):
+    made = []
+
+    class Bar:
+        def __init__(self, total, bar_format):
+            self.total, self.closed = total, False
+            made.append(self)
+
+        def set_postfix_str(self, text):
+            self.text = text
+
+        def close(self):
+            self.closed = True
+
+    shell = SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(tqdm=Bar))
+    with Line(lambda done: ["words", f"{done}"], 10) as line:
+        clock.now = 100.0
+        line.update(4, 10)
+        assert made[0].n == 4 and made[0].text == "words, 4" and not made[0].closed
+    assert len(made) == 1 and made[0].closed and capsys.readouterr().err == ""

@@ -129,6 +129,58 @@ def test_a_missing_library_and_an_unknown_name_end_with_one_line(options, monkey
         assert said in error and error.count("\n") == 1
 
 
+class FakeTrackio(FakeRun):
+    def log(self, numbers, step):
+        self.lines.append((step, numbers))
+
+
+class FakeWriter:
+    def __init__(self, folder):
+        self.folder, self.lines, self.finished = folder, [], None
+
+    def add_text(self, name, text):
+        self.about = json.loads(text)
+
+    def add_scalar(self, name, value, step):
+        self.lines.append((step, {name: value}))
+
+    def close(self):
+        self.finished = 0
+
+
+@pytest.mark.parametrize("name", ["trackio", "tensorboard"])
+def test_other_trackers_log_the_same_through_their_own_libraries(name, tmp_path, monkeypatch):
+    made = []
+    keep = lambda kind: lambda *a, **k: made.append(kind(*a, **k)) or made[-1]  # noqa: E731
+    library = SimpleNamespace(init=keep(FakeTrackio), SummaryWriter=keep(FakeWriter))
+    monkeypatch.setitem(sys.modules, trackers.LOGS[name].library, library)
+    folder = tmp_path / "decays"
+    record(folder, STEPS)
+    for _ in range(2):  # the second time there is nothing new
+        with trackers.open_log(name, SWEEP, BLOCKS, files.path(folder)) as log:
+            log.follow(0)
+    first, second = made
+    assert first.lines == [(0, {"test_loss": 4.0}), (10, {"test_loss": 2.0})]
+    assert [step for step, _ in second.lines] == [0, 10, 20, 40] and second.finished == 0
+    if name == "trackio":
+        assert second.about["name"] == "decays 1 seed=1" and second.about["resume"] == "allow"
+        assert second.about["config"]["weight_decay"] == 0.5 and second.about["group"] == "decays"
+    else:
+        assert second.folder == str(folder / "tensorboard" / "1 seed=1")
+        assert second.about["weight_decay"] == 0.5
+    assert json.loads((folder / f"{name}.json").read_text()) == {"0": 10, "1": 40}
+
+
+@pytest.mark.slow
+def test_event_files_of_tensorboard_are_written(tmp_path):
+    pytest.importorskip("tensorboardX")
+    record(tmp_path, STEPS)
+    with trackers.open_log("tensorboard", SWEEP, BLOCKS, files.path(tmp_path)) as log:
+        log.follow(0)
+    written = sorted((tmp_path / "tensorboard").glob("*/events.out.tfevents.*"))
+    assert len(written) == 2 and all(path.stat().st_size > 300 for path in written)
+
+
 @pytest.mark.slow
 def test_the_real_library_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
