@@ -143,7 +143,8 @@ def outputs(program: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """
     part, s, c = program.network, program.positions, program.num_classes
     tokens = jax.ShapeDtypeStruct((2, s), jnp.int32)
-    out = jax.eval_shape(functions(program)[1], shapes(program), tokens)
+    with reported(part):  # also of results that are no arrays
+        out = jax.eval_shape(functions(program)[1], shapes(program), tokens)
     fields = _fields(out)
     logits = fields.get("logits") if isinstance(fields, dict) else None
     if logits is None:

@@ -75,7 +75,8 @@ def _try_loss(program: Program, hyper: Hyper) -> None:
         def losses(hyper: Hyper, logits=logits, targets=targets) -> Any:
             function = update.loss_function(program, hyper)
             of = lambda logits, targets: function(logits, targets, jnp.int32(count))  # noqa: E731
-            return jax.eval_shape(of, logits, targets)
+            with reported(part):  # also of a result that is no array
+                return jax.eval_shape(of, logits, targets)
 
         found = _abstractly(part, losses, hyper)
         if not hasattr(found, "shape") or found.shape != rows or found.dtype != jnp.float32:
@@ -98,7 +99,8 @@ def _try_optimizer(program: Program, hyper: Hyper) -> None:
                     moved = (moved, optimizers.evaluation_params(program, moved, after))
             return state, after, moved
 
-        return jax.eval_shape(of, params)
+        with reported(part):  # also of results that are no arrays
+            return jax.eval_shape(of, params)
 
     state, after, moved = _abstractly(part, two_updates, hyper)
     moved, *evaluated = moved if isinstance(moved, tuple) else (moved,)

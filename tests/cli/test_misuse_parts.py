@@ -139,6 +139,8 @@ NETWORKS = [
     (MODULE.format("self.out(tokens * 1.0)[0]"), "expected floats of [2, 6]"),
     (MODULE.format("self.out(tokens)[..., None].nothing"), "parts.py:10) fails: "),
     (MODULE.format("None"), "returned None; expected logits, a dict"),
+    (MODULE.format("'high'"), "fails: TypeError"),
+    (MODULE.format("self.out"), "returned a Linear; expected logits, a dict"),
     (MODULE.format('{"logit": self.out(tokens * 1.0)}'), "the keys ('logit',); expected logits"),
     (
         MODULE.format('{"logits": self.out(tokens * 1.0), "neuron": tokens}'),
@@ -192,6 +194,7 @@ LOSSES = [
     (LOSS.format("", "", "logits"), "[6, 5] (float32) for logits [6, 5] and targets [5]; expected"),
     (LOSS.format("", "", "targets"), "(int32) for logits [6, 5] and targets [5]; expected float32"),
     (LOSS.format("", "", "None"), "returned None for logits"),
+    (LOSS.format("", "", "'low'"), "fails: TypeError"),
     (LOSS.format("", "", "logits[targets]"), "expected float32 losses of shape [5]"),
     (LOSS.format("", "", "logits[targets, jnp.arange(5)]"), "parts.py:6) fails: "),
     (LOSS.format("", "", "1 / 0"), "parts.py:6) fails: ZeroDivisionError"),
