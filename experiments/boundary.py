@@ -196,7 +196,7 @@ def both_pictures(modelled: Mapping[str, xr.Dataset], shares: xr.DataArray) -> F
         drawn_boundary.draw_boundary(diagram, ax, *AXES)
         ax.contour(decays, fractions, side.T, [0.5], colors="black", linestyles="dotted")
         ax.set_title(f"{name}: {int(diagram['runs'].sum())} runs")
-    handles = drawn_boundary.handles(modelled["refined"])
+    handles = drawn_boundary.handles(modelled["grid"])
     handles.append(style.proxy("interpolated grid", linestyle=":", color="black"))
     style.legend_below(figure, handles)
     return style.entitle(figure, ["Steps to grok, and the boundary of grokking"], 13)

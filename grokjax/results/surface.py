@@ -162,6 +162,9 @@ def likelihood(
     return float(value.sum()), summed(slope), np.maximum(summed(weight), 1e-12)
 
 
+LARGEST = 200
+"""Most points from which the scales are fitted: the cost grows with the third power."""
+
 # --- Scales ---------------------------------------------------------------------------------------
 
 TYPICAL = {"length": (np.log(0.4), 0.7), "amplitude": (0.0, 1.0), "noise": (np.log(0.15), 0.7)}
@@ -186,9 +189,21 @@ def fitted(runs: Runs, unit: float = 1.0) -> Surface:
         prior = 0.5 * np.sum(((x - centre) / width) ** 2)
         return prior - Surface(runs, scales_of(x)).evidence
 
+    every, runs = runs, _thinned(runs)
     best = minimize(cost, centre, method="L-BFGS-B", bounds=_bounds(centre, width)).x
     # Rounded, so that other libraries and numbers of threads take the same points.
-    return Surface(runs, scales_of(np.round(best, 2)))
+    return Surface(every, scales_of(np.round(best, 2)))
+
+
+def _thinned(runs: Runs) -> Runs:
+    """The runs of at most `LARGEST` points, spread over the order in which they came."""
+    count = len(runs.points)
+    if count <= LARGEST:
+        return runs
+    points = np.linspace(0, count - 1, LARGEST).round().astype(int)
+    kept = np.isin(runs.at, points)
+    at = np.searchsorted(points, runs.at[kept])
+    return Runs(runs.points[points], at, runs.value[kept], runs.sign[kept])
 
 
 def _prior(dims: int, unit: float, only_signs: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -63,6 +63,16 @@ def test_censored_runs_do_not_bend_the_surface():
     assert np.mean(error[below] < 2.5) > 0.9
 
 
+def test_scales_of_many_points_are_fitted_to_some_and_all_are_used(monkeypatch):
+    runs, where = runs_of(grid(7), slope), grid(40)
+    every = fitted(runs)
+    monkeypatch.setattr("grokjax.results.surface.LARGEST", 30)
+    some = fitted(runs)
+    assert len(some.runs.points) == 49
+    assert not np.array_equal(some.scales.lengths, every.scales.lengths)
+    assert np.mean((some.mean(where) < 0) != (every.mean(where) < 0)) < 0.02
+
+
 def test_signs_alone_give_the_boundary():
     runs = runs_of(grid(8), slope)
     runs = runs._replace(value=0 * runs.value, sign=np.where(runs.sign, 1, -1))
