@@ -1,10 +1,10 @@
 """What many runs cost before and after training: seconds and memory of planning and opening.
 
-    python -m experiments.scale --runs 10000 100000 1000000 --out FILE.json
+    python -m experiments.scale --runs 10000 100000 1000000 --checkpoints 300 --out FILE.json
 
 Runs of p = 31 by seed, decay and fraction are resolved, planned, written to a workdir and opened
-again, each number of runs in a process of its own. Then 100 runs of p = 7 are trained for 300 steps
-with a checkpoint at each, opened, measured and reported. Seconds are of this process on all cores
+again, each number of runs in a process of its own. Then 100 runs of p = 7 are trained with a
+checkpoint at every step, opened, measured and reported. Seconds are of this process on all cores
 (`cpu`) and on the clock (`wall`).
 """
 
@@ -23,7 +23,7 @@ from grokjax.config import ConfigDict, default
 from grokjax.config.axes import resolve
 from grokjax.results import saved_config
 from grokjax.runner.plan import planned, workdir_path
-from grokjax.runner.run import run_sweep, set_up_jax
+from grokjax.runner.run import analyze, run_sweep, set_up_jax
 
 
 class Stages(dict):
@@ -57,24 +57,24 @@ def many(count: int) -> dict[str, Any]:
     return stages
 
 
-def checkpoints() -> dict[str, Any]:
-    """Train, open, measure and report 100 runs with 300 checkpoints each."""
+def checkpoints(count: int) -> dict[str, Any]:
+    """Train, open, measure and report 100 runs of this many steps and checkpoints."""
     stages = Stages()
     with tempfile.TemporaryDirectory() as folder:
-        sweep = resolve(_small())
+        sweep = resolve(_small(count))
         stages.time("train", lambda: run_sweep(sweep, folder, lambda text: None, figures="none"))
         opened = stages.time("open", lambda: grokjax.open_sweep(folder))
         stages.time("read the measures", opened.measures)
         stages.time("measure again", lambda: opened.measures("gini_embedding", "restricted_loss"))
-        stages.time("report", lambda: grokjax.analyze(folder))
+        stages.time("report", lambda: analyze(folder))
         stages["report.html, megabytes"] = (Path(folder) / "report.html").stat().st_size / 1e6
     return stages
 
 
-def _small() -> ConfigDict:
+def _small(steps: int) -> ConfigDict:
     config = default()
     config.modulus, config.d_model, config.num_heads, config.d_mlp = 7, 8, 2, 16
-    config.steps, config.eval_every, config.checkpoint_every = 300, 1, 1
+    config.steps, config.eval_every, config.checkpoint_every = steps, 1, 1
     config.axes.seed = range(100)
     return config
 
@@ -82,13 +82,16 @@ def _small() -> ConfigDict:
 def main(argv: list[str]) -> int:
     parser = options.parser("scale", __doc__)
     parser.add_argument("--runs", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--checkpoints", type=int, default=300, help="of 100 runs; 0: none")
     parser.add_argument("--out", metavar="FILE", help="JSON file to write")
     chosen = parser.parse_args(argv)
     set_up_jax()
     report: dict[str, Any] = {"command": command("scale", argv)}
     for count in chosen.runs:
         report[f"{count} runs"] = timing.in_own_process(many, count)
-    report["100 runs with 300 checkpoints"] = timing.in_own_process(checkpoints)
+    if count := chosen.checkpoints:
+        name = f"100 runs with {count} checkpoints"
+        report[name] = timing.in_own_process(checkpoints, count)
     report["machine"] = timing.in_own_process(timing.describe_machine)
     if chosen.out:
         save_json(report, Path(chosen.out))
