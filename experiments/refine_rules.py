@@ -240,6 +240,20 @@ def errors_of(function: Callable, noise: float, seed: int) -> dict[str, dict[int
     return errors
 
 
+def markdown(table: list[dict]) -> str:
+    """The errors in percent at the largest number of points: those of both noises in a cell."""
+    of = {(x["rule"], x["points"], x["function"], x["noise"]): x["error"] for x in table}
+    rows = [(rule, points) for rule, points, *_ in of if points >= max(SIZES)]
+    lines = [f"| rule, points | {' | '.join(FUNCTIONS)} |", "|---" * (1 + len(FUNCTIONS)) + "|"]
+    for rule, points in dict.fromkeys(rows):
+        cells = (
+            " / ".join(f"{100 * of[rule, points, name, noise]:.1f}" for noise in NOISES)
+            for name in FUNCTIONS
+        )
+        lines.append(f"| {rule}, {points} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main(argv: list[str]) -> int:
     parser = options.parser("refine_rules", __doc__)
     parser.add_argument("--repeats", type=int, default=3)

@@ -104,7 +104,8 @@ class Sweep:
             return first
         axes = dict.fromkeys(axis for opened in self._opened for axis in opened.config.axes)
         present = [axis for axis in axes if any(axis in run for run in runs)]
-        return first.replace(runs=runs, axes=present)
+        refine = first.refine if len(self._opened) == 1 else None  # several: its axes may differ
+        return first.replace(runs=runs, axes=present, refine=refine)
 
     def __repr__(self) -> str:
         where = ", ".join(map(repr, self._names or [str(self.workdir)]))
@@ -253,11 +254,7 @@ class Sweep:
         return dataset.label(ds, table, about, name=name, **attrs)
 
     def boundary(self) -> xr.Dataset:
-        """The phase diagram over the refined axes, or those of a grid; see `boundary.diagram`.
-
-        Raises:
-            ConfigError: the sweep has no axes of numbers, or more than three.
-        """
+        """The phase diagram over the refined axes, or those of a grid; see `boundary.diagram`."""
         return boundary.diagram(self.measures())
 
     def frame(self, *wanted: Wanted) -> pd.DataFrame:

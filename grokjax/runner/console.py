@@ -15,12 +15,12 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from grokjax.config.refine import SPACING, candidate_values
 from grokjax.config.sweep import SweepConfig, checkpoint_steps, eval_steps
 from grokjax.core import parts
 from grokjax.core.parts import Part
 from grokjax.results import dataset, workdir
 from grokjax.results.view import axes_of, column, distinct, later_than_all, median_step, text, words
+from grokjax.runner import rounds
 from grokjax.runner.forecast import Disk, Stages
 from grokjax.runner.memory import Memory
 from grokjax.runner.progress import COLUMNS, STAGES, duration
@@ -75,7 +75,9 @@ def plan(
         "device": _device_line(sweep, memory),
     }
     if sweep.refine:
-        rows = _refined_lines(sweep, stages) | {x: y for x, y in rows.items() if x != "runs"}
+        rows = rounds.plan_lines(sweep, sum(stages)) | {
+            x: y for x, y in rows.items() if x != "runs"
+        }
     if any(done.values()):
         rows["continues"] = f"from step {min(done.values()):,}"
     indent = " " * _INDENT
@@ -104,21 +106,6 @@ def axes_line(sweep: SweepConfig) -> str:
         kind = "" if len(names) == 1 else " zipped" if zipped else " combinations"
         words.append(f"{', '.join(names)}: {count(names)}{kind}")
     return "; ".join(words) or "one configuration"
-
-
-def _refined_lines(sweep: SweepConfig, stages: Stages) -> dict[str, str]:
-    """The rows of a refined sweep: its points, and those of a grid as fine as they may be."""
-    refine, count = sweep.refine, len(sweep.runs)
-    points = len({refine.positions(run) for run in sweep.runs})
-    seeds = f"{refine.seeds} seed{'s' * (refine.seeds > 1)} a point"
-    own = f"{count} of {refine.runs} at {points} points, {seeds}; round {len(refine.rounds)}"
-    later = f"{' and '.join(map(words, refine.names))}, {refine.round} runs a round"
-    if left := refine.runs - count:
-        new = count - ([0, *refine.rounds][-2])
-        later += f"; the other {left} in about {duration(sum(stages) * left / new)}"
-    grid = math.prod(len(x) for x in candidate_values(refine)) * refine.seeds
-    fine = f"{grid:,} runs would be as fine everywhere, at 1/{SPACING[len(refine.axes)]} of a range"
-    return {"runs": own, "refines": later, "a grid of": fine}
 
 
 def _blocks_line(blocks: Sequence[Block]) -> str:

@@ -4,6 +4,7 @@ A round is a sweep that has grown. Its points depend on the config and on the re
 rounds; config.json holds them before they are trained.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,13 +12,14 @@ from typing import Any
 
 import jax
 
-from grokjax.config.refine import Refine
+from grokjax.config.refine import SPACING, Refine, candidate_values
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
-from grokjax.results import boundary, measuring, saved_config
+from grokjax.results import boundary, measuring, saved_config, view
 from grokjax.results.sweep import Sweep
+from grokjax.runner.progress import duration
 from grokjax.storage.files import AnyPath
 from grokjax.training import blocks
 
@@ -65,6 +67,25 @@ def check(sweep: SweepConfig, shard: object = None) -> None:
             f"refine.what={what!r} needs {', '.join(missing)}, which this sweep does not measure: "
             f"add it to config.measures"
         )
+
+
+def plan_lines(sweep: SweepConfig, seconds: float) -> dict[str, str]:
+    """What a plan says of a refined sweep: its points, and those of a grid as fine as they may be.
+
+    Args:
+        seconds: what is left of this round takes.
+    """
+    refine, count = sweep.refine, len(sweep.runs)
+    points = len({refine.positions(run) for run in sweep.runs})
+    seeds = f"{refine.seeds} seed{'s' * (refine.seeds > 1)} a point"
+    own = f"{count} of {refine.runs} at {points} points, {seeds}; round {len(refine.rounds)}"
+    later = f"{' and '.join(map(view.words, refine.names))}, {refine.round} runs a round"
+    if left := refine.runs - count:
+        new = count - ([0, *refine.rounds][-2])
+        later += f"; the other {left} in about {duration(seconds * left / new)}"
+    grid = math.prod(len(x) for x in candidate_values(refine)) * refine.seeds
+    fine = f"{grid:,} runs would be as fine everywhere, at 1/{SPACING[len(refine.axes)]} of a range"
+    return {"runs": own, "refines": later, "a grid of": fine}
 
 
 def continued(sweep: SweepConfig, folder: AnyPath) -> SweepConfig:

@@ -17,12 +17,12 @@ import pytest
 import grokjax
 from grokjax.cli.arguments import main, run_main
 from grokjax.cli.config_file import read_sweep
-from grokjax.config import ConfigError, between
+from grokjax.config import ConfigError, SweepConfig, between
 from grokjax.results import boundary
 from grokjax.results.jobs import job_of
 from grokjax.runner import driver
 from grokjax.runner.run import dry_run
-from tests.small_sweeps import TINY, train
+from tests.small_sweeps import TINY, runs_of, train
 
 PARTS = """
 import grokjax
@@ -166,6 +166,16 @@ def test_finished_grid_is_refined_within_its_axes(sweep, tmp_path):
     assert refine.seeds == 2 and refine.rounds == (12, 16)
     assert {run.seed for run in opened.config.runs} == {3, 4}
     assert opened.boundary().sizes["point"] == 8
+
+
+def test_selections_keep_the_diagram_and_several_workdirs_have_none(folder, tmp_path):
+    opened = grokjax.open_sweep(folder)
+    some = opened.sel(run=list(range(16)))
+    assert some.boundary()["runs"].sum() == 16
+    every = {"eval_every": 10, "checkpoint_every": 10, "measures": ("train_loss",)}
+    train(SweepConfig(runs_of(seed=(9,)), **every), tmp_path / "other")
+    both = grokjax.open_sweep([folder, tmp_path / "other"])
+    assert both.config.refine is None and "refine" not in both.measures().attrs
 
 
 def test_dry_run_names_the_runs_of_a_grid_as_fine(sweep, tmp_path):
