@@ -82,7 +82,8 @@ def publish(
         _write_datasets(sweep, measures, part)
         if sweep.config.keep == "params":
             explore.write(sweep, part / EXPLORE, runs, None, weights, library)
-        measures = page.linked(measures, files.path(part / EXPLORE), EXPLORE, target.name)
+        source = "" if checkpoints == 0 else target.name  # whose parameters can be loaded
+        measures = page.linked(measures, files.path(part / EXPLORE), EXPLORE, source)
         page.write_of(
             measures, sweep.curves(), sweep.made_with, part / "report.html", library=library
         )

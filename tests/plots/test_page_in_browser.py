@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import grokjax
 from grokjax.config.sweep import SweepConfig
 from grokjax.plots import page
 from grokjax.plots.page import tables
@@ -269,6 +270,9 @@ def test_two_sweeps_share_their_charts(tmp_path):
         )
         chosen = {name.split(",")[0] for name in names if name}
         assert chosen == {f"run {i}: sweep {x}" for i, x in enumerate(["adam"] * 2 + ["sgd"] * 2)}
+        found.run("document.querySelector('table.runs tbody tr:nth-child(3)').click()")
+        code = found.run("return document.querySelector('.chosen input').value")
+        assert eval(code.split(".params")[0], {"grokjax": grokjax}).runs["seed"][2] == 0
         assert found.log() == []
 
 

@@ -26,8 +26,8 @@ class Chosen {
     title.textContent = (runs.length === 1 ? first.name : `${runs.length} runs`) + (at === null ? "" : ` · step ${whole(at)}`);
     links.textContent = "";
     if (this.data.explore) this.addLinks(links, runs.map((i) => this.data.runs[i]), step);
-    this.box.querySelector(".python").hidden = at === null || !this.data.source;
-    this.code.value = `grokjax.open_sweep("${this.address()}").params(run=${first.run}, step=${at})`;
+    this.box.querySelector(".python").hidden = at === null || !(this.data.source || this.data.sources);
+    this.code.value = `grokjax.open_sweep(${this.data.sources || `"${this.address()}"`}).params(run=${first.run}, step=${at})`;
   }
 
   addLinks(links, runs, step) {
@@ -41,7 +41,7 @@ class Chosen {
     }
     if (there.length > LISTED) links.append(`and ${there.length - LISTED} more`);
     const left = runs.filter((run) => !this.data.explored.includes(run.run)).map((run) => run.run);
-    if (!there.length) links.append(`not in the explore page: grokjax explore ${this.data.source} --runs ${left.slice(0, LISTED).join()}`);
+    if (!there.length && this.data.source) links.append(`not in the explore page: grokjax explore ${this.data.source} --runs ${left.slice(0, LISTED).join()}`);
   }
 
   // A page that a server sends is opened from there.

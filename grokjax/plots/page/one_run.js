@@ -1,6 +1,6 @@
 // The progress measures of one run with its phases, as in the paper's Figure 7.
 
-const RUN_COLOURS = ["#0072b2", "#56606c", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
+const RUN_COLOURS = ["#56606c", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
 
 class OneRun {
   constructor(root, data, curves) {

@@ -26,10 +26,8 @@ def groups(ds: xr.Dataset, curves: xr.Dataset) -> dict[str, tuple[xr.Dataset, di
     source = ds if view.splits(ds, "loss") else curves
     made: dict[str, tuple[xr.Dataset, dict[str, str]]] = {LOSSES: (source, {})}
     made[ACCURACIES] = (source, {})
-    for name in _scalars(source):
-        split, kind = view.split_of(name)
-        if split:
-            made[LOSSES if kind == "loss" else ACCURACIES][1][name] = split
+    for title, kind in ((LOSSES, "loss"), (ACCURACIES, "accuracy")):
+        made[title][1].update({f"{x}_{kind}": x for x in view.splits(source, kind)})
     others = _scalars(ds)
     for name in others:
         if panel := view.show(name).panel:

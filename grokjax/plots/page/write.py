@@ -56,7 +56,7 @@ def linked(ds: xr.Dataset, explore: AnyPath, address: str, source: AnyPath | str
         address: its address, as seen from the report.
         source: what `grokjax.open_sweep` takes; relative to the current folder if it lies below.
     """
-    source = str(source).removeprefix(os.getcwd() + os.sep)
+    source = _shown(source)
     if not explore.exists():
         return ds.assign_attrs(source=source)
     runs = re.search(r'name="runs" content="([\d ]*)"', explore.read_text()[:2000])
@@ -111,11 +111,17 @@ def _datasets(sweep: Sweep, folder: AnyPath) -> tuple[xr.Dataset, xr.Dataset, di
         raise ConfigError(f"{error}: report on it after its first save") from error
     if "sweep" in measures.coords:  # several workdirs
         axes = {"axes": f"sweep,{measures.attrs.get('axes', '')}"}
-        return measures.assign_attrs(axes), curves.assign_attrs(axes), sweep.made_with
+        sources = document.as_json([_shown(opened.path) for opened in sweep._opened])
+        measures = measures.assign_attrs(axes, sources=sources)
+        return measures, curves.assign_attrs(axes), sweep.made_with
     if folder.bucket == sweep.workdir.bucket:
         address = os.path.relpath(sweep.workdir / EXPLORE, folder.absolute())
         measures = linked(measures, sweep.workdir / EXPLORE, address, sweep.workdir)
     return measures, curves, sweep.made_with
+
+
+def _shown(path: AnyPath | str) -> str:
+    return str(path).removeprefix(os.getcwd() + os.sep)
 
 
 def _section(
@@ -134,7 +140,7 @@ def _section(
         ],
         "runs": prose.runs_data(ds),
         "checkpoints": ds["step"].values.tolist() if "step" in ds.coords else [],
-        **{name: ds.attrs.get(name, "") for name in ("source", "explore")},
+        **{name: ds.attrs.get(name, "") for name in ("source", "sources", "explore")},
         "explored": [int(run) for run in ds.attrs.get("explore_runs", "").split()],
         "known": "steps_to_grok" in ds,
         "diagram": refined.diagram(ds),

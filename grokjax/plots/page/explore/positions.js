@@ -5,16 +5,17 @@ class Positions {
     this.run = run;
     const { loss_by_position: loss, attention_by_position: attention } = run.positions;
     this.charts = [];
-    if (loss) this.add(pane, "Loss by scored position (nats)", loss, 0, loss.shape[0]);
+    if (loss && loss.shape[0] > 1) this.add(pane, "Loss by scored position (nats)", loss, 0, loss.shape[0]);
     if (!attention) addTo(pane, "p", "reason", "No attention by head: this network has none.");
     const box = addTo(pane, "div", "heads");
-    for (let h = 0; attention && h < attention.shape[0]; h++) this.add(box, `Attention of head ${h}`, attention, h, attention.shape[1], 1);
+    for (let h = 0; attention && h < attention.shape[0]; h++) this.add(box, `Attention of head ${h}`, attention, h, attention.shape[1]);
   }
 
-  add(parent, title, { shape, values }, row, width, top = null) {
+  add(parent, title, { shape, values }, row, width) {
     const box = addTo(parent, "div"), size = shape.reduce((a, b) => a * b, 1), all = floats(values);
-    addTo(box, "h3", "", title);
-    const canvas = addTo(box, "canvas", "bars"), largest = top ?? all.reduce((a, b) => Math.max(a, b), 0);
+    const largest = all.reduce((a, b) => Math.max(a, b), 0);
+    addTo(box, "h3", "", `${title}, up to ${shortNumber(largest)}`);
+    const canvas = addTo(box, "canvas", "bars");
     const value = (index, i) => all[index * size + row * width + i];
     hover(canvas, (event) => {
       const at = canvas.getBoundingClientRect(), i = Math.min(width - 1, Math.floor(((event.clientX - at.left) / at.width) * width));
