@@ -1,6 +1,7 @@
 """The comparison of a grid and a refined sweep, on known outcomes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,18 @@ def test_presets_share_their_settings_and_a_quarter_of_the_runs():
     assert fields[0] == fields[1] and grid.eval_every == refined.eval_every
     for name, one in refined.refine.axes:
         assert (min(grid.column(name)), max(grid.column(name))) == (one.low, one.high)
+
+
+def test_docs_show_the_recorded_errors():
+    root = Path(refine_rules.__file__).parents[1]
+    path = root / "experiments" / "results" / "refine_rules.json"
+    table = json.loads(path.read_text())["table"]
+    assert refine_rules.markdown(table) in (root / "docs" / "howto" / "refine.md").read_text()
+    of = {(x["rule"], x["points"], x["function"], x["noise"]): x["error"] for x in table}
+    for name in refine_rules.FUNCTIONS:
+        for noise in refine_rules.NOISES:
+            chosen = of["censored model, targeted", 64, name, noise]
+            assert chosen < of["grid, interpolated", 256, name, noise]
 
 
 def test_rules_take_as_many_points_as_they_may(monkeypatch):
