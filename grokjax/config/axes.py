@@ -1,6 +1,7 @@
 """From a config and its axes to a table of runs."""
 
 import itertools
+import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -135,6 +136,28 @@ def _rows(sweep: Callable, config: ConfigDict) -> list[dict[str, Any]]:
                 unknown = f"unknown field {show(name)} in sweep()"
                 raise ConfigError(f"{unknown}: {suggest(str(name), names)}")
     return [dict(row) for row in rows]
+
+
+def axes_line(sweep: SweepConfig) -> str:
+    """The axes and their numbers of values, whose product is the number of runs.
+
+    Axes that do not multiply are named together: "modulus, d_mlp: 2 zipped; seed: 3".
+    """
+    count = lambda names: len(set(zip(*map(sweep.column, names), strict=True)))  # noqa: E731
+    groups: list[list[str]] = []
+    for name in sweep.axes:
+        tied = [x for x in groups if count([*x, name]) < count(x) * count([name])]
+        kept = [x for x in groups if x not in tied]
+        groups = [*kept, [*itertools.chain(*tied), name]] if tied else [*groups, [name]]
+    if math.prod(map(count, groups)) != len(sweep.runs):
+        groups = [list(sweep.axes)]
+    groups.sort(key=lambda names: sweep.axes.index(names[0]))
+    words = []
+    for names in groups:
+        zipped = count(names) == max(count([name]) for name in names)
+        kind = "" if len(names) == 1 else " zipped" if zipped else " combinations"
+        words.append(f"{', '.join(names)}: {count(names)}{kind}")
+    return "; ".join(words) or "one configuration"
 
 
 # --- Rows for sweep(config), where axes should not multiply ---------------------------------------

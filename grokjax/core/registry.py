@@ -1,18 +1,16 @@
 """The registry of parts, by kind and name."""
 
-import hashlib
-import inspect
 import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
-from types import CodeType
+from functools import cache
 from typing import Any
 
 from grokjax.core import declarations
 from grokjax.core.errors import ConfigError, show, suggest
 from grokjax.core.settings import Setting, with_role
+from grokjax.core.source import file_of, fingerprint
 
 KINDS = (
     *("task", "operation", "network", "loss", "optimizer", "stop"),
@@ -257,7 +255,7 @@ def adopt(part: Part) -> None:
 def _make(kind: str, function: Callable, name: str = "", **about: Any) -> Part:
     own = {key: about.pop(key) for key in list(about) if isinstance(about[key], Setting)}
     uses = about.pop("uses", None)
-    file = _file_of(function)
+    file = file_of(function)
     fields = {key: about.pop(key) for key in ("source", "units", "family") if key in about}
     own = {key: with_role(kind, x, "draw" in about) for key, x in own.items()}
     return Part(
@@ -269,7 +267,7 @@ def _make(kind: str, function: Callable, name: str = "", **about: Any) -> Part:
         uses=None if uses is None else tuple(uses),
         file=file,
         builtin=_is_builtin(file),
-        fingerprint="" if _is_builtin(file) else _fingerprint(function),
+        fingerprint="" if _is_builtin(file) else fingerprint(function),
         options=about,
         **fields,
     )
@@ -281,30 +279,3 @@ _SWEEPS = _PACKAGE + "sweeps" + os.sep  # in a wheel; parts in a config file are
 
 def _is_builtin(file: str) -> bool:
     return file.startswith(_PACKAGE) and not file.startswith(_SWEEPS)
-
-
-def _file_of(function: Callable) -> str:
-    """The file that defines a function; \"__main__\" for an interactive session."""
-    target = inspect.unwrap(function) if inspect.isfunction(function) else function
-    if isinstance(target, partial):
-        target = target.func
-    if getattr(target, "__module__", None) == "__main__":
-        return "__main__"
-    code = getattr(target, "__code__", None) or getattr(target.__init__, "__code__", None)
-    return os.path.abspath(code.co_filename) if code else str(getattr(target, "__module__", "?"))
-
-
-def _fingerprint(function: Callable) -> str:
-    """A hash of the function's current source, which may change while the function is in use."""
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):
-        code = getattr(function, "__code__", None)
-        text = _text(code) if code else repr(function)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _text(code: CodeType) -> str:
-    """The code of a function as text, without the addresses of nested functions."""
-    constants = [_text(x) if isinstance(x, CodeType) else repr(x) for x in code.co_consts]
-    return repr((code.co_code, code.co_names, constants))

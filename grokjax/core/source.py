@@ -1,9 +1,13 @@
-"""Run the text of a config file."""
+"""The text of config files and of parts: run it, find it, compare it."""
 
+import hashlib
+import inspect
 import linecache
 import os
 import sys
-from types import ModuleType
+from collections.abc import Callable
+from functools import partial
+from types import CodeType, ModuleType
 from typing import Any
 
 
@@ -22,3 +26,30 @@ def execute(path: str, source: str | bytes) -> dict[str, Any]:
         linecache.cache[path] = len(source), None, source.splitlines(keepends=True), path
     exec(compile(source, path, "exec"), module.__dict__)
     return module.__dict__
+
+
+def file_of(function: Callable) -> str:
+    """The file that defines a function; \"__main__\" for an interactive session."""
+    target = inspect.unwrap(function) if inspect.isfunction(function) else function
+    if isinstance(target, partial):
+        target = target.func
+    if getattr(target, "__module__", None) == "__main__":
+        return "__main__"
+    code = getattr(target, "__code__", None) or getattr(target.__init__, "__code__", None)
+    return os.path.abspath(code.co_filename) if code else str(getattr(target, "__module__", "?"))
+
+
+def fingerprint(function: Callable) -> str:
+    """A hash of the function's current source, which may change while the function is in use."""
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        text = _text(code) if code else repr(function)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _text(code: CodeType) -> str:
+    """The code of a function as text, without the addresses of nested functions."""
+    constants = [_text(x) if isinstance(x, CodeType) else repr(x) for x in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))

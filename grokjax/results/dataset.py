@@ -1,6 +1,7 @@
 """The labelled datasets of a sweep: coordinates, attributes, recorded curves."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import xarray as xr
 
 from grokjax.config.fields import run_settings
 from grokjax.config.runs import RunConfig, shared_fields
+from grokjax.core.errors import ConfigError
 from grokjax.measures.paper import key_frequencies as keys
 from grokjax.results.view import split_of
 from grokjax.storage.metrics_log import Recorded
@@ -67,6 +69,17 @@ def label(
         ds[name].attrs |= {"note": words, EMPTY: empty}
     ds.attrs = attrs
     return ds
+
+
+def check_table(ds: xr.Dataset, wanted: Iterable[Any]) -> None:
+    """Raise a ConfigError for a variable that a table over (run, step) cannot hold."""
+    for name in wanted:
+        if isinstance(name, str) and name in ds:
+            over = ", ".join(dim for dim in ds[name].dims if dim not in ("run", "step"))
+            raise ConfigError(
+                f"{name} is {f'over {over}' if over else 'one number for each run'}, which a "
+                f"table over (run, step) cannot hold: use sweep.measures({name!r})"
+            )
 
 
 EMPTY = "empty_in"

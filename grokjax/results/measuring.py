@@ -23,11 +23,11 @@ from grokjax.training import devices
 from grokjax.training.blocks import (
     Block,
     BlockData,
-    evaluated,
     initial_states,
     own_data,
     program_of,
 )
+from grokjax.training.evaluated import evaluated
 from grokjax.training.update import State
 
 

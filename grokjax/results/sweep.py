@@ -14,7 +14,7 @@ import xarray as xr
 
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig
-from grokjax.core.errors import ConfigError, DamagedError, check_path, suggest
+from grokjax.core.errors import ConfigError, DamagedError, suggest
 from grokjax.core.types import Data, Params, Program
 from grokjax.networks import by_name
 from grokjax.results import boundary, custom, dataset, jobs, summaries
@@ -76,8 +76,6 @@ class Sweep:
     def __init__(self, workdirs: Paths):
         one = isinstance(workdirs, str | os.PathLike)
         listed = [workdirs] if one or not isinstance(workdirs, Sequence) else workdirs
-        for each in listed:
-            check_path("a sweep", each)
         self._opened = tuple(map(open_workdir, listed))
         if not self._opened:
             raise ConfigError("no workdir is named: give at least one")
@@ -265,13 +263,7 @@ class Sweep:
         """
         ds = self.measures(*wanted)
         names = [name for name, x in ds.data_vars.items() if set(x.dims) == {"run", "step"}]
-        for name in wanted:
-            if isinstance(name, str) and name in ds and name not in names:
-                over = ", ".join(dim for dim in ds[name].dims if dim not in ("run", "step"))
-                raise ConfigError(
-                    f"{name} is {f'over {over}' if over else 'one number for each run'}, which a "
-                    f"table over (run, step) cannot hold: use sweep.measures({name!r})"
-                )
+        dataset.check_table(ds, [name for name in wanted if name not in names])
         fields = [name for name in ds.attrs["axes"].split(",") if name]
         table = ds[names].reset_coords(drop=True).to_dataframe(dim_order=("run", "step"))
         table = table.dropna(how="all").reset_index()

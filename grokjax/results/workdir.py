@@ -23,7 +23,7 @@ import xarray as xr
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig, eval_steps
 from grokjax.core import parts
-from grokjax.core.errors import ConfigError, DamagedError
+from grokjax.core.errors import ConfigError, DamagedError, check_path
 from grokjax.results.saved_config import config_path, read_config
 from grokjax.storage import checkpoints, datasets, files, metrics_log
 from grokjax.storage.files import AnyPath
@@ -196,6 +196,7 @@ def open_workdir(workdir: str | os.PathLike) -> Workdir:
         ConfigError: it holds no sweep that this grokjax reads.
         DamagedError: config.json is corrupt, or checkpoints belong to other runs.
     """
+    check_path("a sweep", workdir)
     config, indices, made_with = read_config(workdir)
     path = files.path(workdir).absolute()
     blocks = tuple(

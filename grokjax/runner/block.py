@@ -25,7 +25,8 @@ from grokjax.storage.files import AnyPath
 from grokjax.storage.metrics_log import Recorded
 from grokjax.tasks.data import resized
 from grokjax.training import stopping
-from grokjax.training.blocks import Block, evaluated, state_shapes
+from grokjax.training.blocks import Block, state_shapes
+from grokjax.training.evaluated import evaluated
 from grokjax.training.update import State
 from grokjax.training.workers import Snapshot
 

@@ -1,8 +1,6 @@
 """Terminal output of a sweep in 80 columns: its plan before, a table of results after."""
 
 import io
-import itertools
-import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from grokjax.config.axes import axes_line
 from grokjax.config.sweep import SweepConfig, checkpoint_steps, eval_steps
 from grokjax.core import parts
 from grokjax.core.parts import Part
@@ -84,28 +83,6 @@ def plan(
     lines = (f"{name:<{_INDENT}}{row}" for name, row in rows.items())
     wrapped = (textwrap.fill(line, COLUMNS, subsequent_indent=indent) for line in lines)
     return "\n".join(wrapped).replace(_TIED, " ")
-
-
-def axes_line(sweep: SweepConfig) -> str:
-    """The axes and their numbers of values, whose product is the number of runs.
-
-    Axes that do not multiply are named together: "modulus, d_mlp: 2 zipped; seed: 3".
-    """
-    count = lambda names: len(set(zip(*map(sweep.column, names), strict=True)))  # noqa: E731
-    groups: list[list[str]] = []
-    for name in sweep.axes:
-        tied = [x for x in groups if count([*x, name]) < count(x) * count([name])]
-        kept = [x for x in groups if x not in tied]
-        groups = [*kept, [*itertools.chain(*tied), name]] if tied else [*groups, [name]]
-    if math.prod(map(count, groups)) != len(sweep.runs):
-        groups = [list(sweep.axes)]
-    groups.sort(key=lambda names: sweep.axes.index(names[0]))
-    words = []
-    for names in groups:
-        zipped = count(names) == max(count([name]) for name in names)
-        kind = "" if len(names) == 1 else " zipped" if zipped else " combinations"
-        words.append(f"{', '.join(names)}: {count(names)}{kind}")
-    return "; ".join(words) or "one configuration"
 
 
 def _blocks_line(blocks: Sequence[Block]) -> str:

@@ -265,18 +265,6 @@ def _stack(trees: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def evaluated(state: State, program: Program) -> Params:
-    """The parameters of all runs that are evaluated and saved, see `update.evaluated`."""
-    if program.optimizer.options.get("evaluation_params") is None:
-        return state.params
-    return _evaluated(program)(state)
-
-
-@cache
-def _evaluated(program: Program) -> Callable[[State], Params]:
-    return jax.jit(over_runs(lambda state: update.evaluated(state, program)))
-
-
 # --- Compiled functions ---------------------------------------------------------------------------
 
 

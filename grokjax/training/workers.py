@@ -22,6 +22,7 @@ import numpy as np
 from grokjax.core.types import Array
 from grokjax.training import blocks, devices
 from grokjax.training.blocks import Block, BlockData, block_part
+from grokjax.training.evaluated import evaluated
 from grokjax.training.update import State
 
 SECONDS_PER_CALL = 2.0
@@ -100,7 +101,7 @@ class Lane:
         self.at += 1
         scores = measures = None
         if target in self.scored:
-            scores = trainer.scores(blocks.evaluated(self.state, self.block.program), self._data)
+            scores = trainer.scores(evaluated(self.state, self.block.program), self._data)
         if target in self.measured:
             measures = self.measure(self.state, self._data)
         return Snapshot(self.at, self.block.indices, _copy(self.state), scores, measures)

@@ -7,6 +7,7 @@ from synthetic_sweeps import sweep
 
 import grokjax
 from grokjax.config import axis, chain, product, zipped
+from grokjax.config.axes import axes_line
 from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.runner import console
 
@@ -145,4 +146,4 @@ SEEDS = product(axis("init_seed", (0, 1)), axis("split_seed", (0, 1)))
 def test_numbers_of_values_multiply_to_the_number_of_runs(rows, words):
     runs = [RunConfig(**row) for row in rows]
     axes = dict.fromkeys(name for row in rows for name in row)
-    assert console.axes_line(SweepConfig(runs, axes)) == words
+    assert axes_line(SweepConfig(runs, axes)) == words
