@@ -81,12 +81,15 @@ def choose(surface: Surface, candidates: Points, number: int, seeds: int) -> Cho
     # Covariances of the places with every point, which each choice lowers.
     explained = posterior.half[:, places].T @ posterior.half
     across = kernel(candidates[places], posterior.points, surface.scales) - explained
+    has_boundary = posterior.mean.min() < 0 < posterior.mean.max()
     chosen: list[int] = []
     for _ in range(number):
         sd = np.sqrt(np.maximum(posterior.variance[places], 1e-12))
         weight = np.exp(-0.5 * (posterior.mean[places] / sd) ** 2) / sd
         gain = weight @ across**2 / (posterior.variance + noise)
-        best = _or_neighbour(posterior, counts, int(np.argmax(gain)))
+        best = int(np.argmax(gain))
+        if has_boundary:  # otherwise, look for one
+            best = _or_neighbour(posterior, counts, best)
         own = posterior.observe(best, noise[best])
         across -= own[places][:, None] * own
         counts[best] += seeds

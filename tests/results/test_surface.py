@@ -88,6 +88,12 @@ def test_chosen_points_are_near_the_boundary_and_differ():
     assert np.median(np.abs(slope(np.array(choice.points)))) < 0.2
 
 
+def test_without_a_boundary_new_points_look_for_one():
+    surface = fitted(runs_of(grid(4), lambda points: 1.0 + 0 * points[:, 0]))
+    choice = choosing.choose(surface, grid(32), 8, 3)
+    assert not choice.again and len(choice.points) == 8
+
+
 def test_seeds_are_chosen_where_points_cannot_be_told_apart():
     # A flat outcome near the level: noise alone decides on which side a run is.
     flat = lambda points: 0.02 * (points[:, 0] - 0.5)  # noqa: E731
