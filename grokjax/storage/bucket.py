@@ -15,9 +15,8 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -25,21 +24,13 @@ from typing import Any, NamedTuple
 import tensorstore as ts
 
 from grokjax.core.errors import ConfigError
+from grokjax.storage.stores import missing, os_errors, spec_of, starting_with, store_of
 
 COMMIT = "commit_success.txt"
 """The object that makes a folder whole: written last, removed first. It names the content."""
 
 WAITING = re.compile(r"\d+\.[0-9a-f]{32}")
 """Names of folders that wait for their commit; in a bucket the content stays there."""
-
-_RETRIES = {"max_retries": 12, "initial_delay": "500ms", "max_delay": "16s"}
-"""Limits a request to two minutes; TensorStore's default is a quarter of an hour."""
-
-_ERROR_CODES = {
-    "PERMISSION_DENIED": errno.EACCES,
-    "UNAUTHENTICATED": errno.EACCES,
-    "NOT_FOUND": errno.ENOENT,
-}
 
 _USABLE: set[str] = set()
 """Buckets in which this process has written, listed and removed an object."""
@@ -79,7 +70,7 @@ class BucketPath(PurePosixPath):
 
     def read(self) -> Version | None:
         """The content and generation of the object; None if it does not exist."""
-        with _os_errors(self):
+        with os_errors(self):
             result = self._store().read(self.key).result()
         return Version(result.value, result.stamp.generation) if result.state == "value" else None
 
@@ -89,8 +80,8 @@ class BucketPath(PurePosixPath):
         `generation` None stands for an object that does not exist. Returns the new generation, or
         b"" if it has changed.
         """
-        expected = _missing() if generation is None else generation
-        with _os_errors(self):
+        expected = missing() if generation is None else generation
+        with os_errors(self):
             stamp = self._store().write(self.key, content, if_equal=expected).result()
         return stamp.generation
 
@@ -125,8 +116,8 @@ class BucketPath(PurePosixPath):
     def keys(self, start: str = "") -> list[str]:
         """Names of all objects below this folder, relative to it, that begin with `start`."""
         prefix = self.key + "/" if self.key else ""
-        with _os_errors(self):
-            keys = self._store().list(_starting_with(prefix + start)).result()
+        with os_errors(self):
+            keys = self._store().list(starting_with(prefix + start)).result()
         return sorted(key.decode()[len(prefix) :] for key in keys)
 
     def names(self, start: str = "") -> list[str]:
@@ -167,7 +158,7 @@ class BucketPath(PurePosixPath):
         return float("inf")
 
     def kvstore(self) -> dict[str, Any]:
-        return {**_spec(self.scheme, self.bucket), "path": self.key + "/"}
+        return {**spec_of(self.scheme, self.bucket), "path": self.key + "/"}
 
     # --- Folders that are whole or do not exist ---------------------------------------------------
 
@@ -218,8 +209,8 @@ class BucketPath(PurePosixPath):
         mark = (self / COMMIT).read()
         (self / COMMIT).unlink(missing_ok=True)
         for folder in (self, *([self.with_name(mark.content.decode())] if mark else [])):
-            with _os_errors(self):
-                self._store().delete_range(_starting_with(folder.key + "/")).result()
+            with os_errors(self):
+                self._store().delete_range(starting_with(folder.key + "/")).result()
 
     def remove_unfinished(self) -> None:
         waiting = [name for name in self.names() if WAITING.fullmatch(name)]
@@ -230,11 +221,11 @@ class BucketPath(PurePosixPath):
                 (self / name).remove()
 
     def _store(self) -> ts.KvStore:
-        return _store(self.scheme, self.bucket)
+        return store_of(self.scheme, self.bucket)
 
     def _write_all(self, contents: Mapping[str, bytes | None]) -> None:
         """Write objects below this path together; None removes one, "" is the path itself."""
-        with _os_errors(self):
+        with os_errors(self):
             store = self._store()
             writes = [store.write((self / key).key, x) for key, x in contents.items()]
             for write in writes:
@@ -268,46 +259,6 @@ def parse(text: str) -> BucketPath:
     return path
 
 
-def _spec(scheme: str, bucket: str) -> dict[str, Any]:
-    if scheme == BucketPath.scheme:
-        return {"driver": "gcs", "bucket": bucket, "context": {"gcs_request_retries": _RETRIES}}
-    spec = {"driver": "s3", "bucket": bucket, "context": {"s3_request_retries": _RETRIES}}
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    url = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if url:
-        spec |= {"endpoint": url, "aws_region": region or "us-east-1"}
-    return spec | ({"aws_region": region} if region else {})
-
-
-@cache
-def _store(scheme: str, bucket: str) -> ts.KvStore:
-    return ts.KvStore.open(_spec(scheme, bucket)).result()
-
-
-@cache
-def _missing() -> bytes:
-    """The generation that stands for an object that does not exist."""
-    return ts.KvStore.open({"driver": "memory"}).result().read("x").result().stamp.generation
-
-
 @cache
 def _uploads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="uploads")
-
-
-def _starting_with(prefix: str) -> ts.KvStore.KeyRange:
-    first = prefix.encode()
-    return ts.KvStore.KeyRange(first, first[:-1] + bytes([first[-1] + 1]) if first else b"")
-
-
-@contextmanager
-def _os_errors(path: BucketPath) -> Iterator[None]:
-    """Turn an error of TensorStore, whatever its type, into an OSError of one line."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:
-        message = str(error).partition(" [")[0].partition("\n")[0]
-        code = next((_ERROR_CODES[name] for name in _ERROR_CODES if name in str(error)), errno.EIO)
-        raise OSError(code, message, str(path)) from error
