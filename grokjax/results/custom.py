@@ -88,9 +88,9 @@ def save_copies(workdir: AnyPath, sweep: SweepConfig) -> None:
     used += [part for kind in ("measure", "summary") for part in parts.all_of(kind)]
     files_of_parts = dict.fromkeys(part.file for part in used if not part.builtin)
     for file in filter(os.path.isfile, files_of_parts):
-        if not workdir.bucket:
-            _folder(workdir).mkdir(exist_ok=True)
-        (_folder(workdir) / Path(file).name).write(Path(file).read_text())
+        folder = _folder(files.path(workdir))
+        folder.mkdir(exist_ok=True)
+        (folder / Path(file).name).write(Path(file).read_text())
 
 
 def run_copies(workdir: str | os.PathLike, runs: Iterable[RunConfig]) -> None:

@@ -330,7 +330,7 @@ def test_failing_machine_is_not_called_damage(folder, monkeypatch):
         "gs:///x",
         "gs://bucket/a[0]",
         "gs://b",
-        "s3://bucket/x",
+        "s3:///x",
         "a[0]",
         "a\\b",
         "a\nb",

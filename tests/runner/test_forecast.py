@@ -193,6 +193,6 @@ def test_custom_measure_that_fails_does_so_before_the_training(tmp_path, registr
         "Of what no network has."
         return network.params["nothing"]
 
-    with pytest.raises(ConfigError, match="measure 'broken' of .* fails: KeyError"):
+    with pytest.raises(ConfigError, match=r"measure 'broken' \(.*\) fails: KeyError"):
         runner.run_sweep(sweep_of({"steps": 40}, measures=("broken",)), tmp_path / "x", print)
     assert not list((tmp_path / "x" / "blocks").glob("*"))

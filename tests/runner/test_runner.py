@@ -16,6 +16,7 @@ from grokjax.config.sweep import RunConfig, SweepConfig
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, DamagedError
 from grokjax.measures.from_params import progress_measures
+from grokjax.measures.select import applies
 from grokjax.results.saved_config import config_path
 from grokjax.results.workdir import measures_path
 from grokjax.runner import block, loop
@@ -77,8 +78,10 @@ def test_sweep_writes_every_file_and_prints_its_plan_and_outcome(finished):
 
 
 def test_dataset_has_every_measure_with_units_and_definition(finished):
-    measures = grokjax.open_sweep(finished[0]).measures()
-    of_the_paper = {x.name for x in parts.all_of("measure") if "paper" in x.family}
+    sweep = grokjax.open_sweep(finished[0])
+    measures, program = sweep.measures(), sweep.program(0)
+    family = (x for x in parts.all_of("measure") if "paper" in x.families)
+    of_the_paper = {x.name for x in family if applies(x, program, ("train", "test"))}
     curves = {f"{split}_{what}" for split in ("train", "test") for what in ("loss", "accuracy")}
     every = (x for x in parts.all_of("summary") if not any(x.families))
     summaries = {x.name for x in every if set(x.needs) <= of_the_paper | curves}

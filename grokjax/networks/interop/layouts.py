@@ -77,7 +77,7 @@ def _check_plain(params: Params) -> None:
     if not isinstance(params, dict) or "blocks" not in params:
         raise ConfigError(
             "params are not a transformer's: give what sweep.params() or load_network() returns, "
-            f"got {show(params)}"
+            f"got {show(tuple(params) if isinstance(params, dict) else params)}"
         )
     leaves = jax.tree_util.tree_leaves_with_path(params)
     found = {".".join(key.key for key in path) for path, _ in leaves}
