@@ -262,7 +262,7 @@ def test_executor_whose_worker_is_killed_takes_the_same_points(own, sweep, whole
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_moments_it_takes_the_same_points(own, whole, tmp_path):
+def test_killed_at_random_moments_it_takes_the_same_points(own, whole, tmp_path, kills=3):
     arguments = [sys.executable, "-m", "grokjax", "sweep", "--config", own]
     arguments += ["--workdir", "killed", "--figures", "none"]
     environment = {**os.environ, "PYTHONPATH": os.getcwd(), "JAX_PLATFORMS": "cpu"}
@@ -271,7 +271,7 @@ def test_killed_at_ten_random_moments_it_takes_the_same_points(own, whole, tmp_p
         [*arguments[:-3], "unkilled", *arguments[-2:]], cwd=tmp_path, env=environment, check=True
     )
     seconds, moments = time.monotonic() - began, random.Random(0)
-    for _ in range(10):
+    for _ in range(kills):
         process = subprocess.Popen(arguments, cwd=tmp_path, env=environment)
         try:
             process.wait(moments.uniform(0.2, 0.8) * seconds)
