@@ -26,7 +26,7 @@ CUSTOM_PARTS = ROOT / "docs" / "howto" / "custom_parts.md"
 SITE = sorted((ROOT / "docs").rglob("*.md"))
 # Pages without directives, whose snippets run.
 PAGES = [ROOT / "README.md", *(x for x in SITE if "```{" not in x.read_text())]
-PLACEHOLDER = r"\b(BUCKET|WORKDIR|ADDRESS|HOST|OWNER)\b|scheduler:"
+PLACEHOLDER = r"\b(BUCKET|WORKDIR|ADDRESS|HOST|OWNER|MINE)\b|scheduler:"
 """Of what only the reader has: such lines and snippets are parsed, not run."""
 SIZES = {"modulus": 7, "d_model": 8, "num_heads": 2, "d_mlp": 16}
 
@@ -88,7 +88,7 @@ def test_every_kind_of_part_is_in_the_newcomers_table():
 @pytest.mark.slow
 def test_parts_lists_the_custom_parts_of_a_file(own):
     folder, _ = own
-    code, out, err = command("parts", "--config", "own.py", cwd=folder)
+    code, out, err = command("parts", "softened", "--config", "own.py", cwd=folder)
     assert code == 0, err
     assert "softened.temperature=1.0: of the softmax (a number greater than 0)" in out
     assert max(map(len, out.splitlines())) <= 80

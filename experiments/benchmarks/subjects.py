@@ -35,7 +35,10 @@ def measure(name: str, options: SimpleNamespace, seconds: float) -> Result:
         process.join(max(1.0, until - time.time()))
         ended = process.exitcode is not None
         if not ended:
-            os.killpg(process.pid, signal.SIGKILL)
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has not made its group yet
+                process.kill()
             process.join()
         result: Result = {"measurements": []}
         for line in file.read().splitlines():

@@ -60,7 +60,8 @@ def requested(wanted: Sequence[Any]) -> tuple[list[Any], list[Part]]:
     chosen = [part for part in every if part.name in named or part.function in wanted]
     of_measures = [part for part in chosen if not part.options.get("curves")]
     rest = [x for x in wanted if not any(x in (part.name, part.function) for part in chosen)]
-    return list(dict.fromkeys([*rest, *(x for part in of_measures for x in part.needs)])), chosen
+    needed = dict.fromkeys(x for part in of_measures for x in part.needs)
+    return [*rest, *(x for x in needed if x not in rest)], chosen
 
 
 def _of_run(together: Sequence[Part], first: str, run: xr.Dataset) -> list[float]:
@@ -105,7 +106,8 @@ def try_summaries(sweep: SweepConfig) -> None:
         for part in custom:
             if part.task in (None, run["task"]):
                 _check_needs(part, recorded)
-                value_of(part, _made_up(part, run))
+                with np.errstate(all="ignore"):
+                    value_of(part, _made_up(part, run))
 
 
 def _check_needs(part: Part, recorded: set[str]) -> None:

@@ -104,9 +104,6 @@ def test_what_must_compute_names_the_missing_part_and_the_remedies(trained):
         lambda: sweep.measures(lambda network: network.logits.max()),
         lambda: sweep.data(0),
         lambda: analyze(workdir),
-        lambda: (
-            grokjax.page.explore(workdir) if hasattr(grokjax.page, "explore") else sweep.data(0)
-        ),
     ):
         with pytest.raises(ConfigError) as caught:
             print(call())

@@ -168,5 +168,5 @@ def test_a_sweep_over_tasks_is_one_dataset(tmp_path):
     assert list(ds["task"].values) == ["modular", "skip_trigram", "modular"]
     assert list(ds["test_loss"].notnull().all("step")) == [True] * 3
     assert list(ds["train_loss"].notnull().all("step")) == [True, False, True]
-    assert list(ds["restricted_loss"].notnull().all("step")) == [True, False, False]
+    assert list(ds["restricted_loss"].notnull().all("step")) == [True, False, True]
     assert ds["memorization_end"].isnull().all() and "skip_trigram" in printed
