@@ -50,6 +50,17 @@ def registry(monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="module")
+def registry_of_a_file():
+    """Parts that the fixtures of a file register are gone when it ends."""
+    parts = importlib.import_module("grokjax.core.registry")
+    parts.all_of("task")
+    before, parts._parts = parts._parts, {kind: dict(x) for kind, x in parts._parts.items()}
+    yield
+    parts._parts = before
+    parts._changes[0] += 1
+
+
+@pytest.fixture(autouse=True, scope="module")
 def few_programs():
     """Drop compiled programs before a process has more memory maps than Linux allows (65,530),
     which ends it with a segmentation fault, or a quarter of the memory of a small machine."""
