@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from grokjax.cli.help import WIDTH
 from grokjax.core import registry
+from grokjax.storage import user_cache
 
 
 class Entry(NamedTuple):
@@ -48,7 +49,7 @@ def _made() -> list[Entry]:
 
 def kept(name: str, make: Callable[[], str]) -> str:
     """A text that depends on the package alone, from the cache of an earlier call."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokjax"
+    cache = user_cache.folder()
     path = cache / f"{name}-{_state_of_package()}.txt"
     with suppress(OSError, UnicodeDecodeError):
         return path.read_text()

@@ -4,9 +4,10 @@ import math
 import os
 import platform
 from contextlib import suppress
-from pathlib import Path
 
 import jax
+
+from grokjax.storage import user_cache
 
 
 def set_up_jax(writing: bool = True) -> None:
@@ -19,7 +20,7 @@ def set_up_jax(writing: bool = True) -> None:
         writing: False to use the programs that are there and add none.
     """
     if jax.config.jax_compilation_cache_dir is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokjax"
+        cache = user_cache.folder()
         with suppress(OSError):
             if writing:
                 cache.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from grokjax.core.errors import ConfigError
+from grokjax.storage import user_cache
 from grokjax.storage.transfer import TransferError, fetched
 
 SCHEMES = ("https://", "http://", "hf://")
@@ -129,8 +130,7 @@ def cache_folder() -> Path:
     """GROKJAX_CACHE, or grokjax/published in the user's cache folder."""
     if folder := os.environ.get("GROKJAX_CACHE"):
         return Path(folder).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "grokjax" / "published"
+    return user_cache.folder() / "published"
 
 
 def cache_limit() -> float:

@@ -6,13 +6,13 @@ W_Q is [head, d_head, d_model]) and W_O as [d_model, head d_head].
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
 
 from grokjax.core.errors import ConfigError, show
 from grokjax.core.types import Params
+from grokjax.networks import by_name
 
 LEAVES = {  # axes in TransformerLens' layout and in the authors'
     "pos_embed.W_pos": ("sd", "sd"),
@@ -55,7 +55,9 @@ def to_transformer_lens(params: Params) -> dict[str, np.ndarray]:
     """
     _check_plain(params)
     sizes, count = sizes_of(params), len(params["blocks"])
-    state = {name: np.asarray(get(params, name)) for name in named(TRANSFORMER_LENS, count)}
+    state = {
+        name: np.asarray(by_name.leaf(params, name)) for name in named(TRANSFORMER_LENS, count)
+    }
     for name, axes in named(ABSENT, count).items():
         state[name] = np.zeros([sizes[axis] for axis in axes], np.float32)
     return state
@@ -67,7 +69,7 @@ def to_authors(params: Params) -> dict[str, np.ndarray]:
     sizes = sizes_of(params)
     state = {}
     for name, axes in named(AUTHORS, len(params["blocks"])).items():
-        leaf = np.asarray(get(params, name))
+        leaf = np.asarray(by_name.leaf(params, name))
         state[name] = np.ascontiguousarray(turned(leaf, TRANSFORMER_LENS[kind(name)], axes, sizes))
     return state
 
@@ -108,7 +110,7 @@ def sizes_of(params: Params) -> dict[str, int]:
     """The size of every axis of our own parameters."""
     sizes: dict[str, int] = {}
     for name, axes in named(TRANSFORMER_LENS, 1).items():
-        sizes |= dict(zip(axes, np.shape(get(params, name)), strict=True))
+        sizes |= dict(zip(axes, np.shape(by_name.leaf(params, name)), strict=True))
     return sizes
 
 
@@ -120,12 +122,6 @@ def turned(leaf: np.ndarray, axes: str, wanted: str, sizes: Mapping[str, int]) -
     order = wanted.replace("o", "hk")
     leaf = leaf.transpose([axes.index(axis) for axis in order])
     return leaf.reshape([sizes["h"] * sizes["k"] if x == "o" else sizes[x] for x in wanted])
-
-
-def get(params: Params, name: str) -> Any:
-    for part in name.split("."):
-        params = params[part]
-    return params
 
 
 def put(params: Params, name: str, leaf: np.ndarray) -> None:

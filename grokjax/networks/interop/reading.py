@@ -7,6 +7,7 @@ import numpy as np
 
 from grokjax.core.errors import ConfigError, check_type
 from grokjax.core.types import Array, Params
+from grokjax.networks import by_name
 from grokjax.networks.interop import biases, layouts, shapes
 from grokjax.networks.interop.layouts import TRANSFORMER_LENS
 from grokjax.networks.interop.names import (
@@ -289,5 +290,5 @@ def _ordered(params: Params) -> Params:
     """The parameters in the order of our names."""
     found: Params = {}
     for name in layouts.named(TRANSFORMER_LENS, len(params["blocks"])):
-        layouts.put(found, name, layouts.get(params, name))
+        layouts.put(found, name, by_name.leaf(params, name))
     return found
