@@ -6,7 +6,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from grokjax.config.runs import SEEDS, RunConfig
+from grokjax.config.fields import SEEDS
+from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
@@ -18,17 +19,16 @@ COMPUTE = ("task", "operation", "network")
 """The kinds of parts without which a run's data or logits cannot be computed."""
 
 
-def names_of(run: RunConfig) -> dict[str, str]:
-    """The names of a run's parts, by kind."""
-    return {kind: run[kind] for kind in parts.KINDS if kind in run}
+def named_by(runs: Iterable[RunConfig]) -> dict[tuple[str, str], None]:
+    """The kind and name of each part that runs name, once, in order."""
+    return dict.fromkeys((kind, run[kind]) for run in runs for kind in parts.KINDS if kind in run)
 
 
 def lacking(runs: Iterable[RunConfig], kinds: Iterable[str] = COMPUTE) -> list[str]:
     """The parts of runs that are not registered, in words: "operation 'cube'"."""
-    pairs = dict.fromkeys(pair for run in runs for pair in names_of(run).items())
     return [
         f"{kind} {name!r}"
-        for kind, name in pairs
+        for kind, name in named_by(runs)
         if kind in kinds and not parts.is_registered(kind, name)
     ]
 
@@ -84,7 +84,7 @@ def save_copies(workdir: AnyPath, sweep: SweepConfig) -> None:
 
     Nothing reads the copies unless `run_copies` is called.
     """
-    used = [parts.get(*pair) for run in sweep.runs for pair in names_of(run).items()]
+    used = [parts.get(*pair) for pair in named_by(sweep.runs)]
     used += [part for kind in ("measure", "summary") for part in parts.all_of(kind)]
     files_of_parts = dict.fromkeys(part.file for part in used if not part.builtin)
     for file in filter(os.path.isfile, files_of_parts):

@@ -32,7 +32,7 @@ _BYTES_OF_A_TOKEN = 3 * 8
 
 
 class TooLarge(ConfigError):
-    """A program does not fit into memory; `share` of it would."""
+    """Something needs more bytes of memory than the `room` there is."""
 
     def __init__(self, what: str, needed: float, room: float, remedy: str = ""):
         have = f"and {decimal(int(room))} can be used"
@@ -158,8 +158,8 @@ def free(group: Path = Path("/sys/fs/cgroup")) -> int:
     return max(available, 0)
 
 
-def check_data(runs: Iterable[RunConfig]) -> None:
-    """Refuse runs whose training examples alone do not fit, before they are made.
+def check_data(blocks: Iterable[Block]) -> None:
+    """Refuse blocks with a run whose training examples alone do not fit, before they are made.
 
     Raises:
         TooLarge: names the field to lower.
@@ -170,8 +170,11 @@ def check_data(runs: Iterable[RunConfig]) -> None:
         sizes = sizes_of(run)
         return sizes.num_examples * sizes.positions * _BYTES_OF_A_TOKEN
 
-    for run in {Load.of(run): run for run in runs}.values():
-        task = run.part("task")
-        if "sizes" in task.options and not draws(task) and needed(run) > room:
+    for block in blocks:
+        task, load = block.program.task, block.load
+        if "sizes" not in task.options or draws(task):
+            continue
+        if load.num_examples * load.program.positions * _BYTES_OF_A_TOKEN > room:
+            run = max(block.runs, key=needed)
             error = TooLarge("the data of a run", needed(run), room)
             raise error.with_remedy(run, lambda smaller: needed(smaller) < room)

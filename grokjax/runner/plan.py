@@ -113,8 +113,8 @@ def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> 
     if not sweep.cores_per_run:
         cores = saved.cores_per_run if saved else devices.default_cores(len(sweep.runs))
         sweep = sweep.replace(cores_per_run=cores)
-    memory.check_data(sweep.runs)
     sweep, blocks, about = _of_shard(sweep, shard)
+    memory.check_data(blocks)
     for block in {block.program: block for block in blocks}.values():
         trial.try_parts(block.runs[0])
         measuring.select_for(block, sweep.measures)

@@ -81,9 +81,9 @@ def test_free_memory_is_that_of_the_container(tmp_path):
 
 def test_data_that_do_not_fit_are_not_made(monkeypatch):
     room_of(monkeypatch, 10_000)
-    memory.check_data([RunConfig(**TINY)])
+    memory.check_data(plan([RunConfig(**TINY)]))
     with pytest.raises(ConfigError, match=r"the data of a run needs .*: modulus=\d+ fits"):
-        memory.check_data([RunConfig(**{**TINY, "modulus": 101})])
+        memory.check_data(plan([RunConfig(**{**TINY, "modulus": 101})]))
 
 
 def test_the_command_refuses(monkeypatch, tmp_path):
