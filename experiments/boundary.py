@@ -149,21 +149,20 @@ def _fine() -> tuple[np.ndarray, np.ndarray]:
 
 def side_of_share(share: xr.DataArray) -> np.ndarray:
     """Whether at least half of the runs grok, by linear interpolation of a grid's shares."""
-    decays, fractions = _fine()
-    known = np.log(share["weight_decay"].values), share["train_fraction"].values
-    read = RegularGridInterpolator(known, share.values, bounds_error=False, fill_value=None)
-    points = np.stack(np.meshgrid(np.log(decays), fractions, indexing="ij"), -1)
-    return read(points) >= 0.5
+    return _interpolated(share) >= 0.5
 
 
 def side_of_diagram(diagram: xr.Dataset) -> np.ndarray:
     """Whether the median seed groks, by the margin of a diagram."""
+    return _interpolated(diagram["margin"].transpose(*AXES)) >= 0
+
+
+def _interpolated(table: xr.DataArray) -> np.ndarray:
+    """A table over the decays and fractions, linearly interpolated where they are compared."""
     decays, fractions = _fine()
-    margin = diagram["margin"].transpose(*AXES)
-    known = np.log(margin["weight_decay"].values), margin["train_fraction"].values
-    read = RegularGridInterpolator(known, margin.values, bounds_error=False, fill_value=None)
-    points = np.stack(np.meshgrid(np.log(decays), fractions, indexing="ij"), -1)
-    return read(points) >= 0
+    known = np.log(table["weight_decay"].values), table["train_fraction"].values
+    read = RegularGridInterpolator(known, table.values, bounds_error=False, fill_value=None)
+    return read(np.stack(np.meshgrid(np.log(decays), fractions, indexing="ij"), -1))
 
 
 def over_seeds(shares: xr.DataArray) -> dict[str, float]:

@@ -32,6 +32,9 @@ def _declare_parts_of_a_run() -> None:
 parts.load_on_lookup(_declare_parts_of_a_run)
 
 SEEDS = ("seed", "init_seed", "split_seed")
+KINDS = ("task", "network", "loss", "optimizer", "stop")
+"""The kinds of parts that every run names."""
+
 ALWAYS = (
     *SEEDS,
     *("task", "optimizer", "network"),
@@ -81,11 +84,11 @@ def uses_of(part: Part) -> tuple[str, ...]:
     return hyperparameters.used(part) if built else part.uses or ()
 
 
-_KINDS = tuple(kind for kind in parts.KINDS if kind not in ("measure", "summary", "view"))
+_OF_RUNS = tuple(kind for kind in parts.KINDS if kind not in ("measure", "summary", "view"))
 
 
 def _registered() -> tuple[Part, ...]:
-    return tuple(part for kind in _KINDS for part in parts.all_of(kind))
+    return tuple(part for kind in _OF_RUNS for part in parts.all_of(kind))
 
 
 @lru_cache(1024)

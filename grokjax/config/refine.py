@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from grokjax.config.fields import check_field, run_settings
+from grokjax.config.fields import SEEDS, check_field, run_settings
 from grokjax.config.runs import RunConfig
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, show, suggest
@@ -35,8 +35,6 @@ REFINE_SETTINGS: dict[str, Setting] = {
 """Fields of `config.refine` next to its axes."""
 
 parts.reserve("refine", *REFINE_SETTINGS)
-
-SEEDS = ("seed", "init_seed", "split_seed")
 
 
 @dataclass(frozen=True)

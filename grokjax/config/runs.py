@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from grokjax.config.fields import (
+    KINDS,
     SEEDS,
     check_field,
     check_known,
@@ -107,7 +108,7 @@ class RunConfig:
         return View(self, part)
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: list(x) if isinstance(x, tuple) else x for name, x in self._fields.items()}
+        return with_lists(self._fields)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "RunConfig":
@@ -116,14 +117,18 @@ class RunConfig:
         return cls(**fields) if _are_registered(fields) else _unpickled(fields)
 
 
+def with_lists(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored fields of a run, as JSON holds them."""
+    return {name: list(x) if isinstance(x, tuple) else x for name, x in fields.items()}
+
+
 def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a run as JSON holds them, as a run stores them."""
     return {name: tuple(x) if isinstance(x, list) else x for name, x in fields.items()}
 
 
 def _are_registered(fields: Mapping[str, Any]) -> bool:
-    kinds = ("task", "network", "loss", "optimizer", "stop")
-    return all(parts.is_registered(kind, fields.get(kind, default_of(kind))) for kind in kinds)
+    return all(parts.is_registered(kind, fields.get(kind, default_of(kind))) for kind in KINDS)
 
 
 def runs_of(

@@ -10,7 +10,14 @@ from ml_collections import ConfigDict
 
 from grokjax.config.fields import check_field, run_settings
 from grokjax.config.refine import REFINE_SETTINGS, Refine
-from grokjax.config.runs import RunConfig, runs_of, shared_fields, values_by_field, with_tuples
+from grokjax.config.runs import (
+    RunConfig,
+    runs_of,
+    shared_fields,
+    values_by_field,
+    with_lists,
+    with_tuples,
+)
 from grokjax.config.steps import Steps
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError, show, suggest
@@ -135,8 +142,7 @@ class SweepConfig:
             fields["refine"] = self.refine.to_dict()
         shared = shared_fields(self.runs)
         own = [{k: x for k, x in run.to_dict().items() if k not in shared} for run in self.runs]
-        shared = {name: list(x) if isinstance(x, tuple) else x for name, x in shared.items()}
-        return {**fields, "axes": list(self.axes), "all_runs": shared, "runs": own}
+        return {**fields, "axes": list(self.axes), "all_runs": with_lists(shared), "runs": own}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "SweepConfig":

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from scipy.special import ndtr
 
 from grokjax.config import refine as config
-from grokjax.config.fields import run_settings
+from grokjax.config.fields import SEEDS, run_settings
 from grokjax.config.refine import GROKKED, MOST_AXES, WHAT, Range, Refine
 from grokjax.core.errors import ConfigError
 from grokjax.results import choosing, view
@@ -35,10 +35,6 @@ class Outcomes(NamedTuple):
     log: bool
     level: float
     unit: float
-
-    @property
-    def only_signs(self) -> bool:
-        return bool(np.all(self.runs.sign != 0))
 
     def surface(self) -> Surface:
         return fitted(self.runs, self.unit)
@@ -114,7 +110,7 @@ def refine_of(ds: xr.Dataset) -> Refine:
     if "refine" in ds.attrs:
         return Refine.from_dict(json.loads(ds.attrs["refine"]))
     fields = {name: view.column(ds, name) for name in view.swept(ds)}
-    fields = {name: x for name, x in fields.items() if name not in config.SEEDS}
+    fields = {name: x for name, x in fields.items() if name not in SEEDS}
     for name, values in fields.items():
         if not view.numeric(values):
             raise ConfigError(
@@ -179,7 +175,7 @@ def diagram(ds: xr.Dataset, refine: Refine | None = None) -> xr.Dataset:
 
 def _shown(away: np.ndarray, made: Outcomes) -> np.ndarray:
     """Outcomes from what the model gives; NaN where it only gives signs or beyond the last step."""
-    if made.only_signs:
+    if made.runs.only_signs:
         return np.full(len(away), np.nan)
     if not made.log:
         return made.level + away
@@ -204,7 +200,7 @@ def _points(ds: xr.Dataset, refine: Refine, made: Outcomes) -> dict[str, Any]:
     runs, kept = made.runs, np.flatnonzero(made.kept)
     count = lambda mask: np.bincount(runs.at, mask, len(runs.points)).astype(int)  # noqa: E731
     first = [int(kept[np.flatnonzero(runs.at == i)[0]]) for i in range(len(runs.points))]
-    below = runs.value <= 0 if not made.only_signs else runs.sign < 0
+    below = runs.value <= 0 if not made.runs.only_signs else runs.sign < 0
     lost = np.isfinite(view.steps_of(ds, "diverged_at"))[kept]
     level_up = np.where(runs.sign > 0, np.inf, runs.value)
     medians = [view.median_step(level_up[runs.at == i]) for i in range(len(runs.points))]
@@ -239,7 +235,7 @@ def said(surface: Surface, refine: Refine, made: Outcomes, mean: np.ndarray) -> 
     more = "seeds" if len(choice.again) > TYPICAL_ROUND / 2 else "points"
     spread = 10**surface.noise if made.log else surface.noise
     words = f"a factor of {spread:.2f}" if made.log else f"{spread:.2g}"
-    words = "" if made.only_signs else f"seeds differ by {words} (1 sd); "
+    words = "" if made.runs.only_signs else f"seeds differ by {words} (1 sd); "
     return {
         "spread": float(spread),
         "resolution": resolution,

@@ -40,6 +40,11 @@ class Runs(NamedTuple):
     value: Float[np.ndarray, " r"]
     sign: Int[np.ndarray, " r"]
 
+    @property
+    def only_signs(self) -> bool:
+        """Whether no outcome is known, only its side of the level."""
+        return bool(np.all(self.sign != 0))
+
 
 class Scales(NamedTuple):
     """Logarithms of the lengths of each axis, the amplitude and the noise; and the mean."""
@@ -65,14 +70,9 @@ class Surface:
 
     @cached_property
     def _solved(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        covariance, half = kernel(self.runs.points, self.runs.points, self.scales), self._half
-        factor = cholesky(np.eye(len(half)) + half[:, None] * covariance * half, lower=True)
-        away = self.mode - self.scales.mean
-        return factor, half, np.linalg.solve(covariance, away)
-
-    @property
-    def _half(self) -> np.ndarray:
-        return np.sqrt(self.weight)
+        covariance = kernel(self.runs.points, self.runs.points, self.scales)
+        half, away = np.sqrt(self.weight), self.mode - self.scales.mean
+        return _factor(covariance, half), half, np.linalg.solve(covariance, away)
 
     def mean(self, points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " m"]:
         return self.scales.mean + kernel(points, self.runs.points, self.scales) @ self._solved[2]
@@ -96,9 +96,9 @@ class Surface:
         A run above the level says only that.
         """
         z = outcome / self.noise
-        above, log_phi = ndtr(z), -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
+        above, log_phi = ndtr(z), _log_density(z)
         hazard = np.exp(log_phi - log_ndtr(z))
-        if np.all(self.runs.sign != 0):
+        if self.runs.only_signs:
             return np.maximum(hazard * np.exp(log_phi - log_ndtr(-z)), 1e-9) / self.noise**2
         return np.maximum(ndtr(-z) + above * hazard * (z + hazard), 1e-9) / self.noise**2
 
@@ -125,7 +125,7 @@ def laplace(
     for _ in range(NEWTON):
         value, slope, weight = likelihood(runs, scales.mean + away, scales.noise)
         half = np.sqrt(weight)
-        factor = cholesky(np.eye(len(half)) + half[:, None] * covariance * half, lower=True)
+        factor = _factor(covariance, half)
         reached = value - 0.5 * solved @ away
         if abs(reached - best) < TOLERANCE:
             break
@@ -145,6 +145,18 @@ def laplace(
     return scales.mean + away, weight, float(evidence)
 
 
+def _factor(
+    covariance: Float[np.ndarray, "n n"], half: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n n"]:
+    """The Cholesky factor of 1 + W^1/2 K W^1/2, for roots `half` of the weights."""
+    return cholesky(np.eye(len(half)) + half[:, None] * covariance * half, lower=True)
+
+
+def _log_density(z: np.ndarray) -> np.ndarray:
+    """The logarithm of the standard normal density."""
+    return -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
+
+
 def likelihood(
     runs: Runs, outcome: Float[np.ndarray, " n"], noise: float
 ) -> tuple[float, Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
@@ -152,7 +164,7 @@ def likelihood(
     sd, sign, at = np.exp(noise), runs.sign, outcome[runs.at]
     z = (at - runs.value) / sd
     signed = np.where(sign == 0, 1, sign) * z
-    log_phi = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
+    log_phi = _log_density(z)
     log_cdf = log_ndtr(signed)
     hazard = np.exp(log_phi - log_cdf)
     value = np.where(sign == 0, log_phi - noise, log_cdf)
@@ -178,7 +190,7 @@ def fitted(runs: Runs, unit: float = 1.0) -> Surface:
         unit: the typical size of the outcome's variation, to which the prior is relative. Outcomes
             of which only the sign is known have no unit: then the noise is 1.
     """
-    dims, only_signs = runs.points.shape[1], bool(np.all(runs.sign != 0))
+    dims, only_signs = runs.points.shape[1], runs.only_signs
     centre, width = _prior(dims, unit, only_signs)
 
     def scales_of(x: np.ndarray) -> Scales:

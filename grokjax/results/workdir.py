@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from grokjax.config.fields import KINDS
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig, eval_steps
 from grokjax.core import parts
@@ -51,7 +52,7 @@ def identity(sweep: SweepConfig, block: Block) -> str:
     the sweep is read, so all of their settings count.
     """
     built_in = dict(parts.common_settings())
-    for kind in ("task", "network", "loss", "optimizer", "stop"):
+    for kind in KINDS:
         for part in parts.all_of(kind):
             built_in |= part.own if part.builtin else {}
 

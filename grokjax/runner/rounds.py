@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from grokjax.config.fields import SEEDS
 from grokjax.config.refine import SPACING, Refine, candidate_values
 from grokjax.config.runs import RunConfig
 from grokjax.config.sweep import SweepConfig
@@ -132,7 +133,7 @@ def grown(sweep: SweepConfig, points: Sequence[Mapping[str, Any]]) -> SweepConfi
 
 def _like(base: RunConfig, run: RunConfig, refine: Refine) -> RunConfig:
     """A run with the settings of another, at its own point and seed."""
-    own = {name: run._fields[name] for name in (*refine.names, "seed", "init_seed", "split_seed")}
+    own = {name: run._fields[name] for name in (*refine.names, *SEEDS)}
     return base.replace(**own)
 
 

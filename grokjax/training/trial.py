@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from grokjax.config.fields import KINDS
 from grokjax.config.runs import RunConfig
 from grokjax.core.calls import named, reported, wrong
 from grokjax.core.errors import ConfigError
@@ -28,8 +29,7 @@ def try_parts(run: RunConfig) -> None:
     Raises:
         ConfigError: a part fails, or returns something else than expected.
     """
-    kinds = ("task", "network", "optimizer", "loss", "stop")
-    if all(run.part(kind).builtin for kind in kinds):
+    if all(run.part(kind).builtin for kind in KINDS):
         return
     program, hyper, data = program_of(run), hyper_of(run), data_of(run)
     by_name.outputs(program)
