@@ -7,15 +7,20 @@ experiments/results; nothing is trained. Run it after every experiment. --check 
 figures with the JSON files.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from experiments.options import parser as command_parser
 from experiments.options import start
 from experiments.paper_page import drawn, figures, sequences, tables
 from experiments.paper_page.recorded import Results, load
 from experiments.paper_page.statements import EXPERIMENTS
+from experiments.predictors.page import sentences
 from grokjax.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +36,8 @@ PAGES: dict[str, Parts] = {
         "repeated": tables.repeated_table,
         "experiments": tables.experiments_table,
         "variants": tables.variants_table,
+        "held_out": lambda results: tables.held_out(read("gu")),
+        "predictors": lambda results: predicted(read("predictors")),
         "skip_trigram": sequences.losses_table("skip_trigram"),
         "five_digit_addition": sequences.five_digit_addition,
         "repeated_subsequence": sequences.losses_table("repeated_subsequence"),
@@ -39,6 +46,18 @@ PAGES: dict[str, Parts] = {
     "experiments/README.md": {"figures": lambda results: figures.figures_table(results, RESULTS)},
 }
 """The functions that make the parts of each page."""
+
+
+def predicted(report: Mapping[str, Any]) -> str:
+    """What the comparison of all measures found, a line each."""
+    numbers = lambda row: {k: np.nan if v is None else v for k, v in row.items()}  # noqa: E731
+    report = report | {"rows": list(map(numbers, report["rows"]))}
+    return "\n".join(f"- {sentence}" for sentence in sentences(report, most=3))
+
+
+def read(name: str) -> dict[str, Any]:
+    """The JSON file of an experiment."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def all_results(folder: Path = RESULTS) -> Results:

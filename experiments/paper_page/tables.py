@@ -80,6 +80,32 @@ def distribution(results: Results, folder: Path) -> str:
     return f"{distribution_shown.text(report, folder)}\n\n{table(distribution_shown.HEAD, rows)}"
 
 
+def held_out(report: Mapping[str, Any]) -> str:
+    """The ceilings of Gu et al.: by region, of every seed, next to those published."""
+    head = ("held out", "share of the side", "highest test accuracy", "training accuracy there")
+    head = (*head, "published", "if no pair of the region is answered", "lowest later", "published")
+    percent = lambda values: ", ".join(f"{x:.2f}" for x in values)  # noqa: E731
+    rows = []
+    for row in report["regions"]:
+        published = row.get("published")
+        theirs = [
+            f"{published[x]:.2f}" if published else "" for x in ("upper_accuracy", "lower_accuracy")
+        ]
+        rows.append(
+            (
+                row["held_out"],
+                f"{row['share_of_the_side']:.2f}" if row["size"] else "",
+                percent(row["upper_accuracy"]),
+                percent(row["train_accuracy"]),
+                theirs[0],
+                f"{row['outside']:.2f}",
+                percent(row["lower_accuracy"]),
+                theirs[1],
+            )
+        )
+    return table(head, rows)
+
+
 # --- Table 5 --------------------------------------------------------------------------------------
 
 EVIDENCE = {

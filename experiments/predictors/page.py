@@ -1,6 +1,7 @@
 """The rows as a Markdown table, and the conclusions in words; both follow the numbers."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,8 @@ def _n(x: float | None, digits: int = 2) -> str:
     return "–" if x is None or not np.isfinite(x) else f"{x:.{digits}f}".replace("-", "−")
 
 
-def sentences(report: Mapping[str, Any]) -> list[str]:
-    """The conclusions, with their numbers."""
+def sentences(report: Mapping[str, Any], most: int | None = None) -> list[str]:
+    """The conclusions, with their numbers; lists name at most `most` measures."""
     rows, needed, at = report["rows"], report["needed_z"], report["landmark"]
     baselines = [row for row in rows if row["name"] in BASELINES]
     fair = [row for row in ordered(rows)[1] if not row["sees_test_answers"]]
@@ -101,16 +102,18 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     known = [row for row in rows if row["name"] in ("hyperparameters", *WATCHED)]
     within = lambda row: f"({_n(_within(row))})"  # noqa: E731
     concordance = lambda row: f"({_n(row['concordance'])})"  # noqa: E731
+    end = partial(_ending, most)
     return [
         f"Among runs of equal hyperparameters, {len(sure)} of {len(fair)} measures that do not "
         f"depend on test answers rank the steps of grokking beyond chance at step {at}. The best "
-        f"baseline is {_list([best], within)}; {len(more)} measures exceed it" + _end(more, within),
-        f"Over all runs, {len(better)} are more concordant than every baseline, which are "
-        f"{_list(baselines, concordance)}" + _end(better, concordance),
+        f"baseline is {_list([best], within)}; {len(more)} measures exceed it" + end(more, within),
+        f"Over all runs, {len(better)} are more concordant than every baseline on 97.5 % of the "
+        f"bootstrap samples; the baselines are {_list(baselines, concordance)}"
+        + end(better, concordance),
         f"{len(nothing)} are neither beyond chance among runs of equal hyperparameters nor more "
-        "concordant than any baseline" + _end(nothing),
+        "concordant than any baseline" + end(nothing),
         f"By their onsets, {len(earlier)} tell runs that grok from others better than the "
-        "hyperparameters alone" + _end(earlier[:8], _warnings),
+        "hyperparameters alone" + end(earlier[:8], _warnings),
         f"For comparison: {_list(known, _warnings)}.",
     ]
 
@@ -130,8 +133,9 @@ def _list(rows: Sequence[Row], note: Callable[[Row], str] = lambda row: "") -> s
     return ", ".join(f"`{row['name']}` {note(row)}".rstrip() for row in rows)
 
 
-def _end(rows: Sequence[Row], note: Callable[[Row], str] = lambda row: "") -> str:
-    return f": {_list(rows, note)}." if rows else "."
+def _ending(most: int | None, rows: Sequence[Row], note: Callable = lambda row: "") -> str:
+    more = f" and {len(rows) - most} more" if most and len(rows) > most else ""
+    return f": {_list(rows[:most], note)}{more}." if rows else "."
 
 
 def summary(report: Mapping[str, Any]) -> str:
