@@ -36,6 +36,7 @@ PAGES: dict[str, Parts] = {
         "repeated": tables.repeated_table,
         "experiments": tables.experiments_table,
         "variants": tables.variants_table,
+        "any_network": lambda results: tables.any_network(read("any_network")),
         "held_out": lambda results: tables.held_out(read("gu")),
         "predictors": lambda results: predicted(read("predictors")),
         "skip_trigram": sequences.losses_table("skip_trigram"),
