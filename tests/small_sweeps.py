@@ -1,5 +1,8 @@
 """Sweeps that train in a second, and everything that they write."""
 
+import os
+import signal
+
 import jax
 import numpy as np
 import xarray as xr
@@ -7,6 +10,7 @@ import xarray as xr
 import grokjax
 from grokjax.config import axis, product
 from grokjax.config.runs import RunConfig
+from grokjax.config.sweep import SweepConfig
 from grokjax.runner.run import run_sweep
 from grokjax.storage import checkpoints
 
@@ -60,3 +64,25 @@ def assert_same(one, other):
     jax.tree.map(np.testing.assert_array_equal, one[0], other[0])
     for mine, theirs in zip(one[1:], other[1:], strict=True):
         xr.testing.assert_equal(mine, theirs)
+
+
+def small_sweep(**fields):
+    """Four runs in two blocks."""
+    runs = runs_of(seed=(0, 1), weight_decay=(1.0, 0.0))
+    every = {"eval_every": 5, "checkpoint_every": 10, "resume_every": 15, "max_block": 2}
+    measures = ("train_loss", "test_loss", "restricted_loss", "key_frequency")
+    return SweepConfig(runs, **{"measures": measures, **every, **fields})
+
+
+def kill_once(monkeypatch, owner, name, when):
+    """Send SIGTERM once, after the first call of a method for which `when(self)` is true."""
+    original, sent = getattr(owner, name), []
+
+    def method(self, *args):
+        result = original(self, *args)
+        if when(self) and not sent:  # a second signal would end the process
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(owner, name, method)

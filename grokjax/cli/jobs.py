@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from grokjax.cli import config_file
     from grokjax.results import saved_config
-    from grokjax.training.blocks import plan
+    from grokjax.training.packing import pack
 
     arguments = [options.workdir]
     if options.config:
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
                 f"{options.config} chooses its own points, round by round: a job file has one "
                 "round; train it with grokjax sweep --on ENGINE"
             )
-        count = len(plan(sweep.runs, sweep.max_block))
+        count = len(pack(sweep.runs, sweep.max_block))
         arguments += ["--config", options.config]
         arguments += [f"--config.{name}={text}" for name, text in options.overrides]
     else:

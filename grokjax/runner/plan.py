@@ -27,7 +27,7 @@ from grokjax.storage import files
 from grokjax.storage.files import AnyPath
 from grokjax.training import devices, trial
 from grokjax.training.blocks import Block, block_of
-from grokjax.training.blocks import plan as packed_in_blocks
+from grokjax.training.packing import pack
 
 Shard = tuple[int, int]
 """The number of a shard, from 1, and the number of shards."""
@@ -130,7 +130,7 @@ def planned(sweep: SweepConfig, folder: AnyPath, shard: Shard | None = None) -> 
         )
     old = [block_of(sweep.runs, [rows[i] for i in own]) for own in indices]
     added = sorted(set(range(len(sweep.runs))) - set(rows))
-    fresh = packed_in_blocks([sweep.runs[i] for i in added], sweep.max_block) if added else ()
+    fresh = pack([sweep.runs[i] for i in added], sweep.max_block) if added else ()
     new = [block_of(sweep.runs, [added[i] for i in own.indices]) for own in fresh]
     for i, block in enumerate((*old, *new)):
         workdir.check_identity(sweep, block, workdir.block_directory(folder, i))
@@ -173,7 +173,7 @@ def _of_shard(
     sweep: SweepConfig, shard: Shard | None
 ) -> tuple[SweepConfig, tuple[Block, ...], dict[str, Any]]:
     """The runs of a shard, its blocks, and what config.json says of it; all runs without one."""
-    blocks = packed_in_blocks(sweep.runs, sweep.max_block)
+    blocks = pack(sweep.runs, sweep.max_block)
     if shard is None:
         return sweep, blocks, {}
     number, count = shard

@@ -4,13 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from grokjax.cli.arguments import parse
-from grokjax.cli.config_file import read_sweep, run_file
 from grokjax.config import between
-from grokjax.core import parts
 from grokjax.core.errors import ConfigError
-
-pytestmark = pytest.mark.usefixtures("registry")
+from tests.cli.config_files import error_of, read
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 
@@ -33,44 +29,6 @@ def sweep(config):
     yield from zipped(axis("steps", (5, 6)), axis("l1", (0.0, 0.1)))
 """
 )
-
-WITH_A_TASK = """
-import grokjax
-import grokjax.config
-
-@grokjax.task(bits=grokjax.setting(20, "length of the input", low=2))
-def sparse_parity(run):
-    "The parity of the first three bits."
-
-def get_config():
-    config = grokjax.config.default()
-    config.task = "sparse_parity"
-    config.network = "attention_only"
-    return config
-"""
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(text: str, name: str = "tiny.py") -> str:
-        path = tmp_path / name
-        path.write_text(text)
-        return str(path)
-
-    return write
-
-
-def read(file: str, *options: str):
-    parsed = parse(["sweep", "--config", file, *options])
-    return read_sweep(parsed.config, parsed.overrides)
-
-
-def error_of(file: str, *options: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        read(file, *options)
-    message = str(caught.value)
-    assert "\n" not in message and len(message) < 500
-    return message
 
 
 # --- Overrides ------------------------------------------------------------------------------------
@@ -215,59 +173,6 @@ def test_a_shipped_sweep_has_its_runs_and_axes(path):
     assert f"grokjax sweep --config {path.stem}\n" in docstring
 
 
-# --- Parts that a config file defines -------------------------------------------------------------
-
-
-def test_settings_of_a_custom_part_are_overridden_and_swept(write):
-    file = write(WITH_A_TASK)
-    (run,) = read(file, "--config.sparse_parity.bits=24").runs
-    assert run.task == "sparse_parity" and run["sparse_parity.bits"] == 24
-    swept = read(file, "--config.axes.sparse_parity.bits", "(4, 8)")
-    assert swept.axes == ("sparse_parity.bits",)
-    assert swept.column("sparse_parity.bits") == (4, 8)
-    (run,) = read(file, "--config.axes.sparse_parity.bits=None").runs
-    assert run["sparse_parity.bits"] == 20
-
-
-@pytest.mark.parametrize(
-    "options, name, remedy",
-    [
-        (["sparse_parity.bits=1"], "sparse_parity.bits", "an integer of at least 2"),
-        (["sparse_parity.bitz=8"], "'sparse_parity.bitz'", "'sparse_parity.bits'?"),
-        (["axes.sparse_parity.bits=8"], "axes.sparse_parity.bits", "write (8,)"),
-        (["axes.sparse_parity.bits=(8, 1)"], "sparse_parity.bits", "at least 2"),
-        (["modulus=7"], "modulus=7", "task sparse_parity"),
-        (["task=modular", "sparse_parity.bits=8"], "sparse_parity.bits", "sparse_parity alone"),
-        (
-            ["sparse_parity.bits=8", "axes.sparse_parity.bits=(8, 9)"],
-            "sparse_parity.bits=8",
-            'write --config.axes.sparse_parity.bits="(8,)"',
-        ),
-    ],
-)
-def test_invalid_setting_of_a_custom_part_raises_config_error(write, options, name, remedy):
-    message = error_of(write(WITH_A_TASK), *(f"--config.{option}" for option in options))
-    assert name in message and remedy in message
-
-
-def test_a_file_may_be_read_twice_but_two_files_may_not_share_a_name(write):
-    first, second = write(WITH_A_TASK, "first.py"), write(WITH_A_TASK, "second.py")
-    for _ in range(2):
-        run_file(first)
-    message = error_of(second)
-    assert f"registered twice, in {first} and in {second}" in message
-    assert message.startswith(f"{second}:") and "rename one of them" in message
-
-
-def test_a_changed_file_redefines_its_parts(write):
-    run_file(write(WITH_A_TASK))
-    before = parts.get("task", "sparse_parity")
-    run_file(write(WITH_A_TASK.replace("three bits", "four bits")))
-    after = parts.get("task", "sparse_parity")
-    assert after.definition == "The parity of the first four bits."
-    assert after.fingerprint != before.fingerprint
-
-
 def test_custom_parts_of_a_shipped_sweep_take_the_overrides_of_its_docstring():
     options = ["--config.task=sparse_parity", "--config.network=Perceptron"]
     sweep = read("parity", *options, "--config.axes.sparse_parity.bits=(20, 30)")
@@ -301,11 +206,3 @@ def test_ranges_are_overridden():
     refine = read("boundary", *options).refine
     assert refine.names == ("train_fraction", "d_mlp") and refine.runs == 192
     assert dict(refine.axes)["d_mlp"] == between(8, 64, log=True, integer=True)
-
-
-def test_a_config_made_before_the_part_can_be_overridden_too(write):
-    before, after = WITH_A_TASK.split("@grokjax.task")
-    early = before + "config = grokjax.config.default()\n\n@grokjax.task" + after
-    early = early.replace("    config = grokjax.config.default()\n", "")
-    (run,) = read(write(early), "--config.sparse_parity.bits=24").runs
-    assert run["sparse_parity.bits"] == 24

@@ -16,7 +16,7 @@ from grokjax.config.fields import run_settings
 from grokjax.config.sweep import SWEEP_SETTINGS, check, default
 from grokjax.core import parts
 from grokjax.core.errors import ConfigError
-from grokjax.training import blocks
+from grokjax.training.packing import MAX_RUNS, MAX_WASTE, pack
 
 EXAMPLES = int(os.environ.get("GROKJAX_EXAMPLES", 25))
 many = settings(
@@ -85,15 +85,15 @@ def test_what_resolves_plans_every_run_once(task, fields, axes):
             )
     try:
         sweep = table.resolve(config)
-        planned = blocks.plan(sweep.runs, sweep.max_block)
+        planned = pack(sweep.runs, sweep.max_block)
     except ConfigError as error:  # what is sound by itself need not be so together
         assert "\n" not in str(error) and len(str(error)) < 600
         return
     indices = [i for block in planned for i in block.indices]
     assert sorted(indices) == list(range(len(sweep.runs)))
-    limit = sweep.max_block or blocks.MAX_RUNS
+    limit = sweep.max_block or MAX_RUNS
     assert all(len(block.runs) <= limit for block in planned)
-    assert all(block.load.waste <= blocks.MAX_WASTE + 1e-9 for block in planned)
+    assert all(block.load.waste <= MAX_WASTE + 1e-9 for block in planned)
     again = type(sweep).from_dict(sweep.to_dict())
     assert again.runs == sweep.runs
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from grokjax.config.sweep import RunConfig
 from grokjax.networks import by_name, transformer
-from grokjax.training import blocks, losses
+from grokjax.training import losses
 from grokjax.training.blocks import program_of
+from grokjax.training.packing import pack
 from tests import programs
 from tests.programs import all_pairs, program, random_params
 from tests.sequence_runs import COPIES
@@ -114,4 +115,4 @@ def test_weights_of_the_mlp_are_uniform_up_to_one_over_the_root_of_the_inputs():
 def test_runs_of_two_moduli_share_a_block_and_other_networks_do_not():
     mlp = RunConfig(network="mlp", modulus=7, train_fraction=0.5, d_mlp=24, steps=60)
     runs = [mlp, mlp.replace(modulus=8), mlp.replace(network="transformer", d_mlp=24)]
-    assert [block.indices for block in blocks.plan(runs)] == [(0, 1), (2,)]
+    assert [block.indices for block in pack(runs)] == [(0, 1), (2,)]

@@ -12,6 +12,7 @@ from grokjax.networks.forward import form
 from grokjax.tasks.data import data_of
 from grokjax.training import blocks, optimizers
 from grokjax.training.blocks import block_of, hyper_of, program_of
+from grokjax.training.packing import pack
 from tests.configs import message_of
 from tests.networks.test_network_contract import MORE, NETWORKS, weights
 
@@ -97,7 +98,7 @@ def test_in_gradient_descent_the_function_moves_as_fast_whatever_its_scale():
 def test_they_train_beside_each_other_and_apart_from_others():
     run = NETWORKS["all"].replace(steps=60, learning_rate=0.01)
     runs = [run, run.replace(seed=1), SMALL]
-    assert [block.indices for block in blocks.plan(runs)] == [(0, 1), (2,)]
+    assert [block.indices for block in pack(runs)] == [(0, 1), (2,)]
     block = block_of(runs[:2], [0, 1])
     trainer, data = blocks.trainer(block), blocks.block_data(block)
     state = blocks.initial_states(block)

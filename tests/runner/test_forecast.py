@@ -19,7 +19,8 @@ from grokjax.runner import run as runner
 from grokjax.runner.forecast import Costs, Stages
 from grokjax.storage import files
 from grokjax.training import devices
-from grokjax.training.blocks import initial_states, plan
+from grokjax.training.blocks import initial_states
+from grokjax.training.packing import pack
 
 TINY = dict(modulus=7, d_model=8, num_heads=2, d_mlp=16, steps=1000)
 COSTS = Costs(4.0, 1e-6, 0.01, 6.0, 0.02, 80, 500)
@@ -39,14 +40,14 @@ def two_cores(monkeypatch):
 
 
 def stages_of(sweep, done=None, **rest):
-    blocks = plan(sweep.runs)
+    blocks = pack(sweep.runs)
     done = dict.fromkeys(range(len(blocks)), 0) if done is None else done
     return forecast.stages(sweep, blocks, done, COSTS, 12, **rest)
 
 
 def test_seconds_are_those_of_all_runs_on_two_devices():
     sweep = sweep_of({"seed": 0}, {"seed": 1}, {"seed": 2}, eval_every=100, checkpoint_every=500)
-    (block,) = plan(sweep.runs)
+    (block,) = pack(sweep.runs)
     of_run = 1e-6 * block.load.of_update * 1000 + 0.01 * 11
     stages = stages_of(sweep)
     np.testing.assert_allclose(stages.train, 1.5 * of_run)
@@ -88,7 +89,7 @@ def trained(tmp_path_factory):
     """A small sweep, its costs, its workdir, and what it printed."""
     sweep, lines = sweep_of({"steps": 200}, checkpoint_every=20, eval_every=10), []
     folder = tmp_path_factory.mktemp("runs") / "x"
-    costs = forecast.measured_costs(sweep, plan(sweep.runs)[0])
+    costs = forecast.measured_costs(sweep, pack(sweep.runs)[0])
     runner.run_sweep(sweep, folder, lines.append, figures="none")
     return sweep, costs, folder, lines
 
@@ -106,13 +107,13 @@ def test_costs_are_measured_and_printed_by_stage(trained):
 def test_costs_of_measures_taken_while_training(monkeypatch):
     sweep = sweep_of({"steps": 20}, checkpoint_every=20, keep="measures", measures=("test_loss",))
     monkeypatch.setattr(measuring, "at_the_start", None)  # not what the sweep will do
-    costs = forecast.measured_costs(sweep, plan(sweep.runs)[0])
+    costs = forecast.measured_costs(sweep, pack(sweep.runs)[0])
     assert costs.measure_bytes >= 4 and costs.per_measure > 0
 
 
 def test_bytes_are_those_on_disk(trained):
     sweep, costs, folder, _ = trained
-    blocks = plan(sweep.runs)
+    blocks = pack(sweep.runs)
     needed = forecast.bytes_needed(sweep, blocks, {0: 0}, costs)
     size = lambda name: sum(x.stat().st_size for x in folder.rglob(name) if x.is_file())  # noqa: E731
     assert 0.9 * size("*") < needed < 1.1 * size("*")
@@ -124,7 +125,7 @@ def test_bytes_are_those_on_disk(trained):
 
 def test_measures_at_the_start_are_those_of_a_sweep(trained):
     sweep, _, folder, _ = trained
-    ds, (block,) = open_sweep(folder).measures(), plan(sweep.runs)
+    ds, (block,) = open_sweep(folder).measures(), pack(sweep.runs)
     params, measures = jax.device_get(initial_states(block).params), measuring.select_for(block)
     device = devices.places(1)[0]
     values = measuring.at_the_start(block, params, measures, lambda one: one(params, 0, device))
@@ -150,7 +151,7 @@ def test_dry_run_of_a_started_sweep_prints_where_it_continues(trained, tmp_path)
 
 def test_suggested_checkpoint_every_fits_the_disk(monkeypatch, tmp_path):
     sweep = sweep_of({"steps": 100_000}, checkpoint_every=10, eval_every=1000)
-    blocks = plan(sweep.runs)
+    blocks = pack(sweep.runs)
     monkeypatch.setattr(forecast, "FILES_OF_A_SWEEP", 0)
     needed = forecast.bytes_needed(sweep, blocks, {0: 0}, COSTS)
     Usage = namedtuple("Usage", "total used free")

@@ -9,8 +9,8 @@ from grokjax.core.errors import ConfigError
 from grokjax.runner import memory
 from grokjax.runner.memory import Memory, TooLarge
 from grokjax.training import devices
-from grokjax.training.blocks import plan
 from grokjax.training.lanes import bytes_needed, lanes
+from grokjax.training.packing import pack
 
 TINY = dict(modulus=7, d_model=8, num_heads=2, d_mlp=16, steps=10)
 OPTIONS = [f"--config.{name}={value}" for name, value in TINY.items()]
@@ -31,7 +31,7 @@ def two_cores(monkeypatch):
 
 def test_bytes_are_those_of_the_compiled_programs():
     sweep = sweep_of({}, measures=("test_loss",))
-    (block,) = plan(sweep.runs)
+    (block,) = pack(sweep.runs)
     with devices.at(devices.places(1)[0]):
         train = bytes_needed(lanes(block)[0])
     found = memory.needed(sweep, [block])
@@ -42,16 +42,16 @@ def test_bytes_are_those_of_the_compiled_programs():
 
 def test_a_run_that_does_not_fit_is_refused_with_a_value_that_does(monkeypatch):
     small, large = (sweep_of(x, measures=("test_loss",)) for x in ({}, {"d_mlp": 4096}))
-    (block,) = plan(large.runs)
+    (block,) = pack(large.runs)
     room_of(monkeypatch, memory.needed(large, [block]).train / 2)
     with pytest.raises(TooLarge, match=r"training a run needs .* of memory, .*: d_mlp=\d+ fits"):
         memory.needed(large, [block])
-    assert memory.needed(small, plan(small.runs)).measure
+    assert memory.needed(small, pack(small.runs)).measure
 
 
 def test_the_largest_run_of_all_blocks_counts(monkeypatch):
     sweep = sweep_of({}, {"d_mlp": 2048}, measures=("test_loss",))
-    whole = plan(sweep.runs)
+    whole = pack(sweep.runs)
     assert [run.d_mlp for block in whole for run in block.runs] == [16, 2048]
     largest = memory.needed(sweep, whole[1:]).train
     room_of(monkeypatch, 1.5 * largest)
@@ -81,9 +81,9 @@ def test_free_memory_is_that_of_the_container(tmp_path):
 
 def test_data_that_do_not_fit_are_not_made(monkeypatch):
     room_of(monkeypatch, 10_000)
-    memory.check_data(plan([RunConfig(**TINY)]))
+    memory.check_data(pack([RunConfig(**TINY)]))
     with pytest.raises(ConfigError, match=r"the data of a run needs .*: modulus=\d+ fits"):
-        memory.check_data(plan([RunConfig(**{**TINY, "modulus": 101})]))
+        memory.check_data(pack([RunConfig(**{**TINY, "modulus": 101})]))
 
 
 def test_the_command_refuses(monkeypatch, tmp_path):

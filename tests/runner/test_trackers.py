@@ -13,11 +13,11 @@ from grokjax.core.errors import ConfigError
 from grokjax.results import workdir
 from grokjax.runner import trackers
 from grokjax.storage import files, metrics_log
-from grokjax.training import blocks
+from grokjax.training.packing import pack
 
 TINY = dict(modulus=7, d_model=8, num_heads=2, d_mlp=16, steps=40)
 SWEEP = SweepConfig([RunConfig(**TINY, seed=i, weight_decay=0.5) for i in (0, 1)])
-BLOCKS = blocks.plan(SWEEP.runs)
+BLOCKS = pack(SWEEP.runs)
 STEPS = (0, 10, 20, 40)
 SCORES = np.float32([[4.0, 2.0, np.nan, np.nan], [4.5, 3.0, 0.25, 1e-9]])
 

@@ -9,6 +9,7 @@ from grokjax.tasks import groups
 from grokjax.tasks.data import data_of, sizes_of
 from grokjax.tasks.modular import shuffled_split
 from grokjax.training import blocks
+from grokjax.training.packing import pack
 
 
 def test_products_of_permutations_are_compositions():
@@ -55,7 +56,7 @@ def test_groups_of_two_orders_share_a_program_and_learn():
         task="group", train_fraction=0.8, steps=150, d_model=16, num_heads=2, d_mlp=32
     ).replace(**{"group.type": "dihedral", "learning_rate": 0.01})
     runs = [base.replace(**{"group.degree": n}) for n in (4, 5)]
-    assert len(blocks.plan(runs)) == 1
+    assert len(pack(runs)) == 1
     block = blocks.block_of(runs, [0, 1])
     trainer, data = blocks.trainer(block), blocks.block_data(block)
     state = trainer.train(blocks.initial_states(block), data, 150)

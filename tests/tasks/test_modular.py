@@ -13,7 +13,7 @@ from grokjax.core.errors import ConfigError
 from grokjax.tasks.data import data_of, sizes_of
 from grokjax.tasks.modular import labels, modular, shuffled_split
 from grokjax.tasks.noise import with_noise
-from grokjax.training.blocks import plan
+from grokjax.training.packing import pack
 from tests.configs import config_with, message_of
 
 # --- Operations -----------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_regions_are_axes_of_a_sweep():
     assert [(run.held_out, run.held_out_size) for run in runs] == [
         *(("square", 2), ("square", 4), ("strip", 2), ("strip", 4))
     ]
-    assert len(plan(runs)) == 1  # they share a program: masks alone differ
+    assert len(pack(runs)) == 1  # they share a program: masks alone differ
 
 
 # --- Label noise ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from grokjax.config.sweep import RunConfig
 from grokjax.core import parts
 from grokjax.tasks.data import data_of, draws, examples, padded, sizes_of
 from grokjax.training import blocks, update
+from grokjax.training.packing import pack
 from tests.sequence_runs import RUNS, own
 
 MODULAR = RunConfig(modulus=11, train_fraction=0.4)
@@ -170,5 +171,5 @@ def test_one_seed_for_both_sets_scores_on_what_is_trained_on(run):
 @each_drawn
 def test_runs_that_draw_batches_of_another_shape_have_another_program(run):
     runs = [run, own(run, batch_size=7), own(run, num_sequences=40), own(run, num_sequences=64)]
-    assert len(blocks.plan(runs)) == 4
-    assert len(blocks.plan([run.replace(split_seed=9) for run in runs] + runs)) == 4
+    assert len(pack(runs)) == 4
+    assert len(pack([run.replace(split_seed=9) for run in runs] + runs)) == 4

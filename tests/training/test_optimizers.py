@@ -9,8 +9,9 @@ import pytest
 
 from grokjax.config.sweep import RunConfig
 from grokjax.core import hyperparameters, parts
-from grokjax.training import blocks, optimizers, update
+from grokjax.training import optimizers, update
 from grokjax.training.blocks import hyper_of, program_of
+from grokjax.training.packing import pack
 
 # Numbers that float32 holds exactly, so that a float64 update by hand has the same ones.
 RATE, DECAY, WARMUP, BETAS = 2**-6, 0.25, 2, (0.5, 0.75)
@@ -281,5 +282,5 @@ def test_a_state_keeps_its_structure_shapes_and_types(name):
 def test_what_the_size_of_an_array_changes_is_never_padded(name):
     runs = [RunConfig(optimizer=name, modulus=p, steps=5, train_fraction=0.5) for p in (7, 11)]
     runs[0] = runs[0].replace(train_fraction=0.9)
-    assert len(blocks.plan(runs)) == 2 - parts.get("optimizer", name).padded
+    assert len(pack(runs)) == 2 - parts.get("optimizer", name).padded
     assert parts.get("optimizer", name).padded == (name != "muon")

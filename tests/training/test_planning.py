@@ -13,7 +13,8 @@ from grokjax.config.sweep import RunConfig
 from grokjax.core import parts
 from grokjax.networks import by_name
 from grokjax.training import blocks, lanes
-from grokjax.training.blocks import MAX_RUNS, MAX_WASTE, Load, program_of
+from grokjax.training.blocks import Load, program_of
+from grokjax.training.packing import MAX_RUNS, MAX_WASTE, pack
 from tests.training.test_blocks import DRAWING, MIXED, SMALL, block_of, small_runs
 
 some_runs = st.lists(
@@ -37,7 +38,7 @@ some_runs = st.lists(
 @settings(deadline=None, max_examples=50)
 @given(some_runs, st.sampled_from([0, 1, 3]))
 def test_a_plan_holds_every_run_once_in_blocks_that_may_share_a_program(runs, max_block):
-    plan = blocks.plan(runs, max_block)
+    plan = pack(runs, max_block)
     assert sorted(i for block in plan for i in block.indices) == list(range(len(runs)))
     for block in plan:
         assert block.runs == tuple(runs[i] for i in block.indices)
@@ -54,13 +55,13 @@ def test_a_plan_holds_every_run_once_in_blocks_that_may_share_a_program(runs, ma
 
 def test_a_block_has_at_most_128_runs_unless_told_otherwise():
     runs = small_runs(seed=range(200))
-    assert [len(block.runs) for block in blocks.plan(runs)] == [128, 72]
-    assert [len(block.runs) for block in blocks.plan(runs, 150)] == [150, 50]
+    assert [len(block.runs) for block in pack(runs)] == [128, 72]
+    assert [len(block.runs) for block in pack(runs, 150)] == [150, 50]
 
 
 def test_runs_of_very_different_cost_are_kept_apart():
     runs = (RunConfig(modulus=113), RunConfig(modulus=53), RunConfig(modulus=109))
-    assert [block.indices for block in blocks.plan(runs)] == [(0, 2), (1,)]
+    assert [block.indices for block in pack(runs)] == [(0, 2), (1,)]
 
 
 def test_work_is_parameters_times_examples_times_updates():
@@ -94,7 +95,7 @@ def test_networks_that_are_not_padded_get_a_block_for_each_vocabulary(registry):
         for seed in (0, 1)
         for p in (11, 12)
     )
-    plan = blocks.plan(runs)
+    plan = pack(runs)
     assert [block.indices for block in plan] == [(0, 2), (1, 3)]
     assert [block.program.vocabulary for block in plan] == [12, 13]
     for block in plan:
