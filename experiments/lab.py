@@ -89,16 +89,10 @@ def experiment(
 
     def main(argv: list[str]) -> int:
         options = _options(name, about, presets, argv)
-        workdir = options.workdir or f"runs/{name}_{options.preset}"
         out, config = Path(options.out), swept(presets[options.preset])
-        if options.dry_run:
-            set_up_jax(writing=False)
-            dry_run(config, workdir)
+        sweep = _trained(config, options.workdir or f"runs/{name}_{options.preset}", options)
+        if sweep is None:
             return 0
-        _make_writable(out)
-        set_up_jax()
-        run_sweep(config, workdir)
-        sweep = grokjax.open_sweep(workdir)
         measures, curves = sweep.measures(), sweep.curves()
         figures = itertools.chain(
             [("losses", losses(measures, curves))],
@@ -109,25 +103,51 @@ def experiment(
         if drawn_from is not None:
             keep_to_redraw(measures, curves, drawn_from, out / name)
         report = {
-            "experiment": " ".join(about.split()),
-            "command": command(name, argv),
-            "preset": options.preset,
-            "made_with": sweep.made_with,
-            "config": sweep.config.to_dict() | {"runs": len(sweep.config.runs)},
-            "setting": shared(sweep.config),
+            **about_the_sweep(about, command(name, argv), options.preset, sweep),
             "runs": (table or rows)(measures, curves),
             **({"mechanism": mechanism(sweep, measures)} if mechanism else {}),
             "figures": saved,
             **measure(sweep),
         }
         save_json(report, out / f"{name}.json")
-        for path in (out / name).glob("*.png"):
-            if path.stem not in saved:  # of an earlier sweep
-                path.unlink()
+        _remove_others(out / name, saved)
         print(f"results  {out / name}.json\nfigures  {len(saved)} in {out / name}")
         return 0
 
     return main
+
+
+def _trained(
+    config: SweepConfig, workdir: str, options: argparse.Namespace
+) -> grokjax.Sweep | None:
+    """The sweep, trained and measured; None if only its plan was asked for."""
+    if options.dry_run:
+        set_up_jax(writing=False)
+        dry_run(config, workdir)
+        return None
+    _make_writable(Path(options.out))
+    set_up_jax()
+    run_sweep(config, workdir)
+    return grokjax.open_sweep(workdir)
+
+
+def _remove_others(folder: Path, saved: Mapping[str, Any]) -> None:
+    """Remove the figures of an earlier sweep."""
+    for path in folder.glob("*.png"):
+        if path.stem not in saved:
+            path.unlink()
+
+
+def about_the_sweep(about: str, command: str, preset: str, sweep: grokjax.Sweep) -> dict[str, Any]:
+    """What was trained, by which command and versions."""
+    return {
+        "experiment": " ".join(about.split()),
+        "command": command,
+        "preset": preset,
+        "made_with": sweep.made_with,
+        "config": sweep.config.to_dict() | {"runs": len(sweep.config.runs)},
+        "setting": shared(sweep.config),
+    }
 
 
 def swept(preset: Preset) -> SweepConfig:

@@ -103,23 +103,27 @@ def measures_of(
     _check_transformer(params)
     check_type("data", data, Data, "a grokjax.Data")
     program, lead = program_of_params(params, data, activation), params["embed"]["W_E"].shape[:-2]
-    modulus = data.extra.get("modulus")
-    if program.vocabulary != int(data.vocabulary):
-        of_task = "" if modulus is None else f" (mod {int(modulus)})"
-        raise ConfigError(
-            f"the network has {program.vocabulary} tokens, but the task{of_task} needs "
-            f"{int(data.vocabulary)}"
-        )
+    _check_vocabulary(program, data)
     if data.num_answers is None:
         data = data._replace(num_answers=data.num_classes)
     flat = lambda x: jnp.reshape(x, (-1, *x.shape[len(lead) :]))  # noqa: E731
     networks = {"params": jax.tree.map(flat, params)}
     if key_frequencies is not None:
-        networks["given"] = {"key_frequency": _key_mask(key_frequencies, int(modulus), lead)}
+        modulus = int(data.extra["modulus"])
+        networks["given"] = {"key_frequency": _key_mask(key_frequencies, modulus, lead)}
     selected = select.select(wanted, program, data.splits)
     values = _in_chunks(compiled(program, selected, precision, True), networks, _shared(data))
     reshaped = lambda x: x.reshape(*lead, *x.shape[1:])  # noqa: E731
     return Measured({part.name: reshaped(values[part.name]) for part in selected})
+
+
+def _check_vocabulary(program: Program, data: Data) -> None:
+    if program.vocabulary != (needed := int(data.vocabulary)):
+        modulus = data.extra.get("modulus")
+        of_task = "" if modulus is None else f" (mod {int(modulus)})"
+        raise ConfigError(
+            f"the network has {program.vocabulary} tokens, but the task{of_task} needs {needed}"
+        )
 
 
 def _shared(data: Data) -> dict[str, Any]:

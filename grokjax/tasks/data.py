@@ -23,45 +23,13 @@ def data_of(run: Any) -> Data:
         made = call(part, run.view(part))
     if not isinstance(made, Data):
         raise wrong(part, made, "a grokjax.Data")
+    _check_kinds(part, made)
     tokens, targets = _integers(part, "tokens", made), _integers(part, "targets", made)
-    for name, values in (("splits", made.splits), ("extra", made.extra)):
-        _require(part, isinstance(values, Mapping), f"{name} must be a dict of arrays by name")
-    for name in ("vocabulary", "num_classes", *["num_answers"] * (made.num_answers is not None)):
-        size = np.asarray(getattr(made, name))
-        number = not size.ndim and np.issubdtype(size.dtype, np.integer) and size > 0
-        _require(
-            part, bool(number), f"{name} must be a number of at least 1, got {described(size)}"
-        )
     splits = {name: _mask(part, name, x) for name, x in made.splits.items()}
-    rows = tokens.shape[:-1]
-    _require(part, tokens.ndim > 1, "tokens need rows and positions, [n, s]")
-    _require(part, targets.shape[:-1] == rows, "targets must have the rows of tokens, [n, q]")
-    _require(part, targets.shape[-1] <= tokens.shape[-1], "more answers than positions")
-    _require(part, bool(splits), 'splits are empty: name at least "test"')
-    for name, mask in splits.items():
-        valid = isinstance(name, str) and name.isidentifier()
-        _require(part, valid, f"{name!r} is not a valid name of a split")
-        _require(
-            part, mask.shape == targets.shape, f"split {name!r} must have the shape of targets"
-        )
-        _require(part, name != "train" or bool(mask.any()), "split 'train' is empty")
+    _check_shapes(part, tokens, targets, splits)
+    _check_range(part, "tokens", tokens, made.vocabulary)
     scored = targets[np.any(list(splits.values()), axis=0)]
-    for what, values, size in (
-        ("tokens", tokens, made.vocabulary),
-        ("targets", scored, made.num_classes),
-    ):
-        least, most = (int(x) for x in (values.min(initial=0), values.max(initial=0)))
-        _require(
-            part, 0 <= least and most < size, f"{what} from {least} to {most}, not below {size}"
-        )
-    if draws(part):
-        _require(
-            part,
-            bool(set(splits) - {"train"}),
-            "it draws batches: score it on another split",
-        )
-    else:
-        _require(part, "train" in splits, 'it needs a split "train", or draw=')
+    _check_range(part, "targets", scored, made.num_classes)
     answers = made.num_classes if made.num_answers is None else made.num_answers
     return made._replace(
         vocabulary=np.array(made.vocabulary, np.int32),
@@ -72,6 +40,41 @@ def data_of(run: Any) -> Data:
         num_answers=np.array(answers, np.int32),
         extra={name: np.asarray(x) for name, x in made.extra.items()},
     )
+
+
+def _check_kinds(part: Any, made: Data) -> None:
+    for name, values in (("splits", made.splits), ("extra", made.extra)):
+        _require(part, isinstance(values, Mapping), f"{name} must be a dict of arrays by name")
+    for name in ("vocabulary", "num_classes", *["num_answers"] * (made.num_answers is not None)):
+        size = np.asarray(getattr(made, name))
+        valid = not size.ndim and np.issubdtype(size.dtype, np.integer) and size > 0
+        message = f"{name} must be a number of at least 1, got {described(size)}"
+        _require(part, bool(valid), message)
+
+
+def _check_shapes(
+    part: Any, tokens: np.ndarray, targets: np.ndarray, splits: Mapping[str, np.ndarray]
+) -> None:
+    same_rows = targets.shape[:-1] == tokens.shape[:-1]
+    _require(part, tokens.ndim > 1, "tokens need rows and positions, [n, s]")
+    _require(part, same_rows, "targets must have the rows of tokens, [n, q]")
+    _require(part, targets.shape[-1] <= tokens.shape[-1], "more answers than positions")
+    _require(part, bool(splits), 'splits are empty: name at least "test"')
+    for name, mask in splits.items():
+        valid, same = isinstance(name, str) and name.isidentifier(), mask.shape == targets.shape
+        _require(part, valid, f"{name!r} is not a valid name of a split")
+        _require(part, same, f"split {name!r} must have the shape of targets")
+        _require(part, name != "train" or bool(mask.any()), "split 'train' is empty")
+    if draws(part):
+        others = bool(set(splits) - {"train"})
+        _require(part, others, "it draws batches: score it on another split")
+    else:
+        _require(part, "train" in splits, 'it needs a split "train", or draw=')
+
+
+def _check_range(part: Any, what: str, values: np.ndarray, size: Any) -> None:
+    least, most = (int(x) for x in (values.min(initial=0), values.max(initial=0)))
+    _require(part, 0 <= least and most < size, f"{what} from {least} to {most}, not below {size}")
 
 
 def _require(part: Any, holds: bool, message: str) -> None:

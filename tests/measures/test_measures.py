@@ -22,12 +22,8 @@ def float64_measures(logits, data, keys):
     `logits` are [c, a, b] without "=".
     """
     logits = np.asarray(logits, np.float64)
-    p, labels, train = (
-        int(data.extra["modulus"]),
-        data.targets[..., 0],
-        data.splits["train"][..., 0],
-    )
-    a = np.arange(p)
+    p, labels = int(data.extra["modulus"]), data.targets[..., 0]
+    train, a = data.splits["train"][..., 0], np.arange(p)
     s = (a[:, None] + int(data.extra["sign"]) * a[None, :]) % p
 
     def projection(frequencies):
@@ -54,11 +50,8 @@ def float64_measures(logits, data, keys):
     everything = np.ones((p, p), bool)
     key_part = projection(keys)
     restricted = logits.mean((1, 2), keepdims=True) + key_part
-    cube = s[None] - a[:, None, None]
-    coefficients = []
-    for k in range(1, p // 2 + 1):
-        wave = np.cos(2 * np.pi * k * cube / p)
-        coefficients.append((logits * wave).sum() / np.linalg.norm(wave))
+    waves = (np.cos(2 * np.pi * k * (s[None] - a[:, None, None]) / p) for k in range(1, p // 2 + 1))
+    coefficients = [(logits * wave).sum() / np.linalg.norm(wave) for wave in waves]
     by_frequency = [mean_loss(logits - projection([k]), train) for k in range(1, p // 2 + 1)]
     centred = logits - logits.mean((1, 2), keepdims=True)
     return {

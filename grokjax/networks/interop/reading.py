@@ -84,8 +84,7 @@ def read(
     params, words = _matrices(weights, sizes, left, source)
     _check_sizes(sizes, source)
     words += _add_biases(params, weights, sizes, source)
-    params = _ordered(params)
-    words += _add_norms(params, norms, width, source)
+    words += _add_norms(params := _ordered(params), norms, width, source)
     sums_to_one = not norms and attention_rate == 1
     words += biases.fold(params, _foreign(weights, sizes, source), sums_to_one, source)
     if sizes["u"] == sizes["v"] - 1:
