@@ -5,11 +5,9 @@ from types import MappingProxyType
 from typing import Any
 
 from grokjax.config.fields import (
-    KINDS,
     SEEDS,
     check_field,
     check_known,
-    default_of,
     run_settings,
     unused,
     used_settings,
@@ -128,7 +126,8 @@ def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _are_registered(fields: Mapping[str, Any]) -> bool:
-    return all(parts.is_registered(kind, fields.get(kind, default_of(kind))) for kind in KINDS)
+    chosen = ((x.part, fields.get(name, x.default)) for name, x in run_settings().items() if x.part)
+    return all(parts.is_registered(kind, name) for kind, name in chosen)
 
 
 def runs_of(

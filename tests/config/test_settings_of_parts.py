@@ -16,6 +16,7 @@ from grokjax.config.sweep import (
 )
 from grokjax.core import parts
 from grokjax.core import registry as registry_module
+from grokjax.tasks.data import data_of
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,17 @@ def test_a_run_whose_task_is_not_registered_can_be_read(sparse_parity):
     assert found == run and hash(found) == hash(run)
     message = message_of(found.part("task").function)
     assert "task 'sparse_parity' is not registered here" in message and "--config FILE" in message
+
+
+def test_a_run_whose_operation_alone_is_not_registered_can_be_read(registry):
+    parts.operation("cube")(lambda a, b, p: a**3 + b)
+    sweep = SweepConfig(runs=(RunConfig(operation="cube", modulus=7),))
+    saved = json.loads(json.dumps(sweep.to_dict()))
+    del registry_module._parts["operation"]["cube"]
+    read = SweepConfig.from_dict(saved)
+    assert read.runs[0].operation == "cube" and json.loads(json.dumps(read.to_dict())) == saved
+    message = message_of(data_of, read.runs[0])
+    assert "no operation 'cube' is registered" in message and "--config FILE" in message
 
 
 def test_equal_runs_are_equal_however_they_were_made():
