@@ -69,6 +69,8 @@ def outcome(ds: xr.Dataset) -> str:
     if "steps_to_grok" not in ds:
         return ""
     steps, outcome = view.grokking(ds)
+    if (outcome == "never").all():
+        return f"None of {ds.sizes['run']} runs grokked by step {view.range_text(steps)}."
     parts = []
     for kind, phrase in (
         ("grokked", f"{{}} of {ds.sizes['run']} runs grokked, at step {{}}"),
