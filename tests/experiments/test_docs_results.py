@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.written import digest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -244,6 +246,20 @@ def test_every_number_of_the_prose_is_one_of_a_result_or_given():
         text = text.replace(sentence, "")
     left = [x for x in re.split(r"(?<=[.:;]) ", text) if re.search(r"\b\d", x)]
     assert not left, left
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_first_picture_is_one_that_was_drawn_with_its_numbers(page):
+    (stem,) = re.findall(r"experiments/results/mainline/(\w+)\.png\)", (ROOT / page).read_text())
+    report = read("mainline")
+    assert (
+        digest(ROOT / f"experiments/results/mainline/{stem}.png")
+        == (report["figures"][stem]["sha256"])
+    )
+    run = report["runs"][int(stem.removeprefix("progress_run_"))]
+    assert not run["slingshots"] and report["figures"][stem]["title"].startswith(
+        f"Run {run['seed']}: modulus 113, operation add, train fraction 0.3, weight decay 1, seed"
+    )
 
 
 def test_every_result_is_referred_to_somewhere():
