@@ -18,7 +18,7 @@ import numpy as np
 
 import grokjax
 from experiments import lab, options
-from experiments.written import command, save_json
+from experiments.written import command, make_writable, save_json
 from grokjax.cli.config_file import read_sweep
 from grokjax.core import parts
 from grokjax.measures import spectra
@@ -115,6 +115,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--workdir", default="runs/any_network")
     parser.add_argument("--out", default="experiments/results")
     chosen = parser.parse_args(argv)
+    make_writable(Path(chosen.out))
     set_up_jax()
     table = []
     for name, (file, settings) in NETWORKS.items():

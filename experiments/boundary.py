@@ -12,8 +12,6 @@ run. The second writes OUT/boundary.json: the area between the two boundaries, n
 which the grid itself is uncertain; runs, run-steps, hours. OUT/boundary/*.png are the pictures.
 """
 
-import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 import grokjax
 from experiments import lab, options
-from experiments.written import command, save_figures, save_json
+from experiments.written import command, make_writable, save_figures, save_json
 from grokjax.config import ConfigDict, between, default
 from grokjax.plots import boundary as drawn_boundary
 from grokjax.plots import style
@@ -91,8 +89,7 @@ def rows(sweep: grokjax.Sweep) -> list[dict[str, Any]]:
 
 
 def train(preset: str, workdir: str) -> dict[str, Any]:
-    """Train a preset; returns its runs, and the seconds of this call."""
-    began = time.monotonic()
+    """Train a preset; returns its runs."""
     run_sweep(lab.swept(PRESETS[preset]), workdir, figures="none")
     sweep = grokjax.open_sweep(workdir)
     table = rows(sweep)
@@ -100,7 +97,7 @@ def train(preset: str, workdir: str) -> dict[str, Any]:
     return {
         "made_with": sweep.made_with,
         "setting": lab.shared(sweep.config),
-        "seconds_of_this_call": time.monotonic() - began,
+        "hours": hours(workdir),
         "runs": len(table),
         "run_steps": sum(row["steps"] for row in table),
         **({"rounds": list(refine.rounds)} if refine else {}),
@@ -111,7 +108,14 @@ def train(preset: str, workdir: str) -> dict[str, Any]:
 # --- Two boundaries -------------------------------------------------------------------------------
 
 
-def compare(workdirs: tuple[str, str], seconds: Mapping[str, float]) -> tuple[dict, Figure]:
+def hours(workdir: str) -> float:
+    """Hours from the first file of a sweep to its measures; pauses count."""
+    folder = Path(workdir)
+    began = min(path.stat().st_mtime for path in folder.rglob("*") if path.is_file())
+    return ((folder / "measures.nc").stat().st_mtime - began) / 3600
+
+
+def compare(workdirs: tuple[str, str]) -> tuple[dict, Figure]:
     """The numbers and the picture of a grid and a refined sweep."""
     sweeps = {name: grokjax.open_sweep(x) for name, x in zip(PRESETS, workdirs, strict=True)}
     shares, modelled = share_of_grid(sweeps["grid"]), {}
@@ -126,10 +130,13 @@ def compare(workdirs: tuple[str, str], seconds: Mapping[str, float]) -> tuple[di
         "area_of_the_grid_over_its_seeds": over_seeds(shares),
         "advice": modelled["refined"].attrs["advice"],
     }
-    for name, sweep in sweeps.items():
+    for workdir, (name, sweep) in zip(workdirs, sweeps.items(), strict=True):
         steps = sum(row["steps"] for row in rows(sweep))
-        hours = {"hours": seconds[name] / 3600} if name in seconds else {}
-        numbers[name] = {"runs": len(sweep.config.runs), "run_steps": steps, **hours}
+        numbers[name] = {
+            "runs": len(sweep.config.runs),
+            "run_steps": steps,
+            "hours": hours(workdir),
+        }
     return numbers, both_pictures(modelled, shares)
 
 
@@ -218,10 +225,11 @@ def main(argv: list[str]) -> int:
         workdir = chosen.workdir or f"runs/boundary_{preset}"
         dry_run(lab.swept(PRESETS[preset]), workdir, figures="none")
         return 0
+    make_writable(out)
     name, more = f"boundary_{preset}", {}
     if preset == "compare":
         workdirs = chosen.workdirs or [f"runs/boundary_{x}" for x in PRESETS]
-        numbers, figure = compare(tuple(workdirs), _seconds(out))
+        numbers, figure = compare(tuple(workdirs))
         name, more = "boundary", {"figures": save_figures([("both", figure)], out / "boundary")}
     else:
         numbers = train(preset, chosen.workdir or f"runs/boundary_{preset}")
@@ -229,15 +237,6 @@ def main(argv: list[str]) -> int:
     save_json(about | numbers | more, out / f"{name}.json")
     print(f"results  {out / f'{name}.json'}")
     return 0
-
-
-def _seconds(out: Path) -> dict[str, float]:
-    """The seconds of training that the results of each preset record."""
-    paths = {name: out / f"boundary_{name}.json" for name in PRESETS}
-    there = {name: path for name, path in paths.items() if path.exists()}
-    return {
-        name: json.loads(path.read_text())["seconds_of_this_call"] for name, path in there.items()
-    }
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from matplotlib.figure import Figure
 import grokjax
 from experiments.losses import losses_figure
 from experiments.options import parser as command_parser
-from experiments.written import command, save_figures, save_json
+from experiments.written import command, make_writable, save_figures, save_json
 from grokjax import plots
-from grokjax.config import ConfigDict, ConfigError, SweepConfig
+from grokjax.config import ConfigDict, SweepConfig
 from grokjax.config.axes import resolve
 from grokjax.results import dataset, save
 from grokjax.runner import loop
@@ -125,7 +125,7 @@ def _trained(
         set_up_jax(writing=False)
         dry_run(config, workdir)
         return None
-    _make_writable(Path(options.out))
+    make_writable(Path(options.out))
     set_up_jax()
     run_sweep(config, workdir)
     return grokjax.open_sweep(workdir)
@@ -262,14 +262,3 @@ def _options(name: str, about: str, presets, argv: list[str]) -> argparse.Namesp
     parser.add_argument("--out", default="experiments/results")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
     return parser.parse_args(argv)
-
-
-def _make_writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / ".writable").touch()
-        (out / ".writable").unlink()
-    except OSError as error:
-        raise ConfigError(
-            f"{out} is not writable ({error.strerror}): name another --out"
-        ) from error

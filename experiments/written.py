@@ -50,6 +50,22 @@ def save_json(report: Mapping[str, Any], path: Path) -> None:
         raise ConfigError(f"{path} is not writable: {error.strerror}") from error
 
 
+def make_writable(out: Path) -> None:
+    """Make a folder for results before anything is trained.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".writable").touch()
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{out} is not writable ({error.strerror}): name another --out"
+        ) from error
+
+
 def save_figures(figures: "Iterable[tuple[str, Figure]]", directory: Path) -> dict[str, Any]:
     """Save small PNGs in full colour (with a palette thin lines lose theirs).
 

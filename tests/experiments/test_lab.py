@@ -11,9 +11,11 @@ import grokjax
 from experiments import data_fraction, early_stops, evidence, lab, mainline
 from experiments.losses import losses_figure
 from experiments.paper_page import drawn, recorded
+from experiments.written import make_writable
 from grokjax.cli.arguments import run_main
 from grokjax.config import default
 from grokjax.config.axes import resolve
+from grokjax.core.errors import ConfigError
 from grokjax.training.stopping import is_of_length
 
 ROOT = Path(lab.__file__).parent
@@ -180,8 +182,8 @@ def test_slingshots_are_sudden_rises_after_memorization():
 
 def test_unwritable_output_is_a_config_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(lab.ConfigError, match="not writable"):
-        lab._make_writable(tmp_path / "file" / "out")
+    with pytest.raises(ConfigError, match="not writable"):
+        make_writable(tmp_path / "file" / "out")
 
 
 def test_differing_numbers_count_up_to_the_ends_of_runs():

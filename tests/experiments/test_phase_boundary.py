@@ -1,6 +1,7 @@
 """The comparison of a grid and a refined sweep, on known outcomes."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +37,13 @@ def sweeps(monkeypatch):
     return opened
 
 
-def test_areas_between_boundaries_are_those_of_the_known_one(sweeps, tmp_path):
-    (tmp_path / "boundary_grid.json").write_text('{"seconds_of_this_call": 7200}')
+def test_areas_between_boundaries_are_those_of_the_known_one(sweeps, tmp_path, monkeypatch):
+    monkeypatch.setattr(boundary, "hours", {"grid": 2.0, "refined": 0.5}.get)
     options = ["--preset", "compare", "--workdirs", "grid", "refined", "--out", str(tmp_path)]
     assert boundary.main(options) == 0
     report = json.loads((tmp_path / "boundary.json").read_text())
-    assert (
-        report["grid"]["runs"] and report["grid"]["hours"] == 2 and "hours" not in report["refined"]
-    )
+    assert report["grid"]["runs"] == len(sweeps["grid"].config.runs)
+    assert (report["grid"]["hours"], report["refined"]["hours"]) == (2.0, 0.5)
     assert 0 < report["area_between"]["refined, interpolated grid"] < 0.1
     assert report["area_between"]["refined, grid"] < 0.03
     assert 0 < report["area_of_the_grid_over_its_seeds"]["one_seed"] < 0.1
@@ -92,3 +92,10 @@ def test_rules_take_as_many_points_as_they_may(monkeypatch):
     trained.train(refine_rules.square(4))
     trained.train(trained.points[:1])
     assert trained.count == 17 and len(trained.points) == 16 and len(trained.outcomes[0]) == 6
+
+
+def test_hours_reach_from_the_first_file_to_the_measures(tmp_path):
+    for name, at in (("config.json", 7200), ("measures.nc", 12_600), ("report.html", 99_999)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (at, at))
+    assert boundary.hours(str(tmp_path)) == 1.5
