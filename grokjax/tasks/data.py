@@ -53,7 +53,7 @@ def _check_kinds(part: Any, made: Data) -> None:
 
 
 def _check_shapes(
-    part: Any, tokens: np.ndarray, targets: np.ndarray, splits: Mapping[str, np.ndarray]
+    part: Any, tokens: np.ndarray, targets: np.ndarray, splits: Mapping[Any, np.ndarray]
 ) -> None:
     same_rows = targets.shape[:-1] == tokens.shape[:-1]
     _require(part, tokens.ndim > 1, "tokens need rows and positions, [n, s]")

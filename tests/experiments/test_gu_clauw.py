@@ -24,17 +24,17 @@ def test_share_outside_of_published_regions():
     assert gu.outside(97, "square", 61, 0.3) == pytest.approx(1 - 61**2 / (9409 - 2822))
 
 
-def test_laptop_regions_are_published_ones():
-    _, rows = gu.laptop()
-    config, whole = gu.paper()
+def test_regions_are_published_ones():
+    short, rows = gu.laptop()
+    whole, every = gu.paper()
     for row in rows:
         if row["held_out"] != "random":
-            k = round(row["held_out_size"] * gu.PUBLISHED_P / 59) - 1
-            assert k in gu.PUBLISHED[row["held_out"]]
-    assert {row["held_out_size"] - 1 for row in whole if row["held_out"] == "strip"} == set(
+            assert row["held_out_size"] - 1 in gu.PUBLISHED[row["held_out"]]
+    assert {row["held_out_size"] - 1 for row in every if row["held_out"] == "strip"} == set(
         gu.PUBLISHED["strip"]
     )
-    assert config.modulus == 97
+    for config in (short, whole):
+        assert (config.modulus, config.d_mlp, config.weight_decay) == (97, 512, 1.0)
 
 
 STEPS = np.arange(0, 60, 2)
