@@ -80,30 +80,44 @@ def distribution(results: Results, folder: Path) -> str:
     return f"{distribution_shown.text(report, folder)}\n\n{table(distribution_shown.HEAD, rows)}"
 
 
+FITTED = 0.01
+"""A run of `held_out` that ends at a larger training loss, in nats, has not fitted its data."""
+
+
 def held_out(report: Mapping[str, Any]) -> str:
     """The ceilings of Gu et al.: by region, of every seed, next to those published."""
-    head = ("held out", "share of the side", "highest test accuracy", "training accuracy there")
-    head = (*head, "published", "if no pair of the region is answered", "lowest later", "published")
-    percent = lambda values: ", ".join(f"{x:.2f}" for x in values)  # noqa: E731
-    rows = []
+    head = ("held out", "share of the side", "highest test accuracy", "published")
+    head = (*head, "if no pair of the region is answered", "lowest later", "published")
+    head = (*head, "training loss at the end")
+    each = lambda values, form=".2f": ", ".join(f"{x:{form}}" for x in values)  # noqa: E731
+    rows, setting, left = [], report["setting"], {}
+    for run in report["runs"]:
+        key = run["held_out"], run["held_out_size"]
+        left.setdefault(key, []).append(run["last"]["train_loss"])
     for row in report["regions"]:
-        published = row.get("published")
-        theirs = [
-            f"{published[x]:.2f}" if published else "" for x in ("upper_accuracy", "lower_accuracy")
-        ]
+        theirs = row.get("published", {})
+        upper, lower = (theirs.get(f"{x}_accuracy") for x in ("upper", "lower"))
         rows.append(
             (
                 row["held_out"],
                 f"{row['share_of_the_side']:.2f}" if row["size"] else "",
-                percent(row["upper_accuracy"]),
-                percent(row["train_accuracy"]),
-                theirs[0],
+                each(row["upper_accuracy"]),
+                "" if upper is None else f"{upper:.2f}",
                 f"{row['outside']:.2f}",
-                percent(row["lower_accuracy"]),
-                theirs[1],
+                each(row["lower_accuracy"]),
+                "" if lower is None else f"{lower:.2f}",
+                each(left[row["held_out"], row["size"]], ".1g"),
             )
         )
-    return table(head, rows)
+    losses = [x for (kind, _), values in left.items() if kind != "random" for x in values]
+    about = (
+        f"p = {setting['modulus']}, {setting['train_fraction']:.0%} of the pairs, "
+        f"{setting['d_mlp']} neurons, decay {setting['weight_decay']:g}, "
+        f"{setting['steps']:,} steps; values are by seed. Of {len(losses)} runs with a held-out "
+        f"region, {sum(x > FITTED for x in losses)} end at a training loss above {FITTED}: the "
+        "ceilings of these are also those of networks that have not fitted their data."
+    )
+    return f"{textwrap.fill(about.replace('%', ' %'), 120)}\n\n{table(head, rows)}"
 
 
 def any_network(report: Mapping[str, Any]) -> str:

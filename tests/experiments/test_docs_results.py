@@ -213,8 +213,8 @@ at p = 59 with half of the pairs and 256 neurons, for 4,000 steps | loss is belo
 10 % of noise | On 35 % of the pairs | a² + a b + b² or a³ + a b + b³ | a² + b² |
 dihedral group of 58 | one groks S5 | 20 minutes on two cores | (Clauw et al. 2024)
 3,000 steps instead of 4,000 to 6,000
-55 checkpoints instead of one every 5 steps | (Gu et al. 2025) | p = 97, 30 % of the pairs
-512 neurons, weight decay 1 | 5,000 of their 30,000 updates | (p = 113, weight decay 1, seed 0)
+55 checkpoints instead of one every 5 steps | (Gu et al. 2025) | p = 97 with 30 % of the pairs
+(p = 113, weight decay 1, seed 0)
 near step 40,000 | Near step 40,000 | Grokfast at decay 1 | step 49,900
 over 10,000 steps | shares of Table 2 | the constant 1/2
 The loss 19.1 | to 2.1e-6 relative | the test asserts 1e-5 | weight decay 0.1
