@@ -262,6 +262,27 @@ def test_the_first_picture_is_one_that_was_drawn_with_its_numbers(page):
     )
 
 
+def test_numbers_on_the_refined_boundary():
+    text, report = section("Compared", "docs/howto/refine.md"), read("boundary")
+    for name, words in (("grid", "grid, 16 x 16 points"), ("refined", "refined")):
+        runs, steps, hours = (report[name][x] for x in ("runs", "run_steps", "hours"))
+        assert f"| {words} | {runs} | {steps:,} | {hours:.1f} |" in text
+    areas = [*report["area_between"].values(), *report["area_of_the_grid_over_its_seeds"].values()]
+    by_interpolation, by_model, readings, one_seed, resampled = (f"{x:.1%}"[:-1] for x in areas)
+    rows = {"refined, and the grid by the same model": by_model}
+    rows |= {"refined, and the grid interpolated": by_interpolation}
+    rows |= {"the grid by the model, and interpolated": readings}
+    rows |= {"with seeds drawn anew at every point": resampled}
+    rows |= {"the interpolated grids of two single seeds": one_seed}
+    assert all(f"{words} | {share} % |" in text for words, share in rows.items())
+    factor = report["advice"].partition("factor of ")[2].split()[0]
+    assert f"seeds differ by a factor of {factor}," in text
+    assert (
+        digest(ROOT / "experiments/results/boundary/both.png")
+        == (report["figures"]["both"]["sha256"])
+    )
+
+
 def test_every_result_is_referred_to_somewhere():
     folder = ROOT / "experiments" / "results"
     pages = [
