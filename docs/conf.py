@@ -47,7 +47,8 @@ def link_experiments(app, docname, source):
     for path in re.findall(r"\]\((?:\.\./)+(experiments/[^)#]+)", source[0]):
         if not (ROOT / path).exists():
             logging.getLogger(__name__).warning("%s links to %s, which is missing", docname, path)
-    source[0] = re.sub(r"\]\((?:\.\./)+experiments/", f"](site:{up}experiments/", source[0])
+    links = r"(?<!!)(\[[^\]]*\])\((?:\.\./)+experiments/"  # Sphinx copies pictures itself
+    source[0] = re.sub(links, rf"\1(site:{up}experiments/", source[0])
 
 
 def copy_results(app, error):
