@@ -24,6 +24,7 @@ from grokjax.core import parts
 from grokjax.measures import spectra
 from grokjax.measures.compute import compute
 from grokjax.measures.network import Network
+from grokjax.results import at_end
 from grokjax.runner.run import set_up_jax
 
 EXTENSIONS = Path(__file__).parents[1] / "docs" / "howto" / "extensions"
@@ -47,37 +48,33 @@ PHASES = ("steps_to_grok", "memorization_end", "circuit_formation_end", "cleanup
 def rows(name: str, sweep: grokjax.Sweep) -> list[dict[str, Any]]:
     """One dict a run of a network."""
     measures, table = sweep.measures(), []
+    steps = at_end(measures)["step"]
     for run in measures["run"].values.tolist():
-        step = sweep.ended()["ended_at"].get(run, sweep.steps[-1])
+        step = int(steps.sel(run=run))
         network = Network(sweep.params(run, step), sweep.data(run), sweep.program(run))
         spectra_of = {"by_logits": spectra.logit_norms}
         if spectra.has_neuron_logit_map(network.program):
             spectra_of["by_W_L"] = spectra.neuron_logit_map_norms
-        found = {x: keys_of(spectra.frequency_norms(f(network))) for x, f in spectra_of.items()}
+        norms = {x: spectra.frequency_norms(of(network)) for x, of in spectra_of.items()}
         table.append(
             {"network": name, "seed": sweep.runs["seed"][run], "step": step}
             | {x: measures[x].sel(run=run).item() for x in PHASES}
             | {"rule": measures["key_frequency"].attrs["rule"]}
-            | {rule: by_keys(network, keys) for rule, keys in found.items()}
+            | {x: by_keys(network, spectra.key_frequencies(y)) for x, y in norms.items()}
         )
     return table
 
 
-def keys_of(norms: Any) -> list[int]:
-    """The frequencies above a quarter of the largest norm."""
-    return (1 + np.flatnonzero(spectra.key_frequencies(norms))).tolist()
-
-
-def by_keys(network: Network, keys: Sequence[int]) -> dict[str, Any]:
-    """The measures by a set of key frequencies, and their largest relative error."""
-    mask = np.isin(np.arange(1, network.p // 2 + 1), keys)
+def by_keys(network: Network, key: Any) -> dict[str, Any]:
+    """The measures by a mask of key frequencies, and their largest relative error."""
+    keys = (1 + np.flatnonzero(key)).tolist()
     chosen = [parts.get("measure", name, "modular") for name in MEASURES]
-    given = {"key_frequency": mask}
+    given = {"key_frequency": key}
     found = compute(network.program, chosen, params=network.params, data=network.data, given=given)
     found = {name: float(value) for name, value in found.items()}
     exact = in_float64(np.asarray(network.logits, np.float64)[: network.p], network, keys)
     error = max(abs(found[name] - exact[name]) / abs(exact[name]) for name in MEASURES)
-    return {"keys": list(keys)} | found | {"largest_relative_error": error}
+    return {"keys": keys} | found | {"largest_relative_error": error}
 
 
 def in_float64(logits: np.ndarray, network: Network, keys: Sequence[int]) -> dict[str, float]:

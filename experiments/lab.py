@@ -90,7 +90,9 @@ def experiment(
     def main(argv: list[str]) -> int:
         options = _options(name, about, presets, argv)
         out, config = Path(options.out), swept(presets[options.preset])
-        sweep = _trained(config, options.workdir or f"runs/{name}_{options.preset}", options)
+        sweep = _trained_or_planned(
+            config, options.workdir or f"runs/{name}_{options.preset}", options
+        )
         if sweep is None:
             return 0
         measures, curves = sweep.measures(), sweep.curves()
@@ -117,7 +119,7 @@ def experiment(
     return main
 
 
-def _trained(
+def _trained_or_planned(
     config: SweepConfig, workdir: str, options: argparse.Namespace
 ) -> grokjax.Sweep | None:
     """The sweep, trained and measured; None if only its plan was asked for."""

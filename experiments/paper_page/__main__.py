@@ -13,14 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.options import parser as command_parser
 from experiments.options import start
 from experiments.paper_page import drawn, figures, sequences, tables
 from experiments.paper_page.recorded import Results, load
 from experiments.paper_page.statements import EXPERIMENTS
-from experiments.predictors.page import sentences
+from experiments.predictors.page import sentences, with_nan
 from grokjax.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -51,9 +49,7 @@ PAGES: dict[str, Parts] = {
 
 def predicted(report: Mapping[str, Any]) -> str:
     """What the comparison of all measures found, a line each."""
-    numbers = lambda row: {k: np.nan if v is None else v for k, v in row.items()}  # noqa: E731
-    report = report | {"rows": list(map(numbers, report["rows"]))}
-    return "\n".join(f"- {sentence}" for sentence in sentences(report, most=3))
+    return "\n".join(f"- {sentence}" for sentence in sentences(with_nan(report), most=3))
 
 
 def read(name: str) -> dict[str, Any]:

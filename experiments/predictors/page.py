@@ -35,6 +35,15 @@ HEAD = (
 LETTERS = {"hyperparameters": "h", "train_loss": "l", "total_sum_squared_weights": "w"}
 
 
+def with_nan(report: Any, key: str = "") -> Any:
+    """A report from its JSON, in which a number that is not finite is null."""
+    if isinstance(report, dict):
+        return {name: with_nan(x, name) for name, x in report.items()}
+    if isinstance(report, list):
+        return [with_nan(x) for x in report]
+    return np.nan if report is None and key != "measure" else report
+
+
 def runs_in_words(report: Mapping[str, Any]) -> str:
     return "{runs} runs in {cells} cells, of which {never_grok} never grok".format(**report)
 

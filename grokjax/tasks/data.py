@@ -23,8 +23,8 @@ def data_of(run: Any) -> Data:
         made = call(part, run.view(part))
     if not isinstance(made, Data):
         raise wrong(part, made, "a grokjax.Data")
-    _check_kinds(part, made)
     tokens, targets = _integers(part, "tokens", made), _integers(part, "targets", made)
+    _check_kinds(part, made)
     splits = {name: _mask(part, name, x) for name, x in made.splits.items()}
     _check_shapes(part, tokens, targets, splits)
     _check_range(part, "tokens", tokens, made.vocabulary)

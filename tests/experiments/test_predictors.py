@@ -204,14 +204,7 @@ def test_figure_has_a_line_for_each_row(report):
 
 
 def test_committed_table_follows_the_committed_numbers():
-    def with_nan(x, key=""):
-        if isinstance(x, dict):
-            return {k: with_nan(y, k) for k, y in x.items()}
-        if isinstance(x, list):
-            return [with_nan(y) for y in x]
-        return np.nan if x is None and key != "measure" else x
-
-    report = with_nan(json.loads(RESULT.read_text()))
+    report = page.with_nan(json.loads(RESULT.read_text()))
     assert page.markdown(report) == (RESULT.parent / "predictors" / "table.md").read_text()
     assert report["needed_z"] == pytest.approx(statistics.needed_z(len(report["rows"])))
 

@@ -10,9 +10,8 @@ from grokjax.core import parts
 from grokjax.core.errors import ConfigError
 from grokjax.runner import loop
 from grokjax.runner import run as runner
+from tests.runner.test_runner import TINY
 from tests.small_sweeps import assert_same, contents, kill_once, train
-
-TINY = dict(d_model=8, num_heads=2, d_mlp=16, steps=40, train_fraction=0.6)
 
 
 def of_runs(*fields, **every):

@@ -14,14 +14,10 @@ import numpy as np
 import pytest
 
 import grokjax
-from grokjax.storage import arrays, checkpoints, files
+from grokjax.storage import arrays, checkpoints
+from tests.storage.test_checkpoints import assert_one_run_a_chunk
 
 ROOT = Path(grokjax.__file__).parents[1]
-
-
-def assert_one_run_a_chunk(directory, step):
-    for store in arrays.open_stores(files.path(directory) / "trajectory" / str(step)).values():
-        assert store.chunk_layout.read_chunk.shape == (1, *store.shape[1:])
 
 
 def run_script(script, *arguments, **environment):
