@@ -37,15 +37,13 @@ def laptop() -> ConfigDict:
 
 
 def many() -> tuple[ConfigDict, list[dict[str, Any]]]:
-    """50 seeds of each of two cheaper settings, until cleanup is over."""
+    """100 runs of two cheaper settings, until cleanup is over."""
     config = default()
-    config.steps, config.eval_every, config.checkpoint_every = 12_000, 20, 100
-    config.stop, config.cleanup_over.evaluations = "cleanup_over", 100
-    cells = [
-        {"modulus": 113, "train_fraction": 0.4},
-        {"modulus": 59, "train_fraction": 0.5},
-    ]
-    return config, [cell | {"seed": seed} for cell in cells for seed in range(50)]
+    config.steps, config.eval_every, config.checkpoint_every = 12_000, 20, 50
+    config.stop, config.cleanup_over.evaluations = "cleanup_over", 50
+    small, large = {"modulus": 59, "train_fraction": 0.5}, {"modulus": 113, "train_fraction": 0.4}
+    cells = [(small, 80), (large, 20)]
+    return config, [cell | {"seed": seed} for cell, seeds in cells for seed in range(seeds)]
 
 
 def measure(sweep: Sweep) -> dict[str, Any]:

@@ -19,15 +19,19 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from pytest import MonkeyPatch
 from tqdm import tqdm
 
 import grokjax
 from grokjax.cli.config_file import read_sweep
 from grokjax.core.errors import UserError
 from grokjax.runner.run import run_sweep
+from grokjax.storage import files
 from grokjax.storage.programs import set_up_jax
+from tests import emulator
 from tests.damage import FILES, FOLDERS, damages
-from tests.small_sweeps import assert_same, config_text, contents
+from tests.pauses import SWEEP, check_schedule
+from tests.small_sweeps import assert_same, config_text, contents, train
 
 EVERY = {"eval_every": 50, "checkpoint_every": 100, "resume_every": 150, "max_block": 2}
 ROOT = str(Path(grokjax.__file__).parents[1])
@@ -107,7 +111,7 @@ def kills(count: int, home: Path, whole) -> Counter:
                 counts[longest] = max(counts[longest], round(time.monotonic() - began))
                 counts[f"{how}: exit {code}"] += 1
         good = finish(command(home), counts) == 0 and same(contents(home / "sweep"), whole)
-        counts["sweeps with the same bits" if good else "sweeps that differ"] += 1
+        counts["sweeps with the same bits" if good else "SWEEPS THAT DIFFER"] += 1
     return counts
 
 
@@ -151,6 +155,36 @@ def corruptions(count: int, home: Path, whole, sweep) -> dict[str, Counter]:
             tqdm.write(f"silently wrong: {how.__name__} {path.relative_to(folder)}")
         counts.setdefault(f"{name}, {how.__name__}", Counter())[outcome] += 1
     return counts
+
+
+# --- Pauses ---------------------------------------------------------------------------------------
+
+
+def pauses(home: Path) -> Counter:
+    """An attempt suspended in each of its writes while another one trains its block."""
+    train(SWEEP, home / "attempted")
+    counts, whole = Counter(), contents(home / "attempted")
+    for place in ("disk", "bucket"):
+        for successor_ends in (True, False):
+            for at in itertools.count():
+                folder = _empty(place, home)
+                try:
+                    if not check_schedule(MonkeyPatch(), folder, whole, at, successor_ends):
+                        break
+                except Exception as error:
+                    tqdm.write(f"{place}, write {at}: {error!r}"[:300])
+                    counts[f"{place}: WRONG"] += 1
+                else:
+                    counts[f"{place}: nothing written afterwards, same bits"] += 1
+    return counts
+
+
+def _empty(place: str, home: Path) -> files.AnyPath:
+    if place == "disk":
+        shutil.rmtree(home / "suspended", ignore_errors=True)
+        return files.path(home / "suspended")
+    emulator.running().clear()
+    return files.path(f"gs://{emulator.BUCKET}/suspended")
 
 
 # --- Disks and second processes -------------------------------------------------------------------
@@ -230,15 +264,25 @@ def main(argv: list[str]) -> int:
         whole = contents(home / "whole")
         with contextlib.redirect_stderr(hole):
             result["damage"] = corruptions(options.corruptions, home, whole, sweep)
-            result["kills"] = kills(options.kills, home, whole)
-            result["disks"] = disks(home, whole)
-            result["two processes"] = pairs(options.pairs, home, whole)
+            others = {
+                "pauses": pauses(home),
+                "kills": kills(options.kills, home, whole),
+                "disks": disks(home, whole),
+                "two processes": pairs(options.pairs, home, whole),
+            }
     totals = sum(result["damage"].values(), Counter())
-    result["damage in all"], result["minutes"] = totals, round((time.time() - began) / 60, 1)
+    minutes = round((time.time() - began) / 60, 1)
+    result |= {**others, "damage in all": totals, "minutes": minutes}
     print(text := json.dumps(result, indent=1))
     if options.out:
         Path(options.out).write_text(text)
-    return int(any(x.isupper() or x.startswith("TRACEBACK") for x in totals))
+    words = {
+        word
+        for counts in (totals, *others.values())
+        for outcome in counts
+        for word in outcome.split()
+    }
+    return int(bool(words & {"WRONG", "DIFFER", "TRACEBACK"}))
 
 
 if __name__ == "__main__":

@@ -64,10 +64,12 @@ def train(
                 _handle_event(workers, active, lost, on_progress)
                 continue
             number = waiting.popleft()
-            training = active[number] = Training(sweep, number, *blocks[number])
+            training = Training(sweep, number, *blocks[number])
             writers.enter_context(training.writer)
-            workers.add(training.lanes)
             on_progress(number, *training.progress())
+            if not training.ledger.is_finished():  # another process may just have trained it
+                active[number] = training
+                workers.add(training.lanes)
         workers.halt()
         while not workers.events.empty():
             _handle_event(workers, active, lost, on_progress)
