@@ -18,16 +18,14 @@ import xarray as xr
 
 from grokjax.cli import config_file
 from grokjax.core.errors import ConfigError
-from grokjax.plots import page
 from grokjax.plots.page import document
 from grokjax.results.sweep import open_sweep
 from grokjax.runner import run as runner
 from grokjax.runner.publish import publish
-from grokjax.storage import datasets, files
+from grokjax.storage import files
 
 ROOT = Path(__file__).parents[1]
 GALLERY = ROOT / "docs" / "gallery"
-RESULTS = ROOT / "experiments" / "results"
 NUMBERS = "numbers.json"
 LIBRARY = f"../{document.LIBRARY}"
 
@@ -39,12 +37,11 @@ class Entry(NamedTuple):
     run: int  # of its explore page
     weights: int = 3  # checkpoints in the explore page with weights
     parts: str = ""  # the config file with its custom parts
-    datasets: str = ""  # a folder of results, for its report where the workdir is missing
 
 
 ENTRIES = (
     Entry("quickstart", run=1),
-    Entry("mainline", run=0, datasets="mainline"),
+    Entry("mainline", run=1),
     Entry("weight_decay", run=2),
     Entry("skip_trigram", run=1),
     Entry("parity", run=0, parts="parity"),
@@ -66,8 +63,6 @@ def build(workdirs: Path, target: Path) -> None:
             made = publish(folder, target / entry.name, 0, [entry.run], entry.weights, LIBRARY)
             numbers[entry.name] = five_numbers(open_sweep(folder).measures(), entry.run)
             print(f"{entry.name}: {made.bytes / 1e6:.1f} MB")
-        elif entry.datasets and not (target / entry.name / "index.json").exists():
-            from_datasets(entry, target / entry.name)
         else:
             print(f"{entry.name}: no measured workdir {folder}; what is there stays")
     path.write_text(json.dumps(numbers, indent=1, sort_keys=True) + "\n")
@@ -78,29 +73,6 @@ def build_all(workdirs: Path, target: Path) -> None:
     for path in sorted(workdirs.glob("*/measures.nc")):
         made = publish(path.parent, target / path.parent.name, library=LIBRARY)
         print(f"{path.parent.name}: {made.bytes / 1e6:.1f} MB")
-
-
-PER_RUN = (
-    *("steps_to_memorize", "steps_to_grok"),
-    *("memorization_end", "circuit_formation_end", "cleanup_end"),
-)
-
-
-def from_datasets(entry: Entry, target: Path) -> None:
-    """Write the report of an experiment from its JSON and datasets, without an explore page."""
-    folder = RESULTS / entry.datasets
-    recorded = json.loads(RESULTS.joinpath(f"{entry.datasets}.json").read_text())
-    measures, curves = (
-        datasets.load(files.path(folder / f"{name}.nc")) for name in ("measures", "curves")
-    )
-    for name in PER_RUN:
-        values = [np.nan if x[name] is None else x[name] for x in recorded["runs"]]
-        measures[name] = xr.DataArray(values, dims="run", attrs={"units": "steps"})
-    keys = [np.isin(measures["frequency"], x["key_frequencies"]) for x in recorded["runs"]]
-    measures["key_frequency"] = ("run", "frequency"), np.array(keys)
-    about = recorded["made_with"]
-    page.write_of(measures, curves, about, target / "report.html", library=LIBRARY)
-    print(f"{entry.name}: the report of {folder}")
 
 
 def five_numbers(ds: xr.Dataset, run: int) -> dict[str, float | None]:

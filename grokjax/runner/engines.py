@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,10 +63,40 @@ class OnSlurm:
         self.executor.update_parameters(**{"name": "grokjax", **partition, **each})
 
     def submit(self, function: Any, *args: Any) -> Any:
-        return self.executor.submit(function, *args)
+        return SlurmJob(self.executor.submit(function, *args))
 
     def close(self) -> None:
         pass
+
+
+class SlurmJob:
+    """A job of submitit. Where SLURM keeps no accounts, submitit never learns that one was killed.
+
+    So a job is also over once SLURM has not listed it for `GONE` seconds.
+    """
+
+    GONE, LOOK = 30.0, 10.0
+
+    def __init__(self, job: Any):
+        self.job, self.listed, self.looked = job, time.monotonic(), time.monotonic()
+
+    def done(self) -> bool:
+        now = time.monotonic()
+        if now - self.looked > self.LOOK:
+            self.looked, queue = now, ["squeue", "--me", "--noheader", "--format=%A"]
+            found = subprocess.run(queue, capture_output=True, text=True)
+            if found.returncode or self.job.job_id in found.stdout.split():
+                self.listed = now
+        return self.job.done() or now - self.listed > self.GONE
+
+    def result(self) -> Any:
+        if not self.job.done():
+            log = self.job.paths.stderr
+            raise RuntimeError(f"SLURM job {self.job.job_id} ended without a result: see {log}")
+        return self.job.result()
+
+    def cancel(self) -> None:
+        self.job.cancel()
 
 
 ENGINES = {"ray": OnRay, "dask": OnDask, "slurm": OnSlurm}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import pytest
 
@@ -177,6 +178,19 @@ def test_missing_engine_is_named_with_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ConfigError, match="needs the library submitit.*pip install 'submitit'"):
         engines.connect("slurm", {}, "runs/x")
+
+
+def test_slurm_job_that_is_no_longer_listed_has_failed(monkeypatch):
+    monkeypatch.setattr(engines.SlurmJob, "GONE", 0.0)
+    monkeypatch.setattr(engines.SlurmJob, "LOOK", -1.0)
+    looks = [(0, "8\n7\n"), (1, ""), (0, "77\n8\n")]  # of squeue: its exit code and output
+    answers = iter([SimpleNamespace(returncode=code, stdout=text) for code, text in looks])
+    monkeypatch.setattr(engines.subprocess, "run", lambda *_, **__: next(answers))
+    paths = SimpleNamespace(stderr="7_log.err")
+    job = engines.SlurmJob(SimpleNamespace(job_id="7", done=lambda: False, paths=paths))
+    assert [job.done() for _ in range(3)] == [False, False, True]
+    with pytest.raises(RuntimeError, match="SLURM job 7 ended without a result: see 7_log.err"):
+        job.result()
 
 
 def test_cores_of_a_job_are_in_the_words_of_its_engine():
