@@ -107,6 +107,17 @@ def test_it_opens_without_errors_and_fits_a_phone(opened):
     assert opened.log() == []
 
 
+@needs_browser
+def test_charts_are_as_wide_as_their_places(written):
+    with browser.Browser((1400, 1000)) as opened:
+        opened.open(written)
+        opened.wait("return !!window.explore")
+        script = """return [...document.querySelectorAll(".charts .plot")].map(
+        (plot) => [plot._fullLayout.width, plot.clientWidth])"""
+        widths = opened.run(script)
+    assert len(widths) >= 3 and all(abs(drawn - place) <= 2 for drawn, place in widths)
+
+
 CANVASES = {
     "circles": ".card canvas",
     "neurons": ".neurons-canvas",

@@ -109,13 +109,14 @@ def _snapshots(steps: np.ndarray, ends: Sequence[float], count: int) -> tuple[in
 
 
 def _filled(indices: Iterable[int], count: int, total: int) -> list[int]:
-    """The last `count` of these indices; of fewer, with the middles of the widest gaps."""
+    """`count` of these indices, evenly; of fewer, with the middles of the widest gaps."""
     chosen = {int(i) for i in indices}
     while len(chosen) < min(count, total):
         marks = sorted({-1, *chosen})
         width, start = max((b - a, a) for a, b in zip(marks[:-1], marks[1:], strict=True))
         chosen.add(start + max(width // 2, 1))
-    return sorted(chosen)[-count:]
+    kept = np.linspace(0, len(chosen) - 1, min(count, len(chosen))).round().astype(int)
+    return [sorted(chosen)[i] for i in kept] if count > 1 else [max(chosen)]
 
 
 def frequencies(shares: np.ndarray, keys: Sequence[int]) -> list[int]:

@@ -8,9 +8,10 @@ class Progress {
       const box = addTo(grid, "div", "chart");
       addTo(box, "h3", "", panel.title + (panel.units ? ` (${panel.units})` : ""));
       const holder = addTo(box, "div", "chart"), plot = addTo(holder, "div", "plot"), cursor = addTo(holder, "div", "cursor");
-      this.plot(plot, panel);
-      return { plot, cursor, first: panel.steps[0] };
+      return { plot, cursor, panel };
     });
+    // Once all are there: a chart gets the width that its place has then.
+    for (const { plot, panel } of this.charts) this.plot(plot, panel);
   }
 
   plot(plot, panel) {
