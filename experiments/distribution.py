@@ -33,6 +33,12 @@ PAPERS = {"modulus": 113, "train_fraction": 0.3, "weight_decay": 1.0}
 Value = dict[str, Any]  # of a network: run, setting, step, and by reading what is compared
 
 
+def measure(sweep: grokjax.Sweep) -> dict[str, Any]:
+    """The distribution over a sweep, for its JSON; its workdir keeps the numbers of networks."""
+    folder = Path(str(sweep.workdir)) / "statements"
+    return {"statements": evaluate(sweep, sweep.measures("cleanup_end"), folder)}
+
+
 def evaluate(sweep: grokjax.Sweep, measures: xr.Dataset, folder: Path, last: int = LAST) -> dict:
     """The distribution of every reading over the runs of a sweep that ended their cleanup.
 

@@ -36,26 +36,11 @@ def laptop() -> ConfigDict:
     return config
 
 
-def many() -> tuple[ConfigDict, list[dict[str, Any]]]:
-    """100 runs of two cheaper settings, until cleanup is over."""
-    config = default()
-    config.steps, config.eval_every, config.checkpoint_every = 12_000, 20, 50
-    config.stop, config.cleanup_over.evaluations = "cleanup_over", 50
-    small, large = {"modulus": 59, "train_fraction": 0.5}, {"modulus": 113, "train_fraction": 0.4}
-    cells = [(small, 80), (large, 20)]
-    return config, [cell | {"seed": seed} for cell, seeds in cells for seed in range(seeds)]
-
-
 def measure(sweep: Sweep) -> dict[str, Any]:
     """The fit of the logits over training, and the distribution of the paper's statements."""
     fve = sweep.measures("logit_fve")["logit_fve"]
     over_training = {"step": fve["step"].values, "by_run": fve.values}
-    return {"logit_fve_over_training": over_training, "statements": statements(sweep)}
-
-
-def statements(sweep: Sweep) -> dict[str, Any]:
-    folder = Path(str(sweep.workdir)) / "statements"
-    return distribution.evaluate(sweep, sweep.measures(), folder)
+    return {"logit_fve_over_training": over_training} | distribution.measure(sweep)
 
 
 def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tuple[str, Figure]]:
@@ -66,12 +51,12 @@ def draw(sweep: Sweep, measures: xr.Dataset, curves: xr.Dataset) -> Iterator[tup
     mechanism = jax.device_get(grokjax.mechanism(params, data, variants=True))
     title = f"p = {config.modulus}, seed {config.seed}, step {step:,}"
     yield from paper_figures.figures(params, data, sweep.program(0), mechanism, title)
-    report = statements(sweep)
+    report = distribution.measure(sweep)["statements"]
     if any(distribution_shown.lines(report, RESULTS)):
         yield "statements", distribution_shown.figure(report, RESULTS)
 
 
-PRESETS = {"paper": paper, "laptop": laptop, "many": many}
+PRESETS = {"paper": paper, "laptop": laptop}
 main = lab.experiment(
     "mainline", __doc__, PRESETS, draw, measure, limit=5, mechanism=evidence.at_the_end
 )

@@ -58,7 +58,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def all_results(folder: Path = RESULTS) -> Results:
-    return {name: load(name, folder) for name in ("mainline", *EXPERIMENTS)}
+    return {name: load(name, folder) for name in ("mainline", "many_networks", *EXPERIMENTS)}
 
 
 def filled(text: str, parts: Parts, results: Results) -> str:

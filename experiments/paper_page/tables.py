@@ -73,9 +73,11 @@ def mainline_in_short(results: Results) -> str:
 
 def distribution(results: Results, folder: Path) -> str:
     """Where the printed numbers lie among the runs and checkpoints; `folder` has the results."""
-    report = results["mainline"].statements
-    if not report:
+    ours = (results[name] for name in ("mainline", "many_networks"))
+    reports = [x.statements for x in ours if x and x.statements]
+    if not reports:
         return distribution_shown.NOT_RUN
+    report = {"settings": {name: x for one in reports for name, x in one["settings"].items()}}
     rows = distribution_shown.rows(report, folder)
     return f"{distribution_shown.text(report, folder)}\n\n{table(distribution_shown.HEAD, rows)}"
 

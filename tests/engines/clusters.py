@@ -38,7 +38,9 @@ def end_with_children(process: int) -> None:
 
 
 class Cluster:
-    """Processes of an engine on this machine."""
+    """Processes of an engine on this machine; without an engine, those that the trial starts."""
+
+    address = ""
 
     def __init__(self, home: Path, environment: dict[str, str]):
         self.home, self.environment = home, environment
@@ -116,8 +118,6 @@ class Dask(Cluster):
 
 class Slurm(Cluster):
     """A controller and nodes of one name each, on ports of their own."""
-
-    address = ""
 
     def __init__(self, *args: Any):
         super().__init__(*args)
