@@ -17,7 +17,7 @@ CELLS = (
 
 
 def laptop() -> tuple[ConfigDict, list[dict[str, Any]]]:
-    """100 runs, an hour and a half on two cores."""
+    """100 runs; `--dry-run` says how long they take at most."""
     config = default()
     config.steps, config.eval_every, config.checkpoint_every = 12_000, 20, 50
     config.stop, config.cleanup_over.evaluations = "cleanup_over", 50

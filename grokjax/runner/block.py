@@ -180,13 +180,15 @@ class BlockWriter:
 
         if disk.log is None and (path := metrics_log.path_of(self.directory)).exists():
             log.warning("%s is damaged: it is set aside and recorded again", path)
+            self.checkpoints.check()
             metrics_log.set_aside(self.directory)
         step, self.keep_to, damaged = resume.decide(schedule, disk, run_steps)
         for at in damaged:
             self.checkpoints.set_aside(at)
         self.checkpoints.rewind(self.keep_to)
         last = -1 if step is None else step
-        self.records = metrics_log.Writer(self.directory, self.identity, last)
+        check = self.checkpoints.check
+        self.records = metrics_log.Writer(self.directory, self.identity, last, check)
         return step, None if step is None else jax.tree.map(np.asarray, state)
 
     def restore_measures(self, ledger: Ledger) -> None:

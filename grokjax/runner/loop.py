@@ -64,12 +64,13 @@ def train(
                 _handle_event(workers, active, lost, on_progress)
                 continue
             number = waiting.popleft()
-            training = Training(sweep, number, *blocks[number])
-            writers.enter_context(training.writer)
-            on_progress(number, *training.progress())
-            if not training.ledger.is_finished():  # another process may just have trained it
-                active[number] = training
-                workers.add(training.lanes)
+            with _noting(lost):
+                training = Training(sweep, number, *blocks[number])
+                writers.enter_context(training.writer)
+                on_progress(number, *training.progress())
+                if not training.ledger.is_finished():  # another process may just have trained it
+                    active[number] = training
+                    workers.add(training.lanes)
         workers.halt()
         while not workers.events.empty():
             _handle_event(workers, active, lost, on_progress)

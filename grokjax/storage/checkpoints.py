@@ -69,9 +69,11 @@ class Writer:
         for kind in KINDS:
             folder = self._directory / kind
             folder.mkdir(parents=True, exist_ok=True)
+            self.check()
             folder.remove_unfinished()
             self._steps[kind] = set(_steps(directory, kind))
         if not _identity_path(directory).exists():
+            self.check()
             _identity_path(directory).write(identity + "\n")
 
     def __enter__(self) -> "Writer":
@@ -124,6 +126,7 @@ class Writer:
 
     def set_aside(self, step: int) -> None:
         """Rename a damaged state, so that the one before it is the latest."""
+        self.check()
         _existing(self._directory, STATES, step).set_aside(f".damaged-{uuid.uuid4().hex[:8]}")
         self._steps[STATES].discard(step)
 
@@ -171,6 +174,7 @@ class Writer:
 
     def _remove(self, kind: str, steps: Collection[int]) -> None:
         for step in steps:
+            self.check()
             (self._directory / kind / str(step)).remove()
         self._steps[kind].difference_update(steps)
 

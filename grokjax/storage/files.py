@@ -45,12 +45,16 @@ class DiskPath(type(Path())):
         Only a bucket hides that: a disk raises the error when the folder is listed.
         """
 
-    def write(self, content: str | bytes) -> None:
-        """Write a file durably. Readers see the old content or the new one, nothing between."""
+    def write(self, content: str | bytes, check: Callable[[], Any] = lambda: None) -> None:
+        """Write a file durably, unless `check` raises just before it takes its place.
+
+        Readers see the old content or the new one, nothing between.
+        """
         part = self.with_name(f".{self.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
         try:
             part.write_bytes(content.encode() if isinstance(content, str) else content)
             part.sync()
+            check()
             part.replace(self)
             self.parent.sync()
         finally:
@@ -141,9 +145,12 @@ class DiskPath(type(Path())):
         shutil.rmtree(self.rename(self.with_name(self.name + UNFINISHED)))
 
     def remove_unfinished(self) -> None:
-        """Remove the folders in this one that a killed process left unfinished."""
+        """Remove the folders in this one that a killed process left unfinished.
+
+        One that a process still writes may stay: it never counts.
+        """
         for name in filter(_is_unfinished, self.names()):
-            shutil.rmtree(self / name)
+            shutil.rmtree(self / name, ignore_errors=True)
 
 
 AnyPath = DiskPath | BucketPath | PublishedPath
@@ -156,9 +163,13 @@ class Appended:
     file that the first has open; in a bucket the first one's next write is conditional on the
     generation that it left. A bucket cannot append, so there `flush` writes the whole object. Where
     a generation is a hash of the content, blanks behind the last line tell the processes apart.
+
+    Args:
+        content: what the file begins with.
+        check: raises if another process has begun to extend the file since `content` was read.
     """
 
-    def __init__(self, path: AnyPath, content: bytes):
+    def __init__(self, path: AnyPath, content: bytes, check: Callable[[], Any] = lambda: None):
         self.path, self._content, self._waiting, self._file = path, content, b"", None
         self._mark = b""
         if path.bucket:
@@ -166,10 +177,11 @@ class Appended:
                 bits = f"{uuid.uuid4().int:0128b}"
                 self._mark = bits.translate({ord("0"): " ", ord("1"): "\t"}).encode()
             version = path.read()
+            check()
             self._generation = path.swap(content + self._mark, version and version.generation)
             self._check_written()
         else:
-            path.write(content)
+            path.write(content, check)
             self._file = path.open("r+b", buffering=0)
             self._file.seek(len(content))
 

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,10 +75,16 @@ def lines_from(directory: str | os.PathLike, offset: int) -> tuple[list[dict[str
 class Writer:
     """Continues the record of a block after a step; later lines are removed.
 
-    Opening a second writer ends the first: see `files.Appended`.
+    Opening a second writer ends the first: see `files.Appended`, also for `check`.
     """
 
-    def __init__(self, directory: str | os.PathLike, identity: str, step: int = -1):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        identity: str,
+        step: int = -1,
+        check: Callable[[], Any] = lambda: None,
+    ):
         path = path_of(directory)
         kept, self._identity, self._sum = [], identity, ""
         if path.exists():
@@ -86,7 +92,7 @@ class Writer:
                 if line["step"] <= step:
                     kept.append(text + "\n")
                     self._sum = checksum
-        self._file = files.Appended(path, "".join(kept).encode())
+        self._file = files.Appended(path, "".join(kept).encode(), check)
 
     def append(
         self,
