@@ -58,15 +58,33 @@ class OnSlurm:
         # It warns at each look where SLURM keeps no accounts; jobs' results are files then.
         logging.getLogger("submitit").setLevel(logging.ERROR)
         logs = Path("submitit") if "://" in folder else Path(folder) / "submitit"
-        self.executor = submitit.AutoExecutor(logs, cluster="slurm")
+        self.executor, self.queue = submitit.AutoExecutor(logs, cluster="slurm"), SlurmQueue()
         partition = {"slurm_partition": address} if address else {}
         self.executor.update_parameters(**{"name": "grokjax", **partition, **each})
 
     def submit(self, function: Any, *args: Any) -> Any:
-        return SlurmJob(self.executor.submit(function, *args))
+        return SlurmJob(self.executor.submit(function, *args), self.queue)
 
     def close(self) -> None:
         pass
+
+
+class SlurmQueue:
+    """The jobs that SLURM lists, which all jobs of a driver look up together."""
+
+    LOOK = 10.0
+    """Seconds between two looks."""
+
+    def __init__(self) -> None:
+        self.looked, self.names = -self.LOOK, None
+
+    def may_have(self, name: str) -> bool:
+        """Whether the last look listed a job, or failed."""
+        if (now := time.monotonic()) - self.looked > self.LOOK:
+            queue = ["squeue", "--me", "--noheader", "--format=%A"]
+            found = subprocess.run(queue, capture_output=True, text=True)
+            self.looked, self.names = now, None if found.returncode else found.stdout.split()
+        return self.names is None or name in self.names
 
 
 class SlurmJob:
@@ -75,18 +93,15 @@ class SlurmJob:
     So a job is also over once SLURM has not listed it for `GONE` seconds.
     """
 
-    GONE, LOOK = 30.0, 10.0
+    GONE = 30.0
 
-    def __init__(self, job: Any):
-        self.job, self.listed, self.looked = job, time.monotonic(), time.monotonic()
+    def __init__(self, job: Any, queue: SlurmQueue):
+        self.job, self.queue, self.listed = job, queue, time.monotonic()
 
     def done(self) -> bool:
         now = time.monotonic()
-        if now - self.looked > self.LOOK:
-            self.looked, queue = now, ["squeue", "--me", "--noheader", "--format=%A"]
-            found = subprocess.run(queue, capture_output=True, text=True)
-            if found.returncode or self.job.job_id in found.stdout.split():
-                self.listed = now
+        if self.queue.may_have(self.job.job_id):
+            self.listed = now
         return self.job.done() or now - self.listed > self.GONE
 
     def result(self) -> Any:

@@ -182,12 +182,13 @@ def test_missing_engine_is_named_with_its_package(monkeypatch):
 
 def test_slurm_job_that_is_no_longer_listed_has_failed(monkeypatch):
     monkeypatch.setattr(engines.SlurmJob, "GONE", 0.0)
-    monkeypatch.setattr(engines.SlurmJob, "LOOK", -1.0)
+    monkeypatch.setattr(engines.SlurmQueue, "LOOK", -1.0)
     looks = [(0, "8\n7\n"), (1, ""), (0, "77\n8\n")]  # of squeue: its exit code and output
     answers = iter([SimpleNamespace(returncode=code, stdout=text) for code, text in looks])
     monkeypatch.setattr(engines.subprocess, "run", lambda *_, **__: next(answers))
     paths = SimpleNamespace(stderr="7_log.err")
-    job = engines.SlurmJob(SimpleNamespace(job_id="7", done=lambda: False, paths=paths))
+    submitted = SimpleNamespace(job_id="7", done=lambda: False, paths=paths)
+    job = engines.SlurmJob(submitted, engines.SlurmQueue())
     assert [job.done() for _ in range(3)] == [False, False, True]
     with pytest.raises(RuntimeError, match="SLURM job 7 ended without a result: see 7_log.err"):
         job.result()
