@@ -27,12 +27,15 @@ from tests.small_sweeps import config_text, contents
 ROOT = Path(grokjax.__file__).parents[1]
 
 
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+
+
 def tried(engine: str, place: str, how: str, whole: Any, home: Path) -> dict[str, Any]:
     """Make one trial; `place` is "disk", or the name of a bucket."""
     home.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     kind = IndexedTrial if engine == "indexed" else Trial
-    made = kind(engine, place, how, home, environment)
+    made = kind(engine, place, how, home, environment())
     try:
         made.began = time.time()
         made.run() if how == "killed" else made.run_calm()
@@ -54,8 +57,7 @@ def main(argv: list[str]) -> int:
         home = Path(name)
         (home / "own.py").write_text(config_text(**SWEEP) + PARTS)
         alone = [sys.executable, "-m", "grokjax", "sweep", "--config", "own.py", "--figures=none"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-        subprocess.run([*alone, "--workdir", "whole"], cwd=home, env=environment, check=True)
+        subprocess.run([*alone, "--workdir", "whole"], cwd=home, env=environment(), check=True)
         whole = contents(home / "whole")
         for place in options.place:
             if place == "bucket":
